@@ -1,0 +1,143 @@
+"""What a score is: which number of the model's output a map explains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+ScoreFunction = Callable[[Tensor], Tensor]
+"""One image's output row to its score, as grad-cam's targets: ``[classes] -> []``."""
+
+TargetsLike = None | int | Tensor | ScoreFunction | Sequence[int | ScoreFunction]
+"""What a caller may pass as ``targets``: nothing (the top class), classes, or score functions."""
+
+
+@final
+@dataclass(frozen=True)
+class ClassTargets:
+    """The logit of one class per image. ``index``: int64 ``[n]`` on the output's device."""
+
+    index: Tensor
+
+    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
+        return logits.gather(1, self.index[rows].unsqueeze(1)).squeeze(1)
+
+
+@final
+@dataclass(frozen=True)
+class FunctionTargets:
+    """A score function per image; any callable on one output row, so no closed form exists."""
+
+    functions: tuple[ScoreFunction, ...]
+
+    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, ...]`` that belong to the images ``rows [r]``."""
+        return torch.stack(
+            [_scalar(self.functions[i](row)) for i, row in zip(rows.tolist(), logits, strict=True)]
+        )
+
+
+Targets = ClassTargets | FunctionTargets
+
+
+def _scalar(score: Tensor) -> Tensor:
+    if score.numel() != 1:
+        raise ValueError(
+            f"a target must give one number per image, got shape {tuple(score.shape)}; reduce it, e.g. with .sum()"
+        )
+    return score.reshape(())
+
+
+def logits_of(output: Any) -> Tensor:
+    """The tensor ``[n, ...]`` that targets read in a model's output.
+
+    A tensor is itself; an object with ``.logits`` (Hugging Face), a mapping with "logits" or "out", and
+    the first element of a tuple or list are looked into. Raises TypeError for anything else.
+    """
+    match output:
+        case Tensor():
+            return output
+        case _ if isinstance(getattr(output, "logits", None), Tensor):
+            return output.logits
+        case Mapping():
+            for key in ("logits", "out"):
+                if isinstance(output.get(key), Tensor):
+                    return output[key]
+        case tuple() | list() if len(output) > 0:
+            return logits_of(output[0])
+        case _:
+            pass
+    raise TypeError(
+        f"the model returned {type(output).__name__}, in which no logits were found; wrap the model so that it "
+        "returns a tensor [n, classes], an object with .logits, or a dict with 'logits'"
+    )
+
+
+def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
+    """Turn what the caller gave into `Targets` for ``logits [n, classes]``.
+
+    None means each image's top class. A score function given alone serves every image.
+    Raises ValueError for a wrong number of targets, TypeError for a wrong kind, and IndexError for a class
+    out of range (a tensor on a CUDA device is checked by `out_of_range` instead, without a synchronisation).
+    """
+    n = len(logits)
+    if targets is None:
+        _need_classes(logits)
+        return ClassTargets(logits.detach().argmax(1))
+    if isinstance(targets, Tensor):
+        if targets.is_floating_point() or targets.dtype == torch.bool:
+            raise TypeError(f"targets must be whole class numbers, got a {targets.dtype} tensor")
+        if targets.numel() not in (1, n):
+            raise ValueError(f"{targets.numel()} targets for {n} images; give one per image, or one for all")
+        _need_classes(logits)
+        index = targets.reshape(-1).to(device=logits.device, dtype=torch.int64).expand(n)
+        if index.device.type == "cpu":
+            _check_range(index.tolist(), logits.shape[1])
+        return ClassTargets(index)
+    if isinstance(targets, int):
+        return resolve_targets([targets] * n, logits)
+    if callable(targets):
+        return FunctionTargets((targets,) * n)
+    given = list(targets)
+    if len(given) != n:
+        raise ValueError(f"{len(given)} targets for {n} images; give one per image, or one alone for all")
+    if all(callable(t) for t in given):
+        return FunctionTargets(tuple(t for t in given if callable(t)))
+    try:
+        classes = [int(t) for t in given if not callable(t)]
+    except (TypeError, ValueError):
+        classes = []
+    if len(classes) != n:
+        raise TypeError(
+            "targets must be None, class numbers, or callables on one output row; "
+            f"got {sorted({type(t).__name__ for t in given})}"
+        )
+    _need_classes(logits)
+    _check_range(classes, logits.shape[1])
+    return ClassTargets(torch.tensor(classes, dtype=torch.int64, device=logits.device))
+
+
+def out_of_range(targets: Targets, logits: Tensor) -> Tensor:
+    """Whether any class lies outside the output, as a bool tensor ``[]`` on its device (no synchronisation)."""
+    if isinstance(targets, FunctionTargets):
+        return torch.zeros((), dtype=torch.bool, device=logits.device)
+    return ((targets.index < 0) | (targets.index >= logits.shape[1])).any()
+
+
+def _need_classes(logits: Tensor) -> None:
+    if logits.ndim != 2:
+        raise ValueError(
+            f"class targets need an output [n, classes], got {tuple(logits.shape)}; "
+            "pass a callable that turns one image's output into its score"
+        )
+
+
+def _check_range(classes: Sequence[int], count: int) -> None:
+    wrong = sorted({c for c in classes if not 0 <= c < count})
+    if wrong:
+        raise IndexError(f"target {wrong} is out of range: the model has the classes 0 to {count - 1}")
