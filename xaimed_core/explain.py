@@ -1,0 +1,185 @@
+"""`explain`: one forward, any number of CAM methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from xaimed_core.forward import observe, undisturbed, unwrap
+from xaimed_core.layers import LayerLike, output_shapes, resolve_layers
+from xaimed_core.layout import LayoutLike, choose_layout
+from xaimed_core.methods import METHODS, ChannelProbe
+from xaimed_core.methods.method import method_of
+from xaimed_core.raw_maps import LayerView, RawMap, read_layer
+from xaimed_core.semantics import SemanticsName, semantics_of
+from xaimed_core.tail import AblationValue, TailObserver, observe_tail
+from xaimed_core.targets import ClassTargets, Targets, TargetsLike, out_of_range
+from xaimed_kernels.rescale_maps import rescale_maps
+
+
+@final
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found, on the images' device.
+
+    maps: per method ``[n, *size]``, float32 in [0, 1].
+    raw: per method the signed map at the layer's own size, before ReLU; a tuple where several layers were given.
+    weights: per method that has them, the channel weights ``[n, c]``; a tuple likewise.
+    empty: per method ``bool [n]``: no positive evidence, so that the map is 0 everywhere.
+    route: per method what ran, and why nothing cheaper applied.
+    """
+
+    maps: dict[str, Tensor]
+    raw: dict[str, Tensor | tuple[Tensor, ...]]
+    weights: dict[str, Tensor | tuple[Tensor, ...]]
+    empty: dict[str, Tensor]
+    route: dict[str, str]
+    logits: Tensor
+    targets: Targets
+    layer: str
+
+
+def explain(
+    model: nn.Module,
+    images: Tensor,
+    methods: str | Sequence[str] = ("xgradcam",),
+    layer: LayerLike = None,
+    targets: TargetsLike = None,
+    *,
+    layout: LayoutLike = None,
+    semantics: SemanticsName = "definition",
+    value: AblationValue = "zero",
+    memory_bytes: int | None = None,
+) -> Explanation:
+    """Explain what the model sees in ``images [n, channels, *size]`` by every method asked for, in one forward pass.
+
+    layer: a module of the model, its dotted name, or several of them (their maps are averaged); None takes the
+        last layer that returns ``[n, c, h, w]`` with more than one position.
+    targets: the score explained: None (each image's top class), a class, one class per image, or callables that
+        turn one image's output row into its score.
+    layout: for layers that are not ``[n, c, h, w]``: `Tokens`, `ChannelsLast` or "infer".
+    semantics: "definition" follows the papers, "grad-cam" the package of that name with its epsilons.
+    value: what AblationCAM puts in a channel's place: 0, or the channel's own minimum or mean over positions.
+    memory_bytes: the most that AblationCAM may take for its chunks; None asks the device.
+
+    The model's mode, hooks and gradients and the random number generators are left as they were, also after an
+    error. Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead.
+    """
+    names = (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
+    if not names:
+        raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
+    chosen = [method_of(name, METHODS) for name in names]
+    reading = semantics_of(semantics)
+    model, unwrapped = unwrap(model)
+    _check_images(model, images)
+    layers = resolve_layers(model, layer, images)
+    size = tuple(images.shape[2:])
+
+    observers: dict[str, TailObserver] = {}
+    if any(isinstance(method.kind, ChannelProbe) for method in chosen):
+        for name, module in layers.items():
+            dim = _channel_dim(model, name, images, layout)
+            observers[name] = observe_tail(model, module, images, channel_dim=dim, memory_bytes=memory_bytes)
+    needs_gradient = any(method.needs_gradient for method in chosen)
+    together = observers.get(next(iter(layers))) if len(layers) == 1 else None
+    seen = observe(model, images, layers, targets, gradients=needs_gradient, observer=together)
+    if together is None:  # the tail of one layer holds the next: each is watched in a forward of its own
+        for name, observer in observers.items():
+            observe(model, images, {name: layers[name]}, targets, gradients=False, observer=observer)
+
+    maps: list[dict[str, RawMap]] = []
+    with undisturbed(model, images.device), torch.no_grad():
+        for i, name in enumerate(layers):
+            layout_here = choose_layout(layout, seen.activations[i].shape, size)
+            view = LayerView(
+                activations=layout_here.to_maps(seen.activations[i]),
+                gradients=layout_here.to_maps(seen.gradients[i]) if needs_gradient else None,
+                pooled=seen.pooled,
+                tail=observers[name].tail() if name in observers else None,
+                value=value,
+            )
+            maps.append(read_layer(view, chosen, reading, model, images, seen.targets))
+        stacked = [torch.cat([by_method[name].raw for name in names]) for by_method in maps]
+        rescaled = rescale_maps(stacked, size, eps=reading.min_max_eps)
+        out_of_bounds = out_of_range(seen.targets, seen.logits)
+        finite_images = torch.isfinite(images).all()
+        status = torch.cat([rescaled.finite, finite_images.view(1), out_of_bounds.view(1)]).tolist()
+    n = len(images)
+    _check_status(status, names, n, seen.targets, seen.logits, seen.activations)
+    return Explanation(
+        maps=dict(zip(names, rescaled.maps.split(n), strict=True)),
+        raw={name: _one_or_all([m[name].raw for m in maps]) for name in names},
+        weights={
+            name: _one_or_all([w for m in maps if (w := m[name].weights) is not None])
+            for name in names
+            if maps[0][name].weights is not None
+        },
+        empty=dict(zip(names, rescaled.empty.split(n), strict=True)),
+        route={name: "; ".join(filter(None, (maps[0][name].route, unwrapped))) for name in names},
+        logits=seen.logits,
+        targets=seen.targets,
+        layer=", ".join(layers),
+    )
+
+
+def _channel_dim(model: nn.Module, layer: str, images: Tensor, layout: LayoutLike) -> int:
+    """Where the layer's output holds its channels, known before the forward that is watched."""
+    if layout != "infer":
+        return layout.channel_dim if layout else 1
+    shape = output_shapes(model, images).get(layer, ())
+    return choose_layout(layout, shape, images.shape[2:]).channel_dim
+
+
+def _one_or_all(tensors: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+def _check_images(model: nn.Module, images: Tensor) -> None:
+    if not isinstance(images, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"images must be a tensor [n, channels, height, width], got {type(images).__name__}")
+    if images.ndim < 3:
+        raise ValueError(
+            f"images must be [n, channels, *size], got {tuple(images.shape)}; add the batch axis with images[None]"
+        )
+    if images.numel() == 0:
+        raise ValueError(f"the batch is empty: images have shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(
+            f"images must be floating point as the model expects them, got {images.dtype}; convert and normalise them"
+        )
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device != images.device:
+        raise ValueError(
+            f"the model is on {parameter.device}, the images on {images.device}; move one with .to()"
+        )
+
+
+def _check_status(
+    status: Sequence[bool],
+    names: Sequence[str],
+    n: int,
+    targets: Targets,
+    logits: Tensor,
+    activations: Sequence[Tensor],
+) -> None:
+    """Turn the findings, read once, into an error that names the first cause."""
+    *finite, finite_images, beyond = status
+    if beyond and isinstance(targets, ClassTargets):
+        raise IndexError(
+            f"target {targets.index.tolist()} is out of range: the model has the classes 0 to {logits.shape[1] - 1}"
+        )
+    if not finite_images:
+        raise ValueError("the images hold NaN or infinite values")
+    if all(finite):
+        return
+    if not all(bool(torch.isfinite(a).all()) for a in activations):
+        raise ValueError("the layer's activations hold NaN or infinite values; the model itself gave them")
+    wrong = sorted({names[i // n] for i, good in enumerate(finite) if not good})
+    raise ValueError(
+        f"the maps of {', '.join(wrong)} are not finite although images and activations are: the score's gradient is not, "
+        "or (gradcam++, signed activations) sum(A) g meets the pole at -2"
+    )

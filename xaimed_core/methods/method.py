@@ -1,0 +1,86 @@
+"""What a CAM method is: a value that one engine runs, of one of four kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from xaimed_kernels.gradient_maps import Formula
+
+Tile = Any
+"""Activations or gradients ``[..., c, s]``: a torch tensor on a CPU, a Triton tile on a GPU (see `Formula`)."""
+
+Total = Callable[[Tile], Tile]
+"""The sum over positions, the axis kept."""
+
+
+@final
+@dataclass(frozen=True)
+class Reduction:
+    """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward."""
+
+    formula: Formula
+
+
+@final
+@dataclass(frozen=True)
+class Projection:
+    """The first principal component of the activations, or of gradient x activation."""
+
+    by_gradient: bool
+
+
+@final
+@dataclass(frozen=True)
+class ChannelProbe:
+    """Each channel of the layer is ablated in turn and weighs what the score loses."""
+
+
+@final
+@dataclass(frozen=True)
+class InputProbe:
+    """Each channel masks the image in turn and weighs the score that is left: one forward per channel."""
+
+
+Kind = Reduction | Projection | ChannelProbe | InputProbe
+
+
+@final
+@dataclass(frozen=True)
+class Method:
+    """A CAM method.
+
+    ``oracle`` is the class of the reference package grad-cam it must agree with; ``differs`` says where and
+    why it does not; ``revision`` grows when the formula changes, so that a measured history breaks its line.
+    """
+
+    name: str
+    title: str
+    paper: str
+    equation: str
+    kind: Kind
+    oracle: str
+    differs: str = ""
+    revision: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the tail has to be differentiated."""
+        match self.kind:
+            case Reduction():
+                return True
+            case Projection(by_gradient=by_gradient):
+                return by_gradient
+            case ChannelProbe() | InputProbe():
+                return False
+
+
+def method_of(name: str, table: dict[str, Method]) -> Method:
+    """The method of that name. Raises ValueError that lists the names."""
+    if name not in table:
+        raise ValueError(f"no CAM method {name!r}; the methods are {', '.join(table)}")
+    return table[name]

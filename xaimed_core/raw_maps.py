@@ -1,0 +1,109 @@
+"""From what one layer showed to each method's signed map at the layer's own size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never, final
+
+from torch import Tensor, nn
+
+from xaimed_core.input_probe import masked_scores
+from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
+from xaimed_core.semantics import Semantics
+from xaimed_core.tail import AblationValue, Tail
+from xaimed_core.targets import Targets
+from xaimed_kernels.gradient_maps import Formula, gradient_maps
+from xaimed_kernels.principal_map import principal_map
+from xaimed_kernels.weighted_map import weighted_map
+
+_EQUAL_WHERE_POOLED = ("gradcam", "xgradcam", "hirescam")
+
+
+@final
+@dataclass(frozen=True)
+class LayerView:
+    """One layer's activations and gradients as ``[n, c, *positions]``, and its tail where a method runs it again."""
+
+    activations: Tensor
+    gradients: Tensor | None
+    pooled: bool
+    tail: Tail | None
+    value: AblationValue
+
+
+@final
+@dataclass(frozen=True)
+class RawMap:
+    """A signed map ``[n, *positions]``, the channel weights ``[n, c]`` behind it if any, and what ran."""
+
+    raw: Tensor
+    weights: Tensor | None
+    route: str
+
+
+def read_layer(
+    view: LayerView,
+    methods: Sequence[Method],
+    semantics: Semantics,
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+) -> dict[str, RawMap]:
+    """Every method's raw map; all reductions read activations and gradients once, together."""
+    found = _reduce(view, methods, semantics)
+    for method in methods:
+        match method.kind:
+            case Reduction():
+                pass
+            case Projection(by_gradient=by_gradient):
+                raw = principal_map(view.activations, view.gradients if by_gradient else None)
+                what = "gradient x activation" if by_gradient else "activations"
+                found[method.name] = RawMap(
+                    raw, None, f"one forward{_backward(method)}; principal map of {what}"
+                )
+            case ChannelProbe():
+                found[method.name] = _ablate(view, semantics, targets)
+            case InputProbe():
+                weights = masked_scores(model, images, view.activations, targets).softmax(1)
+                route = f"full-forward: {weights.shape[1]} masked images each"
+                found[method.name] = RawMap(weighted_map(view.activations, weights), weights, route)
+            case _:
+                assert_never(method.kind)
+    return found
+
+
+def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) -> dict[str, RawMap]:
+    formulas: dict[str, Formula] = {}
+    for method in methods:
+        if isinstance(method.kind, Reduction):
+            formulas[method.name] = semantics.formulas.get(method.name, method.kind.formula)
+    if not formulas:
+        return {}
+    assert view.gradients is not None
+    reduced = gradient_maps(view.activations, view.gradients, tuple(formulas.values()))
+    route = "one forward, tail backward; reduction"
+    equal = [name for name in _EQUAL_WHERE_POOLED if name in formulas] if view.pooled else []
+    found: dict[str, RawMap] = {}
+    for i, name in enumerate(formulas):
+        same = [other for other in equal if other != name] if name in equal else []
+        said = (
+            f"{route}; the layer is only pooled, so that {' and '.join(same)} give the same map"
+            if same
+            else route
+        )
+        found[name] = RawMap(reduced.maps[i], reduced.weights[i], said)
+    return found
+
+
+def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
+    assert view.tail is not None
+    drops = view.tail.drops(targets, value=view.value)
+    weights = drops.drops
+    if semantics.divide_by_score:
+        weights = weights / drops.scores.unsqueeze(1)
+    return RawMap(weighted_map(view.activations, weights), weights, drops.route)
+
+
+def _backward(method: Method) -> str:
+    return ", tail backward" if method.needs_gradient else ""
