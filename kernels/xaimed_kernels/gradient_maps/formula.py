@@ -1,0 +1,43 @@
+"""A gradient CAM's formula, written once for torch tensors and Triton tiles.
+
+Plain operators are what both share. A formula may use ``+ - * /``, comparisons (a truth value multiplies as
+0 or 1), ``&`` and ``|`` between comparisons, ``x.abs()``, ``x.exp()``, ``x.sqrt()``, local names, numbers and
+``total``. It may not use torch functions, keyword arguments, ``**``, ``if`` on a tensor, or globals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from torch import Tensor
+
+Weigh = Callable[[Any, Any, Callable[[Any], Any], int], Any]
+"""``(a, g, total, positions) -> w``; ``Any`` is a torch tensor ``[n, c, s]`` or a Triton tile ``[c, s]``."""
+
+
+@final
+@dataclass(frozen=True)
+class Formula:
+    """How one gradient CAM weighs activation maps: ``map = sum over channels of w * a``.
+
+    ``weights(a, g, total, positions)`` gets activations ``a`` and gradients ``g`` as ``[..., c, s]`` (the
+    last axis runs over positions), ``total(x)``, the sum over positions with the axis kept, and
+    ``positions``, their number; it returns ``w``, broadcastable to ``a``. Lanes beyond the last position or
+    channel hold ``a = g = 0`` and must add nothing to a total. ``per_channel``: ``w`` is ``[..., c, 1]``;
+    such weights are returned too.
+    """
+
+    name: str
+    weights: Weigh
+    per_channel: bool
+
+
+@final
+@dataclass(frozen=True)
+class GradientMaps:
+    """``maps [m, n, *spatial]``, signed, and ``weights`` (``[n, c]`` or None), one for each formula."""
+
+    maps: Tensor
+    weights: tuple[Tensor | None, ...]

@@ -1,0 +1,30 @@
+"""The definition of ``principal_map``: a full singular value decomposition per image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaimed_kernels.backends import working_dtype
+
+NEARLY_ORTHOGONAL = 1e-4
+"""Cosine between map and evidence under which the evidence decides no sign."""
+
+
+def principal_map_reference(activations: Tensor, weights: Tensor | None) -> Tensor:
+    """``X v1`` with the sign rule of :func:`principal_map`, whose shapes these are."""
+    a = activations.flatten(2).to(working_dtype(activations.dtype))
+    x = a if weights is None else a * weights.reshape(*weights.shape[:2], -1).to(a.dtype)
+    centred = (x - x.mean(2, keepdim=True)).mT
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    raw = (centred @ directions[:, 0].unsqueeze(2)).squeeze(2)
+    return orient(raw, x.sum(1)).unflatten(1, activations.shape[2:])
+
+
+def orient(raw: Tensor, evidence: Tensor) -> Tensor:
+    """``raw [n, s]`` or its negative, whichever agrees with ``evidence [n, s]`` (else ``|min| <= max``)."""
+    evidence = evidence - evidence.mean(1, keepdim=True)
+    agreement = (raw * evidence).sum(1)
+    undecided = agreement.abs() <= NEARLY_ORTHOGONAL * raw.norm(dim=1) * evidence.norm(dim=1)
+    flip = torch.where(undecided, -raw.amin(1) > raw.amax(1), agreement < 0)
+    return torch.where(flip.unsqueeze(1), -raw, raw)
