@@ -1,0 +1,13 @@
+"""Images to explain: seeded phantoms with a known lesion, and folders of real ones."""
+
+from xaimed_core.data.images import IMAGENET, ImageBatch, Normalisation
+from xaimed_core.data.phantoms import PHANTOM_KINDS, PhantomKind, phantoms
+
+__all__ = [
+    "IMAGENET",
+    "PHANTOM_KINDS",
+    "ImageBatch",
+    "Normalisation",
+    "PhantomKind",
+    "phantoms",
+]

@@ -1,0 +1,257 @@
+"""The networks that benches, tests and the command line explain.
+
+Seeded weights stand in for trained ones, so nothing is downloaded. Weights as they come from an initialiser do
+not: activations vanish (EfficientNet-B0: 5e-14), logits sit near 0 and every image gets the same class, so maps
+are empty and comparing them proves nothing. `build_model` therefore calibrates on seeded phantoms.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage] # has no public name
+
+from xaimed_core.data import PHANTOM_KINDS, phantoms
+
+LayerRole = Literal["last", "earlier"]
+TRAINED_LOGIT = 10.0
+"""The logit that calibration gives the median image: the size that classifiers of a few classes have after training."""
+
+
+@final
+@dataclass(frozen=True)
+class ModelSpec:
+    """One architecture of torchvision and the two layers at which it is explained.
+
+    ``layers``: dotted names; "last" is the layer the literature explains, "earlier" one before it with a finer
+    grid. ``nonnegative``: the roles whose output is a ReLU's, or its maximum or mean: there grad-cam's AblationCAM
+    ablates to zero (elsewhere to its minimum - 1e7). ``paper``: whether arXiv 2503.08420 measured it.
+    """
+
+    name: str
+    title: str
+    layers: Mapping[LayerRole, str]
+    nonnegative: frozenset[LayerRole] = frozenset()
+    paper: bool = False
+
+    def build(self, classes: int) -> nn.Module:
+        """The bare architecture with torchvision's own initialisation from the global random state."""
+        from torchvision import models  # loads PIL, so not at import
+
+        constructor = cast("Callable[..., nn.Module]", getattr(models, self.name))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # announces nothing that a caller could act on
+            return constructor(weights=None, num_classes=classes)
+
+
+_BOTH: frozenset[LayerRole] = frozenset(("last", "earlier"))
+
+# "last" follows grad-cam's README: layer4[-1] for ResNet, features[-1] for VGG (its last max pool, of a ReLU) and
+# DenseNet (a BatchNorm; the ReLU after it is functional and in place), norm1 of the last block for ViT and Swin.
+# torchvision's EfficientNet, ConvNeXt and MobileNet end their convolutional part as features[-1] as well.
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec("resnet50", "ResNet-50", {"last": "layer4.2", "earlier": "layer3.5"}, _BOTH, paper=True),
+        ModelSpec(
+            "densenet121",
+            "DenseNet-121",
+            {"last": "features.norm5", "earlier": "features.transition3.relu"},
+            frozenset(("earlier",)),
+            paper=True,
+        ),
+        ModelSpec("vgg16", "VGG-16", {"last": "features.30", "earlier": "features.23"}, _BOTH, paper=True),
+        ModelSpec(
+            "efficientnet_b0", "EfficientNet-B0", {"last": "features.8", "earlier": "features.7"}, paper=True
+        ),
+        ModelSpec("resnet18", "ResNet-18", {"last": "layer4.1", "earlier": "layer3.1"}, _BOTH),
+        ModelSpec("convnext_tiny", "ConvNeXt-T", {"last": "features.7", "earlier": "features.5"}),
+        ModelSpec(
+            "vit_b_16",
+            "ViT-B/16",
+            {
+                "last": "encoder.layers.encoder_layer_11.ln_1",
+                "earlier": "encoder.layers.encoder_layer_8.ln_1",
+            },
+        ),
+        ModelSpec("swin_t", "Swin-T", {"last": "features.7.1.norm1", "earlier": "features.5.5.norm1"}),
+        ModelSpec("mobilenet_v3_small", "MobileNetV3-S", {"last": "features.12", "earlier": "features.8"}),
+    )
+}
+
+
+def build_model(
+    name: str,
+    *,
+    classes: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    calibrate: bool = True,
+) -> nn.Module:
+    """The network ``name`` of `MODELS` in eval mode, float32 on the CPU.
+
+    Weights come from ``seed`` and, with ``calibrate``, are made to behave like trained ones (`calibrate_on_phantoms`);
+    or they come from ``checkpoint``, a file with a state dict (plain, or under "state_dict", "model" or
+    "model_state_dict"; prefixes "module." and "_orig_mod." are dropped), read without running code in it.
+    ``classes`` None means as many as the checkpoint has, and 4 without one. The global random state is unchanged.
+    Raises KeyError for an unknown name, FileNotFoundError for a missing checkpoint, ValueError for one that does
+    not fit.
+    """
+    if name not in MODELS:
+        raise KeyError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
+    if classes is not None and classes < 1:
+        raise ValueError(f"a classifier of {classes} classes was asked for; give 1 or more")
+    state = None if checkpoint is None else read_state(checkpoint)
+    with _seeded(seed):
+        model = MODELS[name].build(classes or _classes_in(state) or 4).eval()
+        if state is None and calibrate:
+            calibrate_on_phantoms(model)
+    if state is not None:
+        _load(model, state, f"{name} from {Path(str(checkpoint)).name}")
+    return model.requires_grad_(True)
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """The CPU's random state seeded inside and restored after; those of other devices are not touched."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+# ---------------------------------------------------------------------------------------------- calibration
+@torch.no_grad()
+def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 224) -> None:
+    """Give seeded weights the statistics that training gives, in place, from one forward over phantoms.
+
+    BatchNorm takes the mean and variance of what it sees. In networks without BatchNorm every linear and
+    convolution is scaled to outputs of unit spread (layer-sequential unit variance, Mishkin & Matas 2016,
+    arXiv 1511.06422), and ConvNeXt's layer scale starts at 1 instead of 1e-6, which would silence its blocks.
+    The classifier is then centred, over classes and over images, and scaled so that the largest logit of the median
+    image is `TRAINED_LOGIT`.
+    """
+    images = torch.cat([phantoms(kind, per_kind, size=size).images for kind in PHANTOM_KINDS])
+    head = classifier_of(model)
+    for name, parameter in model.named_parameters():
+        if name.endswith("layer_scale"):
+            parameter.fill_(1.0)
+    if not head.weight.any():  # torchvision's ViT starts with a classifier of zeros
+        nn.init.normal_(head.weight, std=1 / math.sqrt(head.in_features))
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    logits = _measure_batchnorms(model, norms, images) if norms else _scale_to_unit_variance(model, images)
+    _scale_classifier(head, logits)
+
+
+def classifier_of(model: nn.Module) -> nn.Linear:
+    """The last linear layer, which in every network of `MODELS` gives the logits."""
+    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    if not linears:
+        raise ValueError(f"{type(model).__name__} has no linear layer that could be its classifier")
+    return linears[-1]
+
+
+def _measure_batchnorms(model: nn.Module, norms: list[_BatchNorm], images: Tensor) -> Tensor:
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of what is seen, here one batch
+        norm.train()
+    logits = model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return logits
+
+
+def _scale_to_unit_variance(model: nn.Module, images: Tensor) -> Tensor:
+    def scale(module: nn.Linear | nn.Conv2d, _: Any, output: Tensor) -> Tensor:
+        spread = output.std()
+        module.weight.div_(spread)
+        if module.bias is not None:
+            module.bias.div_(spread)
+        return output / spread
+
+    hooks = [m.register_forward_hook(scale) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    try:
+        return model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _scale_classifier(head: nn.Linear, logits: Tensor) -> None:
+    """Centre and scale the classifier, given the logits ``[n, classes]`` that it gave to the phantoms."""
+    if (
+        head.out_features > 1
+    ):  # what all classes share says nothing; without it no image's top logit is negative
+        head.weight.sub_(head.weight.mean(0))
+        head.bias.sub_(head.bias.mean())
+        logits = logits - logits.mean(1, keepdim=True)
+    centre = logits.mean(0)
+    tops = (logits - centre).abs().max(1).values
+    factor = TRAINED_LOGIT / tops.median().clamp_min(1e-12)
+    head.weight.mul_(factor)
+    head.bias.sub_(centre).mul_(factor)
+
+
+# ---------------------------------------------------------------------------------------------- checkpoints
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint file, without wrappers and prefixes. Only tensors are read, no code is run."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint at {file}; give the path of a file written by torch.save")
+    how = "save it as torch.save(model.state_dict(), path)"
+    try:
+        found: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{file.name} holds no plain state dict ({type(error).__name__}); {how}") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+            break
+    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+        raise ValueError(f"{file.name} holds no state dict, a mapping of names to tensors; {how}")
+    state = {str(name): tensor for name, tensor in found.items()}
+    for prefix in ("_orig_mod.", "module.", "_orig_mod."):
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _classes_in(state: dict[str, Tensor] | None) -> int | None:
+    """How many classes the last matrix of a state dict tells apart."""
+    matrices = [tensor for tensor in (state or {}).values() if tensor.ndim == 2]
+    return len(matrices[-1]) if matrices else None
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
+    own = model.state_dict()
+    head = next(name for name, module in model.named_modules() if module is classifier_of(model))
+    given = state.get(f"{head}.weight")
+    if given is not None and given.shape != own[f"{head}.weight"].shape and given.ndim == 2:
+        raise ValueError(
+            f"{what}: the checkpoint's classifier has {len(given)} classes, {classifier_of(model).out_features} "
+            f"were asked for; give classes={len(given)} (--classes {len(given)})"
+        )
+    problems = {
+        "missing": [n for n in own if n not in state and not n.endswith("num_batches_tracked")],
+        "not in this network": [n for n in state if n not in own],
+        "of another shape": [n for n in state if n in own and state[n].shape != own[n].shape],
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{len(v)} {k} (first: {v[0]})" for k, v in problems.items() if v)
+        raise ValueError(
+            f"{what} does not fit: {told}. Is it a checkpoint of torchvision's network of that name?"
+        )
+    model.load_state_dict(state, strict=False)  # strict but for num_batches_tracked, checked above
