@@ -1,0 +1,73 @@
+"""What a tail is: the part of a network after a layer, asked what each channel of the layer is worth."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol, final
+
+from torch import Tensor
+
+from xaimed_core.targets import Targets
+
+AblationValue = Literal["zero", "minimum", "mean"]
+"""What stands in an ablated channel: 0, or that image's minimum or mean of the channel over its positions."""
+
+
+@final
+@dataclass(frozen=True)
+class ChannelDrops:
+    """What the score loses when a channel is ablated, Desai and Ramaswamy 2020 (WACV), eq. 2 without its division.
+
+    drops: float32 ``[n, c]``, ``y - y_k``: the score minus the score with channel k replaced everywhere.
+    scores: float32 ``[n]``, ``y``.
+    route: what ran ("closed-form", "delta(2 convs) + replay", "replay", "full-forward"), and why nothing cheaper applied.
+    """
+
+    drops: Tensor
+    scores: Tensor
+    route: str
+
+
+@final
+@dataclass(frozen=True)
+class ClassDrops:
+    """`ChannelDrops` of every class at once.
+
+    drops: float32 ``[n, c, classes]``, logits minus the logits with channel k replaced.
+    logits: float32 ``[n, classes]``.
+    """
+
+    drops: Tensor
+    logits: Tensor
+    route: str
+
+
+class Tail(Protocol):
+    """The network from the layer's output on, for the images of one forward."""
+
+    def drops(
+        self, targets: Targets, *, value: AblationValue = "zero", channels: Tensor | None = None
+    ) -> ChannelDrops:
+        """Ablate each channel (or only ``channels``, int64 ``[c]``) of each image and report what the score loses."""
+        ...
+
+    def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
+        """The same for all classes of an output ``[n, classes]`` at once."""
+        ...
+
+
+class TailObserver(Protocol):
+    """Looks on during the one forward that is needed anyway, and knows the tail afterwards."""
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Entered around the whole forward; entering again forgets the forward before."""
+        ...
+
+    def at_layer(self, activation: Tensor) -> None:
+        """Called in the layer's forward hook with the tensor that the tail is about to consume."""
+        ...
+
+    def tail(self) -> Tail:
+        """The tail, once the forward is over. Raises RuntimeError before that."""
+        ...
