@@ -1,0 +1,250 @@
+"""The `measure` fixture: pytest-benchmark rows for ours and for the reference from one interleaved measurement.
+
+Whichever of a case's tests runs first measures all implementations of the case; the others replay their samples.
+Parametrise benches with short strings only: the ids are the join key of every later comparison.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from xaimed_core.measure import PROFILES, Judge, Question, of_maps
+from xaimed_core.measure.session import Session, new_run
+from xaimed_reports.journal import Journal, Recovered, recover
+from xaimed_reports.jsonform import to_json
+from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row
+from xaimed_reports.terminal import console, show
+
+ROOT = Path(__file__).parent.parent
+PEERS = {"torchcam": "torchcam", "captum": "captum"}
+SESSION = pytest.StashKey[Session]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("xaimed", "measuring against grad-cam")
+    group.addoption(
+        "--profile", choices=[*PROFILES], help="how much is measured; default: full with CUDA, else quick"
+    )
+    group.addoption(
+        "--device", help="where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"
+    )
+    group.addoption(
+        "--data", default=os.environ.get("XAIMED_DATA"), help="folder of real images; default: phantoms"
+    )
+    group.addoption(
+        "--checkpoint", help="weights of the models (a state_dict file); default: seeded and calibrated"
+    )
+    group.addoption("--peers", action="store_true", help="measure torch-cam and Captum too, where installed")
+    group.addoption("--cold", action="store_true", help="overwrite the GPU's L2 cache before each call")
+    group.addoption(
+        "--journal", help="where finished cases are kept; default: beside the JSON, or xaimed-results/"
+    )
+    group.addoption(
+        "--resume", action="store_true", help="take finished cases from the journal of an unfinished run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "filterwarnings", "default"
+    )  # the reference and the peers warn; that is no error of ours
+    if hasattr(config.option, "benchmark_quiet"):
+        config.option.benchmark_quiet = not config.option.verbose  # our table closes the run; -v shows both
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "measure" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--peers")
+        peers = [name for name, module in PEERS.items() if asked and importlib.util.find_spec(module)]
+        metafunc.parametrize("impl", [OURS, REFERENCE, *peers])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the session of measurements once it is known how many cases there are."""
+    config = session.config
+    keys = {
+        _case(item, 1).key for item in session.items if isinstance(item, pytest.Function) and _measured(item)
+    }
+    if not keys or config.option.collectonly:
+        return
+    name = _profile(config)
+    data = config.getoption("--data")
+    images_from = f"images of the folder {Path(data).name}" if data else "phantoms, seed 0"
+    head = new_run(_device(config), profile=name, images_from=images_from, root=ROOT)
+    path = _journal_path(config)
+    disabled = config.getoption("benchmark_disable") or config.getoption("benchmark_skip")
+    config.stash[SESSION] = Session(
+        head,
+        None if disabled else PROFILES[name],
+        _device(config),
+        expected=len(keys),
+        recovered=_recovered(path, head) if config.getoption("--resume") else None,
+        journal=None if disabled else Journal(path),
+        cold=config.getoption("--cold"),
+    )
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
+    """Measure ours against a reference: checked first, then timed in turns, a row for each in the JSON."""
+    session = request.config.stash[SESSION]
+
+    def measure(
+        ours: Callable[[], Any],
+        *,
+        images: int,
+        allowed: float,
+        against: Callable[[], Any] | None = None,
+        what: str = "reference",
+        forward: Callable[[], Any] | None = None,
+        judge: Judge = of_maps,
+        truth: Callable[[], Any] | None = None,
+        peers: Mapping[str, Callable[[], Any]] | None = None,
+        absent: Mapping[str, str] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Ask one question; see `xaimed_core.measure.Question` for the words.
+
+        ``against`` is the reference and ``what`` its name and version. ``absent``: implementations that cannot
+        answer, with the reason. ``peers``: further implementations, by name.
+        """
+        arms = {OURS: ours, **({REFERENCE: against} if against is not None else {}), **(peers or {})}
+        question = Question(
+            case=_case(request.node, images),
+            arms=arms,
+            what={OURS: "xaimed", REFERENCE: what},
+            allowed=allowed,
+            judge=judge,
+            truth=truth,
+            forward=forward,
+            absent=absent or {},
+            notes=notes,
+        )
+        if not session.knows(question.case.key):
+            _say(request.config, f"\n{session.progress()}: {question.case.key} ")
+        rows = session.rows(question)
+        _report(request, rows.get(impl) or _not_asked(question, impl))
+
+    return measure
+
+
+def _case(item: pytest.Function, images: int) -> Case:
+    """The case a test belongs to: its function's name in words, and every parameter but the implementation."""
+    axes = {name: value for name, value in item.callspec.params.items() if name != "impl"}
+    wrong = [name for name, value in axes.items() if not isinstance(value, str)]
+    if wrong:
+        raise TypeError(
+            f"{item.nodeid}: parametrise with short strings only, {', '.join(wrong)} is no string"
+        )
+    return Case(item.originalname.removeprefix("bench_").replace("_", " "), axes, images)
+
+
+def _not_asked(question: Question, impl: str) -> Row:
+    return Row(question.case, impl, impl, "skipped", reason=f"{impl} is not part of this question")
+
+
+def _report(request: pytest.FixtureRequest, row: Row) -> None:
+    """Turn a row into a test's outcome, and its samples into a pytest-benchmark entry."""
+    if row.timing is not None:
+        request.node.add_marker(pytest.mark.benchmark(timer=_replay(row.timing.wall_s)))
+        benchmark = request.getfixturevalue("benchmark")
+        benchmark.group = row.case.key
+        benchmark.extra_info["xaimed"] = {"schema": SCHEMA, **to_json(row)}
+        benchmark.pedantic(lambda: None, rounds=len(row.timing.wall_s), iterations=1)
+    match row.status:
+        case "ok":
+            return
+        case "wrong" | "failed" if row.impl in (OURS, REFERENCE):
+            pytest.fail(f"{row.case.key}, {row.what}: {row.status}: {row.reason}", pytrace=False)
+        case _:
+            pytest.skip(f"{row.status}: {row.reason}")
+
+
+def _replay(samples: tuple[float, ...]) -> Callable[[], float]:
+    """A timer whose successive readings differ by the samples: 0, first sample, 0, second sample, ..."""
+    readings = iter([reading for sample in samples for reading in (0.0, sample)])
+
+    def replayed_samples() -> float:
+        return next(readings)
+
+    return replayed_samples
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info["node"] = ""  # results are shared: no host names
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """Add the run, and the rows that pytest-benchmark does not hold because they have no time."""
+    if SESSION in config.stash:
+        head = to_json(config.stash[SESSION].run())
+        stored = [b["extra_info"]["xaimed"] for b in output_json["benchmarks"]]
+        names = {(Case(**row["case"]).key, row["impl"]) for row in stored}
+        head["rows"] = [row for row in head["rows"] if (Case(**row["case"]).key, row["impl"]) not in names]
+        output_json["xaimed"] = head
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if SESSION not in config.stash or not config.stash[SESSION].run().rows:
+        return
+    terminalreporter.ensure_newline()
+    terminalreporter.section("xaimed")
+    show(config.stash[SESSION].run(), console())
+    stored = _json_path(config)
+    if stored is not None:
+        terminalreporter.write_line(f"\nStored in {stored}. Next: xaimed report {stored}")
+
+
+def _say(config: pytest.Config, text: str) -> None:
+    """Print while a test runs, in spite of pytest's capturing."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if capture is None or reporter is None:
+        return
+    with capture.global_and_fixture_disabled():
+        reporter.write(text, flush=True)
+
+
+def _measured(item: pytest.Function) -> bool:
+    return "measure" in item.fixturenames and hasattr(item, "callspec")
+
+
+def _profile(config: pytest.Config) -> Any:
+    return config.getoption("--profile") or ("full" if _device(config).type == "cuda" else "quick")
+
+
+def _device(config: pytest.Config) -> torch.device:
+    return torch.device(config.getoption("--device") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _journal_path(config: pytest.Config) -> Path:
+    if config.getoption("--journal"):
+        return Path(config.getoption("--journal"))
+    stored = _json_path(config)
+    return stored.with_suffix(".journal.jsonl") if stored else ROOT / "xaimed-results/last.journal.jsonl"
+
+
+def _json_path(config: pytest.Config) -> Path | None:
+    """Where pytest-benchmark writes: its option holds a path, in earlier releases an open file."""
+    stored = config.getoption("benchmark_json")
+    return Path(stored if isinstance(stored, str | Path) else stored.name) if stored else None
+
+
+def _recovered(path: Path, head: Any) -> Recovered | None:
+    """What an unfinished run left, refused when it measured something else."""
+    if not path.exists():
+        return None
+    found = recover(path.read_text(encoding="utf-8"))
+    for name in ("machine", "profile", "images_from", "revision"):
+        if getattr(found.run, name) != getattr(head, name):
+            raise pytest.UsageError(
+                f"--resume: {path.name} has another {name}; run without --resume to begin anew"
+            )
+    return found

@@ -1,0 +1,87 @@
+"""Read a stored run: pytest-benchmark JSON written by `pytest bench`, or the journal of an unfinished one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from .journal import recover
+from .jsonform import UnreadableError, from_json
+from .records import SCHEMA, Run
+
+
+def load(path: Path | str) -> Run:
+    """The run stored in ``path``. Raises UnreadableError: one line with the file and what is wrong."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UnreadableError(f"{path.name}: {error.strerror or 'cannot be read'}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"{path.name}: not a text file") from error
+    try:
+        return recover(text).run if path.suffix == ".jsonl" else _run(_parse(text))
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"not JSON, or cut short ({str(error)[:80]})") from error
+    if not isinstance(data, dict):
+        raise UnreadableError("not a benchmark file: its top level is not an object")
+    return cast("dict[str, Any]", data)
+
+
+def _run(data: dict[str, Any]) -> Run:
+    stored = data.get("xaimed")
+    if not isinstance(stored, dict):
+        known = (
+            "a pytest-benchmark file, but not one of xaimed's"
+            if "benchmarks" in data
+            else "not a benchmark file"
+        )
+        raise UnreadableError(
+            f"{known}: the key 'xaimed' is missing; make one with: pytest bench --benchmark-json=out.json"
+        )
+    head = cast("dict[str, Any]", stored)
+    _need_known_schema(head)
+    timed = [_stored_row(b, i) for i, b in enumerate(_benchmarks(data))]
+    rows = [*(row for row in timed if row is not None), *_list(head, "rows")]
+    return from_json(Run, {**head, "rows": rows}, "xaimed")
+
+
+def _benchmarks(data: dict[str, Any]) -> list[Any]:
+    found = data.get("benchmarks")
+    if not isinstance(found, list):
+        raise UnreadableError("benchmarks must be a list")
+    return cast("list[Any]", found)
+
+
+def _stored_row(benchmark: Any, index: int) -> Any:
+    if not isinstance(benchmark, dict):
+        raise UnreadableError(f"benchmarks[{index}] must be an object")
+    extra = cast("dict[str, Any]", benchmark).get("extra_info")
+    return cast("dict[str, Any]", extra).get("xaimed") if isinstance(extra, dict) else None
+
+
+def _list(head: dict[str, Any], key: str) -> list[Any]:
+    found = head.get(key)
+    if not isinstance(found, list):
+        raise UnreadableError(f"xaimed.{key} must be a list")
+    return cast("list[Any]", found)
+
+
+def _need_known_schema(head: dict[str, Any]) -> None:
+    schema = head.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise UnreadableError(
+            f"xaimed.schema must be a whole number from 1 to {SCHEMA}, got {repr(schema)[:40]}"
+        )
+    if schema > SCHEMA:
+        raise UnreadableError(
+            f"written by a newer xaimed (schema {schema}); this one reads up to {SCHEMA}: upgrade it"
+        )

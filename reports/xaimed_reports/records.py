@@ -1,0 +1,181 @@
+"""What a result is: frozen records, written as JSON under one schema number.
+
+History of the schema:
+    1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
+
+A run is stored in pytest-benchmark's own JSON: every timed row in its benchmark's ``extra_info["xaimed"]``,
+the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+SCHEMA = 1
+
+Status = Literal["ok", "wrong", "degenerate", "oom", "failed", "skipped"]
+"""ok: checked and timed. wrong: beyond the allowed error. degenerate: the reference map has no spread.
+oom: memory ran out. failed: raised an error. skipped: not run, and ``reason`` says why."""
+
+OURS = "ours"
+REFERENCE = "reference"
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """What is measured: the question (a bench function) and one value per axis, e.g. method, model, batch."""
+
+    bench: str
+    axes: dict[str, str]
+    images: int
+
+    @property
+    def key(self) -> str:
+        """The join key of every later comparison, e.g. ``explaining[xgradcam-resnet50-last-4-fp32]``."""
+        return f"{self.bench}[{'-'.join(self.axes.values())}]"
+
+
+@final
+@dataclass(frozen=True)
+class Timing:
+    """Raw samples of one arm, in the order taken. Nothing is dropped, averaged or corrected."""
+
+    wall_s: tuple[float, ...]
+    """Seconds from call to result, the device synchronised at both ends."""
+    block: tuple[int, ...]
+    """Which interleaved block each sample belongs to: the unit of every resampling."""
+    after: tuple[str, ...]
+    """The arm that ran just before each sample."""
+    first_s: float
+    """The first call ever, with whatever compiling and tuning it brought."""
+    warm_up_s: float
+    """Spent on calls between the first one and the first sample."""
+    device_s: tuple[float, ...] | None = None
+    """Between two CUDA events around the call; None without CUDA."""
+    cache: str = "as the arm before left it"
+    """The state of the last-level cache before each sample."""
+    order: Literal["interleaved", "separated"] = "interleaved"
+    """separated: each visit began with a call that is not counted, because carry-over exceeded the noise."""
+
+
+@final
+@dataclass(frozen=True)
+class Memory:
+    """The largest need of one call above what was resident before it, from a pass of its own."""
+
+    peak_bytes: int | None
+    how: str
+    reserved_bytes: int | None = None
+    reason: str | None = None
+    """Why ``peak_bytes`` is None."""
+
+
+@final
+@dataclass(frozen=True)
+class Fidelity:
+    """How far an output lies from the one it must agree with. ``largest`` decides, the rest informs."""
+
+    of: str
+    """What was compared, with its scale: e.g. "maps in [0, 1]"."""
+    largest: float
+    rms: float
+    spread: float
+    """Share of images whose expected output has a spread: below 0.9 the comparison does not count."""
+    spearman: float | None = None
+    top_5: float | None = None
+    """Overlap of the 5 % highest pixels, mean over images, 0 to 1."""
+    top_20: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Conditions:
+    """What the machine did while one case was measured."""
+
+    load_1m: float | None
+    steal_s: float | None
+    """CPU seconds that the hypervisor gave to others."""
+    others_share: float | None
+    """Share of all cores that other processes used, 0 to 1."""
+    involuntary_switches: int | None
+    threads: int
+    gpu: dict[str, str | float | None] | None = None
+    """Clocks, temperature, power and throttle reasons before and after; None without CUDA."""
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One case measured for one implementation; ``forward``: the plain forward pass of the same blocks."""
+
+    case: Case
+    impl: str
+    what: str
+    """The implementation in words, e.g. "grad-cam 1.5.7 XGradCAM"."""
+    status: Status
+    reason: str | None = None
+    timing: Timing | None = None
+    forward: Timing | None = None
+    memory: Memory | None = None
+    fidelity: Fidelity | None = None
+    allowed: float | None = None
+    """The largest difference at which the result still counts as right."""
+    carry_over: float | None = None
+    """Median time after another arm over median time after itself; 1 means no carry-over."""
+    conditions: Conditions | None = None
+    notes: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Gpu:
+    """A CUDA device as NVML and torch describe it. Null fields have their reason in ``reasons``."""
+
+    name: str
+    uuid_sha256: str | None
+    capability: str
+    memory_bytes: int
+    driver: str | None = None
+    power_limit_w: float | None = None
+    ecc: bool | None = None
+    mig: bool | None = None
+    clocks_max_mhz: dict[str, float] = field(default_factory=dict[str, float])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@final
+@dataclass(frozen=True)
+class Machine:
+    """The machine of a run, without host name, user or paths."""
+
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    threads: int
+    versions: dict[str, str]
+    """Version of each package that takes part: python, torch, triton, grad-cam, ..."""
+    gpu: Gpu | None = None
+    flags: dict[str, str] = field(default_factory=dict[str, str])
+    """TF32, deterministic algorithms and the like, as they stood."""
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """Everything one benchmark run left."""
+
+    machine: Machine
+    profile: str
+    images_from: str
+    """Where the images came from, in words and without a path: e.g. "phantoms (mri), seed 0"."""
+    revision: str | None
+    """The git commit measured, with "+" for uncommitted changes; None outside a checkout."""
+    started_utc: str
+    seconds: float
+    rows: tuple[Row, ...]
+    schema: int = SCHEMA
+    floor: float | None = None
+    """Noise floor of this machine from an A/A run, as a ratio above 1; None if never measured."""

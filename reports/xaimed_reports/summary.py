@@ -1,0 +1,204 @@
+"""What a run says, ready to be shown: one line per case, each verdict with its reason, and three sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, final
+
+from .ratio import EQUAL, Ratio, ratio
+from .records import OURS, REFERENCE, Row, Run, Timing
+
+Verdict = Literal["faster", "slower", "same", "unknown", "wrong", "degenerate", "oom", "failed", "skipped"]
+
+NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped")
+LOADED_SHARE = 0.15
+"""Times are doubtful when other processes used more than this share of the machine."""
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """One case of ours beside one other implementation. Times are medians in seconds."""
+
+    key: str
+    bench: str
+    axes: dict[str, str]
+    images: int
+    other: str
+    ours: Row | None
+    against: Row | None
+    ours_s: float | None
+    other_s: float | None
+    speedup: Ratio | None
+    """Time of the other over time of ours."""
+    ours_forwards: float | None
+    """Our time in plain forward passes of the same model, dtype and layout."""
+    other_forwards: float | None
+    memory_share: float | None
+    """Our peak above resident over the other's."""
+    verdict: Verdict
+    why: str
+
+
+def lines(run: Run) -> tuple[Line, ...]:
+    """One line per case and implementation beside ours; a case measured alone has one line without an other."""
+    cases: dict[str, dict[str, Row]] = {}
+    for row in run.rows:
+        cases.setdefault(row.case.key, {})[row.impl] = row
+    found: list[Line] = []
+    for rows in cases.values():
+        ours = rows.get(OURS)
+        others = [row for impl, row in rows.items() if impl != OURS]
+        found += [_line(ours, other) for other in others] or [_line(ours, None)]
+    return tuple(found)
+
+
+def _line(ours: Row | None, other: Row | None) -> Line:
+    row = ours or other
+    assert row is not None, "a case has at least one row"
+    ours_t, other_t = (r.timing if r is not None else None for r in (ours, other))
+    speedup = ratio(other_t, ours_t) if ours_t is not None and other_t is not None else None
+    verdict, why = _verdict(ours, other, speedup)
+    return Line(
+        key=row.case.key,
+        bench=row.case.bench,
+        axes=row.case.axes,
+        images=row.case.images,
+        other=other.impl if other is not None else REFERENCE,
+        ours=ours,
+        against=other,
+        ours_s=_median(ours_t),
+        other_s=_median(other_t),
+        speedup=speedup,
+        ours_forwards=_forwards(ours),
+        other_forwards=_forwards(other),
+        memory_share=_memory_share(ours, other),
+        verdict=verdict,
+        why=why,
+    )
+
+
+def _median(timing: Timing | None) -> float | None:
+    return median(timing.wall_s) if timing is not None else None
+
+
+def _forwards(row: Row | None) -> float | None:
+    if row is None or row.timing is None or row.forward is None:
+        return None
+    return median(row.timing.wall_s) / median(row.forward.wall_s)
+
+
+def _memory_share(ours: Row | None, other: Row | None) -> float | None:
+    mine = ours.memory.peak_bytes if ours is not None and ours.memory is not None else None
+    theirs = other.memory.peak_bytes if other is not None and other.memory is not None else None
+    return mine / theirs if mine is not None and theirs else None
+
+
+def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tuple[Verdict, str]:
+    for row in (ours, other):
+        if row is not None and row.status != "ok":
+            return row.status, f"{row.impl}: {row.reason or row.status}"
+    if ours is None or other is None or speedup is None:
+        return (
+            "unknown",
+            "checked, not timed" if ours is not None and other is not None else "nothing to compare with",
+        )
+    throttled = _throttled(ours)
+    if throttled:
+        return "unknown", f"the GPU was throttled ({throttled})"
+    low, high = speedup.low, speedup.high
+    if low > 1 + EQUAL:
+        return "faster", f"{speedup.value:.3g}x, at least {low:.3g}x at 95 %"
+    if high < 1 - EQUAL:
+        return "slower", f"{1 / speedup.value:.3g}x the time, at least {1 / high:.3g}x at 95 %"
+    if low > 1 - EQUAL and high < 1 + EQUAL:
+        return "same", f"the whole interval lies within {EQUAL:.0%}"
+    cause = "too few blocks" if speedup.how == "extremes" else "too noisy"
+    return "unknown", f"{cause}: the interval {low:.3g} to {high:.3g} allows more than one answer"
+
+
+def _throttled(row: Row) -> str:
+    gpu = row.conditions.gpu if row.conditions is not None else None
+    found = [str(gpu[k]) for k in ("throttled_by before", "throttled_by after") if gpu.get(k)] if gpu else []
+    return ", ".join(dict.fromkeys(found))
+
+
+def sentences(run: Run) -> tuple[str, str, str]:
+    """Three sentences: who is faster, what it costs in forwards and memory, and whether it can be trusted."""
+    compared = [line for line in lines(run) if line.other == REFERENCE]
+    return _speed(compared), _cost(compared), _trust(run, compared)
+
+
+def _speed(compared: list[Line]) -> str:
+    timed = [line for line in compared if line.speedup is not None]
+    if not timed:
+        return "No case could be timed against the reference."
+    words: dict[Verdict, str] = {
+        "faster": "faster",
+        "same": "as fast",
+        "slower": "slower",
+        "unknown": "undecided",
+    }
+    counts = {word: sum(line.verdict == verdict for line in timed) for verdict, word in words.items()}
+    said = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
+    worst = min(timed, key=lambda line: line.speedup.value if line.speedup else 0)
+    best = max(timed, key=lambda line: line.speedup.value if line.speedup else 0)
+    return (
+        f"Against the reference ours was {said} of {len(timed)} timed cases, "
+        f"from {_times(worst)} to {_times(best)}."
+    )
+
+
+def _times(line: Line) -> str:
+    value = line.speedup.value if line.speedup else float("nan")
+    return f"{value:.3g}x ({' '.join(line.axes.values())})"
+
+
+def _cost(compared: list[Line]) -> str:
+    mine = [line.ours_forwards for line in compared if line.ours_forwards is not None]
+    theirs = [line.other_forwards for line in compared if line.other_forwards is not None]
+    shares = [line.memory_share for line in compared if line.memory_share is not None]
+    if not mine:
+        return "No plain forward pass was timed beside them."
+    text = f"In plain forward passes ours costs {_span(mine)}"
+    text += f", the reference {_span(theirs)}" if theirs else ""
+    return text + (f"; above what was resident ours needs {_span(shares)} of its memory." if shares else ".")
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.3g}x to {max(values):.3g}x (median {median(values):.3g}x)"
+
+
+def _trust(run: Run, compared: list[Line]) -> str:
+    judged = [
+        r for r in run.rows if r.impl == OURS and r.fidelity is not None and r.status in ("ok", "wrong")
+    ]
+    right = [r for r in judged if r.status == "ok"]
+    bad = [
+        f"{sum(line.verdict == s for line in compared)} {s}"
+        for s in ("wrong", "degenerate", "oom", "failed", "skipped")
+    ]
+    bad = [b for b in bad if not b.startswith("0 ")]
+    text = f"{len(right)} of {len(judged)} checked outputs of ours agree within what is allowed"
+    if right:
+        closest = max(
+            right, key=lambda r: (r.fidelity.largest / r.allowed) if r.fidelity and r.allowed else 0
+        )
+        assert closest.fidelity is not None
+        text += f" (nearest to the limit: {closest.fidelity.largest:.2g} of {closest.allowed:.2g})"
+    text += f"; not compared: {', '.join(bad)}" if bad else "; every case was compared"
+    return f"{text}; {_quiet(run)}."
+
+
+def _quiet(run: Run) -> str:
+    shares = [
+        r.conditions.others_share for r in run.rows if r.conditions and r.conditions.others_share is not None
+    ]
+    if not shares:
+        return "how busy the machine was is not known"
+    typical = median(shares)
+    words = (
+        "the machine was busy, so times are doubtful" if typical > LOADED_SHARE else "the machine was quiet"
+    )
+    return f"{words} (other processes used {typical:.0%} of it)"

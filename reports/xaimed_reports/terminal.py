@@ -1,0 +1,78 @@
+"""A run in the terminal: a table of cases, what their verdicts mean, and three sentences."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .records import Run
+from .summary import Line, Verdict, lines, sentences
+from .words import byte_count, difference, seconds, times
+
+COLOURS: dict[Verdict, str] = {
+    "faster": "green",
+    "same": "cyan",
+    "slower": "red",
+    "wrong": "bold red",
+    "failed": "bold red",
+    "oom": "magenta",
+    "unknown": "yellow",
+    "degenerate": "yellow",
+    "skipped": "dim",
+}
+
+
+def console() -> Console:
+    """A console as wide as the terminal; 130 columns where the output is no terminal."""
+    found = Console()
+    return found if found.is_terminal else Console(width=130)
+
+
+def show(run: Run, out: Console) -> None:
+    """Print the closing table of a run."""
+    for bench, group in groupby(lines(run), key=lambda line: line.bench):
+        out.print(_table(bench, list(group)))
+    explained = [line for line in lines(run) if line.verdict not in ("faster", "same")]
+    for line in explained:
+        out.print(Text(f"  {line.verdict}: {line.key}: {line.why}", style=COLOURS[line.verdict]))
+    out.print()
+    for sentence in sentences(run):
+        out.print(Text(sentence))
+
+
+def _table(bench: str, found: list[Line]) -> Table:
+    table = Table(title=bench, title_justify="left", header_style="bold", pad_edge=False)
+    table.add_column("case", overflow="fold")
+    for name in ("ours", "other", "times faster [95 %]", "forwards", "memory", "largest diff."):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for line in found:
+        table.add_row(*cells(line)[:-1], Text(line.verdict, style=COLOURS[line.verdict]))
+    return table
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """One line's cells: case, ours, other, ratio, forwards, memory, fidelity, verdict."""
+    name = " ".join(line.axes.values())
+    name = name if line.other == "reference" else f"{name} vs {line.other}"
+    ours, against = line.ours, line.against
+    ratio = "-"
+    if line.speedup is not None:
+        ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
+    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
+    if against is not None and against.memory is not None:
+        memory += f" / {byte_count(against.memory.peak_bytes)}"
+    forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
+    return (
+        name,
+        seconds(line.ours_s),
+        seconds(line.other_s),
+        ratio,
+        forwards if line.ours_forwards is not None else "-",
+        memory,
+        difference(ours.fidelity if ours is not None else None),
+        line.verdict,
+    )

@@ -1,0 +1,41 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from .records import Fidelity
+
+
+def seconds(value: float | None) -> str:
+    """``0.00123`` as "1.23 ms"; None as a dash."""
+    if value is None:
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}" if value / size < 1000 else f"{value / size:.0f} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def byte_count(value: int | None) -> str:
+    """``1048576`` as "1 MiB"; None as a dash."""
+    if value is None:
+        return "-"
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if value >= 2**power:
+            return (
+                f"{value / 2**power:.3g} {unit}"
+                if value < 1000 * 2**power
+                else f"{value / 2**power:.0f} {unit}"
+            )
+    return f"{value} B"
+
+
+def times(value: float | None) -> str:
+    """``3.142`` as "3.14x"; None as a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.3g}x" if value < 1000 else f"{value:,.0f}x"
+
+
+def difference(fidelity: Fidelity | None) -> str:
+    """The largest difference, e.g. "3.1e-06"; a dash where nothing was compared."""
+    return "-" if fidelity is None else f"{fidelity.largest:.1e}"

@@ -1,0 +1,49 @@
+"""How long to measure: named profiles and when a case has enough samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, final
+
+ProfileName = Literal["quick", "full", "gate"]
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """Sampling of one case. Times in seconds, error as a share of the median."""
+
+    budget_s: float
+    """Time for all timed blocks of one case; the last block that begins inside it is finished."""
+    min_blocks: int
+    """Taken whatever they cost."""
+    max_blocks: int
+    relative_error: float
+    """Stop early when the 95 % interval of every arm's median is narrower than this to either side."""
+    warm_up_s: float
+    """Upper limit for the warm-up of one arm after its first call."""
+    total_s: float | None = None
+    """Time for the whole run: cases near its end get smaller budgets. None: no limit."""
+
+
+PROFILES: dict[ProfileName, Plan] = {
+    "quick": Plan(
+        budget_s=8.0, min_blocks=2, max_blocks=30, relative_error=0.01, warm_up_s=2.0, total_s=240.0
+    ),
+    "full": Plan(budget_s=30.0, min_blocks=5, max_blocks=200, relative_error=0.003, warm_up_s=20.0),
+    "gate": Plan(budget_s=2.0, min_blocks=2, max_blocks=20, relative_error=0.01, warm_up_s=1.0, total_s=75.0),
+}
+
+
+def median_error(samples: Sequence[float]) -> float:
+    """Half the median's 95 % interval (order statistics), as its share; inf below 6 samples."""
+    n = len(samples)
+    if n < 6:
+        return math.inf
+    reach = math.ceil(0.98 * math.sqrt(n))  # 1.96 standard deviations of a binomial(n, 1/2)
+    ordered = sorted(samples)
+    low, high = max(0, n // 2 - reach), min(n - 1, (n - 1) // 2 + reach)
+    return (ordered[high] - ordered[low]) / 2 / median(ordered)

@@ -1,0 +1,143 @@
+"""A whole run: measures each case once, keeps its rows, writes the journal, and shares out the time."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import final
+
+import torch
+
+from xaimed_reports.journal import Journal, Recovered
+from xaimed_reports.records import Row, Run
+
+from .case import Question, measure_case, unmeasured
+from .machine import machine_facts
+from .plan import Plan
+
+
+def new_run(device: torch.device, *, profile: str, images_from: str, root: Path) -> Run:
+    """The head of a run that begins now. ``root``: the checkout whose commit is measured."""
+    return Run(
+        machine=machine_facts(device),
+        profile=profile,
+        images_from=images_from,
+        revision=revision(root),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        rows=(),
+    )
+
+
+def revision(root: Path) -> str | None:
+    """The commit checked out in ``root``, with "+" for uncommitted changes; None outside a checkout."""
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@final
+class Session:
+    """Measures questions one after another. ``expected``: how many cases are to come."""
+
+    def __init__(
+        self,
+        head: Run,
+        plan: Plan | None,
+        device: torch.device,
+        *,
+        expected: int,
+        journal: Journal | None = None,
+        recovered: Recovered | None = None,
+        cold: bool = False,
+    ) -> None:
+        self.device = device
+        self._head = head
+        self._plan = plan
+        self._cold = cold
+        self._expected = expected
+        self._journal = journal
+        self._began_s = time.perf_counter()
+        self._measured = 0
+        self._rows: dict[str, tuple[Row, ...]] = {}
+        self._died_in = recovered.unfinished if recovered is not None else None
+        self._recovered = _by_case(recovered.run.rows if recovered is not None else ())
+        if journal is not None:
+            journal.start(head)
+            for row in recovered.run.rows if recovered is not None else ():
+                journal.add(row)
+
+    def knows(self, key: str) -> bool:
+        """Whether this case needs no measuring any more."""
+        return key in self._rows or key in self._recovered
+
+    def rows(self, question: Question) -> dict[str, Row]:
+        """The rows of one case by implementation: measured at the first call, the same ones ever after."""
+        key = question.case.key
+        if key not in self._rows:
+            self._rows[key] = self._recovered.get(key) or self._measure(question)
+        return {row.impl: row for row in self._rows[key]}
+
+    def _measure(self, question: Question) -> tuple[Row, ...]:
+        key = question.case.key
+        if self._journal is not None:
+            self._journal.begin(key)
+        if key == self._died_in:
+            rows = unmeasured(
+                question, "failed", "the process ended while measuring this case; it is not tried again"
+            )
+        else:
+            self._measured += 1
+            rows = measure_case(question, self._share(), self.device, cold=self._cold)
+        if self._journal is not None:
+            for row in rows:
+                self._journal.add(row)
+        return rows
+
+    def _share(self) -> Plan | None:
+        """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left."""
+        if self._plan is None or self._plan.total_s is None:
+            return self._plan
+        left_s = max(0.0, self._plan.total_s - (time.perf_counter() - self._began_s))
+        share_s = left_s / max(1, self._expected - len(self._rows))
+        return dataclasses.replace(
+            self._plan,
+            budget_s=min(self._plan.budget_s, share_s / 2),
+            warm_up_s=min(self._plan.warm_up_s, share_s / 8),
+        )
+
+    def progress(self) -> str:
+        """Where the run stands, e.g. "case 3 of 20, about 2 min left"."""
+        text = f"case {min(len(self._rows) + 1, self._expected)} of {self._expected}"
+        if not self._measured:
+            return text
+        each_s = (time.perf_counter() - self._began_s) / self._measured
+        left_s = each_s * (self._expected - len(self._rows))
+        return (
+            f"{text}, about {left_s / 60:.0f} min left"
+            if left_s >= 90
+            else f"{text}, about {left_s:.0f} s left"
+        )
+
+    def run(self) -> Run:
+        """Everything measured so far."""
+        rows = tuple(row for rows in self._rows.values() for row in rows)
+        return dataclasses.replace(self._head, rows=rows, seconds=time.perf_counter() - self._began_s)
+
+
+def _by_case(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
+    found: dict[str, tuple[Row, ...]] = {}
+    for row in rows:
+        found[row.case.key] = (*found.get(row.case.key, ()), row)
+    return found
