@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage] # has no public name
 
-from xaimed_core.data import PHANTOM_KINDS, phantoms
+from xaimed_core.data import IMAGENET, PHANTOM_KINDS, phantoms
 
 LayerRole = Literal["last", "earlier"]
 TRAINED_LOGIT = 10.0
@@ -141,7 +141,7 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
     The classifier is then centred, over classes and over images, and scaled so that the largest logit of the median
     image is `TRAINED_LOGIT`.
     """
-    images = torch.cat([phantoms(kind, per_kind, size=size).images for kind in PHANTOM_KINDS])
+    images = _calibration_images(per_kind, size)
     head = classifier_of(model)
     for name, parameter in model.named_parameters():
         if name.endswith("layer_scale"):
@@ -151,6 +151,17 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     logits = _measure_batchnorms(model, norms, images) if norms else _scale_to_unit_variance(model, images)
     _scale_classifier(head, logits)
+
+
+def _calibration_images(per_kind: int, size: int) -> Tensor:
+    """Phantoms of every kind, every other one at twice the contrast.
+
+    Without the strong contrasts, which real scans have (a white skull, a CT among MRIs), random networks answer
+    these with logits in the hundreds and one class for all.
+    """
+    pixels = torch.cat([phantoms(kind, per_kind, size=size).pixels for kind in PHANTOM_KINDS])
+    pixels[1::2] = (2 * pixels[1::2] - 0.5).clamp(0, 1)
+    return IMAGENET.apply(pixels)
 
 
 def classifier_of(model: nn.Module) -> nn.Linear:

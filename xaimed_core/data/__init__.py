@@ -1,6 +1,7 @@
 """Images to explain: seeded phantoms with a known lesion, and folders of real ones."""
 
 from xaimed_core.data.images import IMAGENET, ImageBatch, Normalisation
+from xaimed_core.data.loading import load_images
 from xaimed_core.data.phantoms import PHANTOM_KINDS, PhantomKind, phantoms
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "ImageBatch",
     "Normalisation",
     "PhantomKind",
+    "load_images",
     "phantoms",
 ]
