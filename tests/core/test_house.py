@@ -1,0 +1,106 @@
+"""The house: what imports what, what loads when, and what a wheel holds."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "xaimed_core": ROOT / "xaimed_core",
+    "xaimed_kernels": ROOT / "kernels" / "xaimed_kernels",
+    "xaimed_reports": ROOT / "reports" / "xaimed_reports",
+}
+MAY_IMPORT = {
+    "xaimed_core": {"xaimed_core", "xaimed_kernels", "xaimed_reports"},
+    "xaimed_kernels": {"xaimed_kernels"},
+    "xaimed_reports": {"xaimed_reports"},
+}
+
+
+def imported_by(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package):
+    files = list(PACKAGES[package].rglob("*.py"))
+    assert files
+    ours = {*PACKAGES, "bench", "tests"}
+    wrong = {
+        str(file.relative_to(ROOT)): sorted(upwards)
+        for file in files
+        if (upwards := (imported_by(file) & ours) - MAY_IMPORT[package])
+    }
+    assert wrong == {}
+
+
+def test_reports_need_no_torch():
+    wrong = [
+        f
+        for f in PACKAGES["xaimed_reports"].rglob("*.py")
+        if imported_by(f) & {"torch", "torchvision", "triton"}
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("folder", ["kernels", "reports", "bench", "tests"])
+def test_containers_are_not_packages(folder):
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level names in sys.modules of a fresh process, beyond those that torch itself brings."""
+    code = (
+        "import sys, torch; before = set(sys.modules)\n"
+        f"{statement}\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    paths = [str(ROOT), *(str(p.parent) for p in PACKAGES.values())]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    loaded = loaded_after("import xaimed_core")
+    assert "xaimed_core" in loaded
+    assert (
+        loaded & {"triton", "PIL", "scipy", "rich", "numba", "matplotlib", "torchvision", "pytest"} == set()
+    )
+
+
+def test_a_cpu_explanation_needs_no_triton():
+    loaded = loaded_after(
+        "from torch import nn; from xaimed_core import explain\n"
+        "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+        "explain(net, torch.randn(1, 3, 9, 9), ('xgradcam', 'eigengradcam', 'ablationcam'), '0')"
+    )
+    assert "xaimed_kernels" in loaded
+    assert "triton" not in loaded
+
+
+def test_a_wheel_holds_the_three_packages_and_nothing_else(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    shipped = {name for name in names if name.endswith(".py")}
+    for package, folder in PACKAGES.items():
+        assert {f"{package}/{f.relative_to(folder).as_posix()}" for f in folder.rglob("*.py")} <= shipped

@@ -1,0 +1,200 @@
+"""Every method of the table against a second, slow writing of its paper in NumPy loops, in float64."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaimed_core import METHODS, explain
+
+Array = np.ndarray
+
+
+def gradcam(a: Array, g: Array) -> Array:
+    return sum(g[k].sum() / g[k].size * a[k] for k in range(len(a)))
+
+
+def gradcam_plus_plus(a: Array, g: Array) -> Array:
+    total = np.zeros(a.shape[1:])
+    for k in range(len(a)):
+        weight = 0.0
+        for gi in g[k].ravel():
+            if gi > 0:  # eq. 7's ReLU; eq. 19's alpha
+                weight += gi**2 / (2 * gi**2 + a[k].sum() * gi**3) * gi
+        total += weight * a[k]
+    return total
+
+
+def xgradcam(a: Array, g: Array) -> Array:
+    total = np.zeros(a.shape[1:])
+    for k in range(len(a)):
+        if abs(a[k].sum()) > 1e-6 * np.abs(a[k]).sum():
+            total += (a[k] * g[k]).sum() / a[k].sum() * a[k]
+    return total
+
+
+def layercam(a: Array, g: Array) -> Array:
+    total = np.zeros(a.shape[1:])
+    for k, i, j in np.ndindex(*a.shape):
+        total[i, j] += max(g[k, i, j], 0.0) * a[k, i, j]
+    return total
+
+
+def hirescam(a: Array, g: Array) -> Array:
+    total = np.zeros(a.shape[1:])
+    for k, i, j in np.ndindex(*a.shape):
+        total[i, j] += g[k, i, j] * a[k, i, j]
+    return total
+
+
+def first_component(x: Array) -> Array:
+    columns = x.reshape(len(x), -1).T
+    centred = columns - columns.mean(0)
+    _, _, right = np.linalg.svd(centred, full_matrices=False)
+    component = centred @ right[0]
+    evidence = x.sum(0).ravel()
+    return (component * np.sign(component @ evidence)).reshape(x.shape[1:])
+
+
+GRADIENT_ORACLES = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+    "layercam": layercam,
+    "hirescam": hirescam,
+    "eigencam": lambda a, g: first_component(a),
+    "eigengradcam": lambda a, g: first_component(a * g),
+}
+
+
+def activation_and_gradient(net: nn.Module, layer: str, images: Tensor, target: int) -> tuple[Array, Array]:
+    """By ordinary hooks and a backward through the whole network in float64."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        output.retain_grad()
+        kept["a"] = output
+        return output.clone()
+
+    handle = net.get_submodule(layer).register_forward_hook(keep)
+    net(images)[:, target].sum().backward()
+    handle.remove()
+    assert kept["a"].grad is not None
+    return kept["a"].detach().numpy(), kept["a"].grad.numpy()
+
+
+def brute_force_scores(net: nn.Module, layer: str, images: Tensor, target: int) -> tuple[Array, Array]:
+    """y and y_k by one full forward per channel."""
+    module = net.get_submodule(layer)
+    with torch.no_grad():
+        whole = net(images)[:, target].numpy()
+        channels = []
+        for k in range(module.out_channels):
+            handle = module.register_forward_hook(
+                lambda _m, _i, out, k=k: out.index_fill(1, torch.tensor(k), 0.0)
+            )
+            channels.append(net(images)[:, target].numpy())
+            handle.remove()
+    return whole, np.stack(channels, 1)
+
+
+def test_the_oracles_cover_the_table():
+    assert set(GRADIENT_ORACLES) | {"ablationcam", "scorecam"} == set(METHODS)
+
+
+@pytest.mark.parametrize("layer", ["block", "late"])
+@pytest.mark.parametrize("method", GRADIENT_ORACLES)
+def test_a_raw_map_is_its_papers_formula(net, images, method, layer):
+    exact = copy.deepcopy(net).double()
+    a, g = activation_and_gradient(exact, layer, images.double(), target=2)
+    expected = np.stack([GRADIENT_ORACLES[method](a[i], g[i]) for i in range(len(a))])
+    raw = explain(net, images, method, layer, targets=2).raw[method]
+    assert np.abs(expected).max() > 1e-3
+    assert np.abs(raw.numpy() - expected).max() <= 2e-5 * np.abs(expected).max()  # float32 network in front
+
+
+@pytest.mark.parametrize("layer", ["block", "late"])
+def test_ablationcam_weighs_a_channel_by_what_the_score_loses(net, images, layer):
+    whole, without = brute_force_scores(copy.deepcopy(net).double(), layer, images.double(), target=2)
+    drops = whole[:, None] - without
+    found = explain(net, images, "ablationcam", layer, targets=2)
+    assert np.abs(drops).max() > 1e-2
+    assert np.abs(found.weights["ablationcam"].numpy() - drops).max() <= 2e-5 * np.abs(drops).max()
+    divided = explain(net, images, "ablationcam", layer, targets=2, semantics="grad-cam")
+    np.testing.assert_allclose(
+        divided.weights["ablationcam"].numpy(),
+        drops / whole[:, None],
+        atol=2e-5 * np.abs(drops / whole[:, None]).max(),
+    )
+
+
+def test_scorecam_weighs_a_channel_by_the_score_of_the_masked_image(net, images):
+    found = explain(net, images, "scorecam", "late", targets=2)
+    exact = copy.deepcopy(net).double()
+    a, _ = activation_and_gradient(exact, "late", images.double(), target=2)
+    for i in range(len(images)):
+        scores = []
+        for channel in a[i]:
+            up = torch.nn.functional.interpolate(
+                torch.from_numpy(channel)[None, None], size=(20, 24), mode="bilinear", align_corners=False
+            )
+            spread = up.max() - up.min()
+            mask = (up - up.min()) / spread if spread > 0 else up * 0
+            with torch.no_grad():
+                scores.append(exact(images[i : i + 1].double() * mask)[0, 2].item())
+        expected = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(found.weights["scorecam"][i].numpy(), expected, atol=1e-5)
+
+
+def test_methods_asked_together_give_what_each_gives_alone(net, images):
+    together = explain(net, images, list(METHODS), "block")
+    for method in METHODS:
+        alone = explain(net, images, method, "block")
+        torch.testing.assert_close(together.maps[method], alone.maps[method], rtol=0, atol=1e-6)
+
+
+def test_maps_run_from_0_to_1_at_the_images_size(net, images):
+    found = explain(net, images, list(METHODS), "block")
+    for method in METHODS:
+        maps = found.maps[method]
+        assert maps.shape == (3, 20, 24)
+        assert maps.dtype == torch.float32
+        for one, empty in zip(maps, found.empty[method], strict=True):
+            assert (one.min().item(), one.max().item()) == ((0.0, 0.0) if empty else (0.0, 1.0))
+
+
+def min_max(maps: Tensor) -> Tensor:
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low)
+
+
+def test_several_layers_give_the_mean_of_their_scaled_maps_scaled_again(net, images):
+    both = explain(net, images, ("xgradcam", "ablationcam"), ["stem", "late"])
+    assert both.layer == "stem, late"
+    for method in both.maps:
+        layers = []
+        for layer, raw in zip(("stem", "late"), both.raw[method], strict=True):
+            torch.testing.assert_close(
+                raw, explain(net, images, method, layer).raw[method], rtol=0, atol=1e-5
+            )
+            scaled = min_max(raw.relu()).unsqueeze(1)
+            layers.append(torch.nn.functional.interpolate(scaled, size=(20, 24), mode="bilinear")[:, 0])
+        torch.testing.assert_close(both.maps[method], min_max(sum(layers) / 2), rtol=0, atol=1e-5)
+
+
+def test_methods_that_coincide_at_a_pooled_layer_say_so(net, images):
+    tail = nn.Sequential(net.stem, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    names = ("gradcam", "xgradcam", "hirescam")
+    found = explain(tail, images, names, "0")
+    for name in names:
+        assert "only pooled" in found.route[name]
+        torch.testing.assert_close(found.maps[name], found.maps["gradcam"], rtol=0, atol=1e-5)
+    assert not any("only pooled" in route for route in explain(net, images, names, "block").route.values())
+
+
+def test_the_same_input_gives_the_same_bits(net, images):
+    first, second = (explain(net, images, list(METHODS), "block") for _ in range(2))
+    for method in METHODS:
+        assert torch.equal(first.maps[method], second.maps[method])
