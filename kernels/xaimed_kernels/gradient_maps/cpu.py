@@ -1,23 +1,46 @@
-"""The CPU path of ``gradient_maps``: formulas on blocks of channels that stay in cache."""
+"""The CPU path of ``gradient_maps``: the formulas, block by block, while a block is in cache."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from xaimed_kernels.backends import working_dtype
 from xaimed_kernels.gradient_maps.formula import Formula, GradientMaps
+from xaimed_kernels.gradient_maps.reference import total
+
+BLOCK = 1 << 17
+"""Values per block: a float32 temporary is 512 KiB, so that the few alive at once stay in a core's L2 and L3.
+
+Measured on ResNet-50's four layers (README): half of it pays dispatch, four times it pays page faults.
+"""
 
 
 def gradient_maps_cpu(activations: Tensor, gradients: Tensor, formulas: tuple[Formula, ...]) -> GradientMaps:
     """Shapes as :func:`gradient_maps`."""
-    a = activations.flatten(2).to(working_dtype(activations.dtype))
-    g = gradients.flatten(2).to(a.dtype)
-    weights = [formula.weights(a, g, _total, a.shape[2]) for formula in formulas]
-    maps = torch.stack([(w * a).sum(1) for w in weights])
-    per_channel = [w[..., 0] if f.per_channel else None for f, w in zip(formulas, weights, strict=True)]
-    return GradientMaps(maps.unflatten(2, activations.shape[2:]), tuple(per_channel))
+    a, g = activations.flatten(2), gradients.flatten(2)
+    n, c, s = a.shape
+    dtype = working_dtype(a.dtype)
+    maps = torch.zeros(len(formulas), n, s, dtype=dtype)
+    weights = [torch.empty(n, c, dtype=dtype) if formula.per_channel else None for formula in formulas]
+    for images, channels in _blocks(n, c, s):
+        block_a, block_g = a[images, channels].to(dtype), g[images, channels].to(dtype)
+        for formula, out, kept in zip(formulas, maps, weights, strict=True):
+            w = formula.weights(block_a, block_g, total, s)
+            if kept is None:
+                out[images] += (w * block_a).sum(1)
+            else:
+                kept[images, channels] = w[..., 0]
+                out[images] += torch.bmm(w.mT, block_a)[:, 0]
+    return GradientMaps(maps.unflatten(2, activations.shape[2:]), tuple(weights))
 
 
-def _total(x: Tensor) -> Tensor:
-    return x.sum(-1, keepdim=True)
+def _blocks(n: int, c: int, s: int) -> Iterator[tuple[slice, slice]]:
+    """Images and channels of each block: whole images where several fit, else a part of one's channels."""
+    images = min(n, max(1, BLOCK // (c * s)))
+    channels = min(c, max(1, BLOCK // (images * s)))
+    for i in range(0, n, images):
+        for k in range(0, c, channels):
+            yield slice(i, i + images), slice(k, k + channels)

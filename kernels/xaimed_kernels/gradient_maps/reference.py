@@ -15,11 +15,12 @@ def gradient_maps_reference(
     """``map = sum_k w_k * a_k`` for each formula; shapes as :func:`gradient_maps`."""
     a = activations.flatten(2).to(working_dtype(activations.dtype))
     g = gradients.flatten(2).to(a.dtype)
-    weights = [formula.weights(a, g, _total, a.shape[2]) for formula in formulas]
+    weights = [formula.weights(a, g, total, a.shape[2]) for formula in formulas]
     maps = torch.stack([(w * a).sum(1) for w in weights])
     per_channel = [w[..., 0] if f.per_channel else None for f, w in zip(formulas, weights, strict=True)]
     return GradientMaps(maps.unflatten(2, activations.shape[2:]), tuple(per_channel))
 
 
-def _total(x: Tensor) -> Tensor:
+def total(x: Tensor) -> Tensor:
+    """The sum over positions, the axis kept: what formulas get as ``total``."""
     return x.sum(-1, keepdim=True)
