@@ -9,14 +9,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.forward import observe, undisturbed, unwrap
+from xaimed_core.forward import Observation, observe, undisturbed, unwrap
 from xaimed_core.layers import LayerLike, output_shapes, resolve_layers
 from xaimed_core.layout import LayoutLike, choose_layout
-from xaimed_core.methods import METHODS, ChannelProbe
+from xaimed_core.methods import METHODS, ChannelProbe, Method
 from xaimed_core.methods.method import method_of
 from xaimed_core.raw_maps import LayerView, RawMap, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
-from xaimed_core.tail import AblationValue, TailObserver, observe_tail
+from xaimed_core.tail import AblationValue, Tail, observe_tail
 from xaimed_core.targets import ClassTargets, Targets, TargetsLike, out_of_range
 from xaimed_kernels.rescale_maps import rescale_maps
 
@@ -79,51 +79,67 @@ def explain(
     layers = resolve_layers(model, layer, images)
     size = tuple(images.shape[2:])
 
-    observers: dict[str, TailObserver] = {}
-    if any(isinstance(method.kind, ChannelProbe) for method in chosen):
-        for name, module in layers.items():
-            dim = _channel_dim(model, name, images, layout)
-            observers[name] = observe_tail(model, module, images, channel_dim=dim, memory_bytes=memory_bytes)
-    needs_gradient = any(method.needs_gradient for method in chosen)
-    together = observers.get(next(iter(layers))) if len(layers) == 1 else None
-    seen = observe(model, images, layers, targets, gradients=needs_gradient, observer=together)
-    if together is None:  # the tail of one layer holds the next: each is watched in a forward of its own
-        for name, observer in observers.items():
-            observe(model, images, {name: layers[name]}, targets, gradients=False, observer=observer)
-
-    maps: list[dict[str, RawMap]] = []
+    seen, tails = _look(model, images, layers, chosen, targets, layout, memory_bytes)
     with undisturbed(model, images.device), torch.no_grad():
+        maps: list[dict[str, RawMap]] = []
         for i, name in enumerate(layers):
-            layout_here = choose_layout(layout, seen.activations[i].shape, size)
+            here = choose_layout(layout, seen.activations[i].shape, size)
+            gradients = here.to_maps(seen.gradients[i]) if seen.gradients else None
             view = LayerView(
-                activations=layout_here.to_maps(seen.activations[i]),
-                gradients=layout_here.to_maps(seen.gradients[i]) if needs_gradient else None,
-                pooled=seen.pooled,
-                tail=observers[name].tail() if name in observers else None,
-                value=value,
+                here.to_maps(seen.activations[i]), gradients, seen.pooled, tails.get(name), value
             )
             maps.append(read_layer(view, chosen, reading, model, images, seen.targets))
-        stacked = [torch.cat([by_method[name].raw for name in names]) for by_method in maps]
-        rescaled = rescale_maps(stacked, size, eps=reading.min_max_eps)
-        out_of_bounds = out_of_range(seen.targets, seen.logits)
-        finite_images = torch.isfinite(images).all()
-        status = torch.cat([rescaled.finite, finite_images.view(1), out_of_bounds.view(1)]).tolist()
+        raws = [torch.cat([of_layer[name].raw for name in names]) for of_layer in maps]
+        rescaled = rescale_maps(raws, size, eps=reading.min_max_eps)
+        _check_findings(rescaled.finite, names, images, seen)
     n = len(images)
-    _check_status(status, names, n, seen.targets, seen.logits, seen.activations)
+    weights = {name: [w for m in maps if (w := m[name].weights) is not None] for name in names}
     return Explanation(
         maps=dict(zip(names, rescaled.maps.split(n), strict=True)),
         raw={name: _one_or_all([m[name].raw for m in maps]) for name in names},
-        weights={
-            name: _one_or_all([w for m in maps if (w := m[name].weights) is not None])
-            for name in names
-            if maps[0][name].weights is not None
-        },
+        weights={name: _one_or_all(found) for name, found in weights.items() if found},
         empty=dict(zip(names, rescaled.empty.split(n), strict=True)),
         route={name: "; ".join(filter(None, (maps[0][name].route, unwrapped))) for name in names},
         logits=seen.logits,
         targets=seen.targets,
         layer=", ".join(layers),
     )
+
+
+def _look(
+    model: nn.Module,
+    images: Tensor,
+    layers: dict[str, nn.Module],
+    methods: Sequence[Method],
+    targets: TargetsLike,
+    layout: LayoutLike,
+    memory_bytes: int | None,
+) -> tuple[Observation, dict[str, Tail]]:
+    """The one forward, and the tails that AblationCAM runs again.
+
+    The tail of one layer holds the next layer, so that each of several is watched in a forward of its own.
+    """
+    needs_gradient = any(method.needs_gradient for method in methods)
+    if not any(isinstance(method.kind, ChannelProbe) for method in methods):
+        return observe(model, images, layers, targets, gradients=needs_gradient), {}
+    observers = {
+        name: observe_tail(
+            model,
+            module,
+            images,
+            channel_dim=_channel_dim(model, name, images, layout),
+            memory_bytes=memory_bytes,
+        )
+        for name, module in layers.items()
+    }
+    if len(layers) == 1:
+        (observer,) = observers.values()
+        seen = observe(model, images, layers, targets, gradients=needs_gradient, observer=observer)
+    else:
+        seen = observe(model, images, layers, targets, gradients=needs_gradient)
+        for name, observer in observers.items():
+            observe(model, images, {name: layers[name]}, targets, gradients=False, observer=observer)
+    return seen, {name: observer.tail() for name, observer in observers.items()}
 
 
 def _channel_dim(model: nn.Module, layer: str, images: Tensor, layout: LayoutLike) -> int:
@@ -158,28 +174,25 @@ def _check_images(model: nn.Module, images: Tensor) -> None:
         )
 
 
-def _check_status(
-    status: Sequence[bool],
-    names: Sequence[str],
-    n: int,
-    targets: Targets,
-    logits: Tensor,
-    activations: Sequence[Tensor],
-) -> None:
-    """Turn the findings, read once, into an error that names the first cause."""
-    *finite, finite_images, beyond = status
-    if beyond and isinstance(targets, ClassTargets):
-        raise IndexError(
-            f"target {targets.index.tolist()} is out of range: the model has the classes 0 to {logits.shape[1] - 1}"
-        )
-    if not finite_images:
+def _check_findings(finite: Tensor, names: Sequence[str], images: Tensor, seen: Observation) -> None:
+    """Read the device's findings once, after the last launch; turn them into an error that names the first cause."""
+    beyond = out_of_range(seen.targets, seen.logits)
+    *good, good_images, within = torch.cat(
+        [finite, torch.isfinite(images).all()[None], ~beyond[None]]
+    ).tolist()
+    if not within and isinstance(seen.targets, ClassTargets):
+        given, last = seen.targets.index.tolist(), seen.logits.shape[1] - 1
+        raise IndexError(f"target {given} is out of range: the model has the classes 0 to {last}")
+    if not good_images:
         raise ValueError("the images hold NaN or infinite values")
-    if all(finite):
+    if all(good):
         return
-    if not all(bool(torch.isfinite(a).all()) for a in activations):
-        raise ValueError("the layer's activations hold NaN or infinite values; the model itself gave them")
-    wrong = sorted({names[i // n] for i, good in enumerate(finite) if not good})
+    if not all(bool(torch.isfinite(a).all()) for a in seen.activations):
+        raise ValueError(
+            "the layer's activations hold NaN or infinite values, which the model itself computed"
+        )
+    wrong = sorted({names[i // len(images)] for i, one in enumerate(good) if not one})
     raise ValueError(
-        f"the maps of {', '.join(wrong)} are not finite although images and activations are: the score's gradient is not, "
-        "or (gradcam++, signed activations) sum(A) g meets the pole at -2"
+        f"the maps of {', '.join(wrong)} are not finite although images and activations are: "
+        "the score's gradient is not, or (gradcam++, signed activations) sum(A) g meets the pole at -2"
     )

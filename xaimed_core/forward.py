@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,9 @@ class Observer(Protocol):
 class Observation:
     """What one forward showed. Tensors are detached and stay on the model's device.
 
-    ``activations`` and ``gradients``: per layer, in the layer's own shape; ``logits [n, ...]``;
-    ``scores [n]``; ``pooled``: the only use of the (single) layer's output is its mean over positions, so that its gradient is
-    the same at all of them.
+    ``activations`` and ``gradients``: per layer, in the layer's own shape; ``logits [n, ...]``; ``scores [n]``.
+    ``pooled``: nothing but the mean over positions of the (single) layer's output is used, so that the gradient is
+    the same at all positions.
     """
 
     activations: tuple[Tensor, ...]
@@ -163,11 +163,12 @@ def _differentiate(scores: Tensor, kept: Sequence[Tensor], names: Sequence[str])
         raise ValueError(
             f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
         )
-    found = torch.autograd.grad(scores.sum(), kept, allow_unused=True)
-    unused = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
-    if unused:
+    found = cast(tuple[Tensor | None, ...], torch.autograd.grad(scores.sum(), kept, allow_unused=True))
+    gradients = tuple(gradient for gradient in found if gradient is not None)
+    if len(gradients) < len(names):
+        unused = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
         raise ValueError(f"the score does not depend on layer {', '.join(unused)}; choose a layer on its way")
-    return tuple(gradient for gradient in found if gradient is not None)
+    return gradients
 
 
 def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
@@ -202,7 +203,7 @@ def _signed(dim: int) -> int:
 
 
 @contextmanager
-def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
     """Evaluation mode, out of inference mode and of compilation; mode and random numbers are as before afterwards."""
     training = [module for module in model.modules() if module.training]
     devices = [device] if device.type == "cuda" else []

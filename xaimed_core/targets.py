@@ -25,7 +25,10 @@ class ClassTargets:
 
     def score(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
-        return logits.gather(1, self.index[rows].unsqueeze(1)).squeeze(1)
+        inside = self.index[rows].clamp(
+            0, logits.shape[1] - 1
+        )  # `out_of_range` reports the rest; CUDA would abort
+        return logits.gather(1, inside.unsqueeze(1)).squeeze(1)
 
 
 @final
