@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from html import escape
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.display import overlay
 from xaimed_core.forward import Observation, observe, undisturbed, unwrap
 from xaimed_core.layers import LayerLike, output_shapes, resolve_layers
 from xaimed_core.layout import LayoutLike, choose_layout
@@ -20,9 +22,12 @@ from xaimed_core.tail import AblationValue, Tail, observe_tail
 from xaimed_core.targets import ClassTargets, Targets, TargetsLike, out_of_range
 from xaimed_kernels.rescale_maps import rescale_maps
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found, on the images' device.
 
@@ -41,6 +46,26 @@ class Explanation:
     logits: Tensor
     targets: Targets
     layer: str
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, next(iter(self.maps.values())).shape[1:]))
+        return f"Explanation({len(self.logits)} images of {size}, layer {self.layer}, methods {', '.join(self.maps)})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{int(self.empty[name].sum())} of {len(self.logits)}</td>"
+            f"<td>{escape(route)}</td></tr>"
+            for name, route in self.route.items()
+        )
+        head = "<tr><th>method</th><th>empty maps</th><th>what ran</th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption>{head}{rows}</table>"
+
+    def show(self, images: Tensor, *, count: int = 8) -> Figure:
+        """A figure of the maps over the ``images`` that were explained, at most ``count`` of them.
+
+        A notebook shows it; ``.savefig("maps.png")`` writes it to a file.
+        """
+        return overlay(images, self.maps, empty=self.empty, count=count)
 
 
 def explain(

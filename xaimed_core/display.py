@@ -1,0 +1,51 @@
+"""Maps over their images, for notebooks and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELL_INCHES = 2.2
+
+
+def overlay(
+    images: Tensor, maps: Mapping[str, Tensor], *, empty: Mapping[str, Tensor], count: int = 8
+) -> Figure:
+    """One row per image (at most ``count``), one column per method, the map over the image in grey.
+
+    images ``[n, channels, h, w]`` in any normalisation (each is stretched to its own range), maps ``[n, h, w]``.
+    A map without positive evidence is marked as empty. Raises ValueError for shapes that do not belong together.
+    """
+    from matplotlib.figure import Figure  # loads only when something is shown
+
+    for name, of_method in maps.items():
+        if images.ndim != 4 or of_method.shape != (len(images), *images.shape[2:]):
+            raise ValueError(
+                f"the maps of {name} are {tuple(of_method.shape)}, which does not fit images {tuple(images.shape)}; "
+                "show the images that were explained"
+            )
+    rows, columns = min(len(images), count), 1 + len(maps)
+    figure = Figure(figsize=(CELL_INCHES * columns, CELL_INCHES * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for i in range(rows):
+        grey = _stretched(images[i].float().mean(0)).cpu().numpy()
+        for axis, name in zip(axes[i], ("image", *maps), strict=True):
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=1)
+            axis.set_axis_off()
+            if name in maps:
+                axis.imshow(maps[name][i].cpu().numpy(), cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+                if bool(empty[name][i]):
+                    axis.text(0.5, 0.5, "empty", color="white", ha="center", transform=axis.transAxes)
+            if i == 0:
+                axis.set_title(name, fontsize=9)
+    return figure
+
+
+def _stretched(image: Tensor) -> Tensor:
+    low, high = image.min(), image.max()
+    return (image - low) / (high - low).clamp(min=1e-12)
