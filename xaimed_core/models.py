@@ -102,11 +102,11 @@ def build_model(
     or they come from ``checkpoint``, a file with a state dict (plain, or under "state_dict", "model" or
     "model_state_dict"; prefixes "module." and "_orig_mod." are dropped), read without running code in it.
     ``classes`` None means as many as the checkpoint has, and 4 without one. The global random state is unchanged.
-    Raises KeyError for an unknown name, FileNotFoundError for a missing checkpoint, ValueError for one that does
+    Raises FileNotFoundError for a missing checkpoint, ValueError for an unknown name or a checkpoint that does
     not fit.
     """
     if name not in MODELS:
-        raise KeyError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
+        raise ValueError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
     if classes is not None and classes < 1:
         raise ValueError(f"a classifier of {classes} classes was asked for; give 1 or more")
     state = None if checkpoint is None else read_state(checkpoint)

@@ -121,7 +121,8 @@ class _Bar:
             from rich.console import Console
             from rich.progress import Progress
 
-            self._progress = Progress(console=Console(stderr=True), transient=True)
+            console = Console(stderr=True)
+            self._progress = Progress(console=console, transient=console.is_terminal)
             task = self._progress.add_task("reading images", total=total)
             self._step = lambda: self._progress.advance(task) if self._progress else None
 
