@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -19,7 +20,7 @@ from xaimed_core.methods.method import method_of
 from xaimed_core.raw_maps import LayerView, RawMap, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, observe_tail
-from xaimed_core.targets import ClassTargets, Targets, TargetsLike, out_of_range
+from xaimed_core.targets import ClassTargets, Targets, TargetsLike
 from xaimed_kernels.rescale_maps import rescale_maps
 
 if TYPE_CHECKING:
@@ -201,14 +202,11 @@ def _check_images(model: nn.Module, images: Tensor) -> None:
 
 def _check_findings(finite: Tensor, names: Sequence[str], images: Tensor, seen: Observation) -> None:
     """Read the device's findings once, after the last launch; turn them into an error that names the first cause."""
-    beyond = out_of_range(seen.targets, seen.logits)
-    *good, good_images, within = torch.cat(
-        [finite, torch.isfinite(images).all()[None], ~beyond[None]]
-    ).tolist()
-    if not within and isinstance(seen.targets, ClassTargets):
+    *good, image_sum = torch.cat([finite.float(), images.sum(dtype=torch.float32)[None]]).tolist()
+    if isinstance(seen.targets, ClassTargets) and seen.targets.beyond(seen.logits.shape[1]):
         given, last = seen.targets.index.tolist(), seen.logits.shape[1] - 1
         raise IndexError(f"target {given} is out of range: the model has the classes 0 to {last}")
-    if not good_images:
+    if not isfinite(image_sum):
         raise ValueError("the images hold NaN or infinite values")
     if all(good):
         return

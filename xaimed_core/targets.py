@@ -19,16 +19,25 @@ TargetsLike = None | int | Tensor | ScoreFunction | Sequence[int | ScoreFunction
 @final
 @dataclass(frozen=True)
 class ClassTargets:
-    """The logit of one class per image. ``index``: int64 ``[n]`` on the output's device."""
+    """The logit of one class per image. ``index``: int64 ``[n]`` on the output's device.
+
+    ``checked``: whether the classes are known to exist. A tensor on a CUDA device is not looked into when it is
+    resolved, for that would wait for the device; `beyond` tells later.
+    """
 
     index: Tensor
+    checked: bool = True
 
     def score(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
-        inside = self.index[rows].clamp(
-            0, logits.shape[1] - 1
-        )  # `out_of_range` reports the rest; CUDA would abort
-        return logits.gather(1, inside.unsqueeze(1)).squeeze(1)
+        index = self.index[rows]
+        if not self.checked:  # a class that does not exist would abort CUDA
+            index = index.clamp(0, logits.shape[1] - 1)
+        return logits.gather(1, index.unsqueeze(1)).squeeze(1)
+
+    def beyond(self, classes: int) -> bool:
+        """Whether any class does not exist in an output of so many (waits for the device if not yet checked)."""
+        return not self.checked and bool(((self.index < 0) | (self.index >= classes)).any())
 
 
 @final
@@ -86,7 +95,7 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
 
     None means each image's top class. A score function given alone serves every image.
     Raises ValueError for a wrong number of targets, TypeError for a wrong kind, and IndexError for a class
-    out of range (a tensor on a CUDA device is checked by `out_of_range` instead, without a synchronisation).
+    out of range (for a tensor on a CUDA device, see `ClassTargets.beyond`).
     """
     n = len(logits)
     if targets is None:
@@ -99,9 +108,10 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
             raise ValueError(f"{targets.numel()} targets for {n} images; give one per image, or one for all")
         _need_classes(logits)
         index = targets.reshape(-1).to(device=logits.device, dtype=torch.int64).expand(n)
-        if index.device.type == "cpu":
-            _check_range(index.tolist(), logits.shape[1])
-        return ClassTargets(index)
+        on_host = targets.device.type == "cpu"
+        if on_host:
+            _check_range(targets.reshape(-1).tolist(), logits.shape[1])
+        return ClassTargets(index, checked=on_host)
     if isinstance(targets, int):
         return resolve_targets([targets] * n, logits)
     if callable(targets):
@@ -123,13 +133,6 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
     _need_classes(logits)
     _check_range(classes, logits.shape[1])
     return ClassTargets(torch.tensor(classes, dtype=torch.int64, device=logits.device))
-
-
-def out_of_range(targets: Targets, logits: Tensor) -> Tensor:
-    """Whether any class lies outside the output, as a bool tensor ``[]`` on its device (no synchronisation)."""
-    if isinstance(targets, FunctionTargets):
-        return torch.zeros((), dtype=torch.bool, device=logits.device)
-    return ((targets.index < 0) | (targets.index >= logits.shape[1])).any()
 
 
 def _need_classes(logits: Tensor) -> None:
