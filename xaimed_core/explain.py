@@ -203,9 +203,14 @@ def _check_images(model: nn.Module, images: Tensor) -> None:
 def _check_findings(finite: Tensor, names: Sequence[str], images: Tensor, seen: Observation) -> None:
     """Read the device's findings once, after the last launch; turn them into an error that names the first cause."""
     *good, image_sum = torch.cat([finite.float(), images.sum(dtype=torch.float32)[None]]).tolist()
-    if isinstance(seen.targets, ClassTargets) and seen.targets.beyond(seen.logits.shape[1]):
-        given, last = seen.targets.index.tolist(), seen.logits.shape[1] - 1
-        raise IndexError(f"target {given} is out of range: the model has the classes 0 to {last}")
+    if (
+        isinstance(seen.targets, ClassTargets)
+        and seen.targets.beyond is not None
+        and bool(seen.targets.beyond)
+    ):
+        raise IndexError(
+            f"a target is out of range: the model has the classes 0 to {seen.logits.shape[1] - 1}"
+        )
     if not isfinite(image_sum):
         raise ValueError("the images hold NaN or infinite values")
     if all(good):

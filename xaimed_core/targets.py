@@ -21,23 +21,16 @@ TargetsLike = None | int | Tensor | ScoreFunction | Sequence[int | ScoreFunction
 class ClassTargets:
     """The logit of one class per image. ``index``: int64 ``[n]`` on the output's device.
 
-    ``checked``: whether the classes are known to exist. A tensor on a CUDA device is not looked into when it is
-    resolved, for that would wait for the device; `beyond` tells later.
+    ``beyond``: for classes that came as a tensor on a CUDA device, a bool ``[]`` there that tells whether any does not
+    exist (``index`` then holds the nearest that does, for CUDA would abort): looking at once would wait for the device.
     """
 
     index: Tensor
-    checked: bool = True
+    beyond: Tensor | None = None
 
     def score(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
-        index = self.index[rows]
-        if not self.checked:  # a class that does not exist would abort CUDA
-            index = index.clamp(0, logits.shape[1] - 1)
-        return logits.gather(1, index.unsqueeze(1)).squeeze(1)
-
-    def beyond(self, classes: int) -> bool:
-        """Whether any class does not exist in an output of so many (waits for the device if not yet checked)."""
-        return not self.checked and bool(((self.index < 0) | (self.index >= classes)).any())
+        return logits.gather(1, self.index[rows].unsqueeze(1)).squeeze(1)
 
 
 @final
@@ -108,10 +101,11 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
             raise ValueError(f"{targets.numel()} targets for {n} images; give one per image, or one for all")
         _need_classes(logits)
         index = targets.reshape(-1).to(device=logits.device, dtype=torch.int64).expand(n)
-        on_host = targets.device.type == "cpu"
-        if on_host:
-            _check_range(targets.reshape(-1).tolist(), logits.shape[1])
-        return ClassTargets(index, checked=on_host)
+        if targets.device.type == "cpu":
+            _check_range(index.tolist(), logits.shape[1])
+            return ClassTargets(index)
+        inside = index.clamp(0, logits.shape[1] - 1)
+        return ClassTargets(inside, beyond=(inside != index).any())
     if isinstance(targets, int):
         return resolve_targets([targets] * n, logits)
     if callable(targets):
