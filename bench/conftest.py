@@ -17,6 +17,7 @@ import torch
 
 from xaimed_core.measure import PROFILES, Judge, Question, of_maps
 from xaimed_core.measure.session import Session, new_run
+from xaimed_core.measure.subject import Subjects
 from xaimed_reports.journal import Journal, Recovered, recover
 from xaimed_reports.jsonform import to_json
 from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "default"
     )  # the reference and the peers warn; that is no error of ours
+    if config.option.profile is None:
+        config.option.profile = "full" if _device(config).type == "cuda" else "quick"
     if hasattr(config.option, "benchmark_quiet"):
         config.option.benchmark_quiet = not config.option.verbose  # our table closes the run; -v shows both
 
@@ -74,7 +77,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     }
     if not keys or config.option.collectonly:
         return
-    name = _profile(config)
+    name = config.getoption("--profile")
     data = config.getoption("--data")
     images_from = f"images of the folder {Path(data).name}" if data else "phantoms, seed 0"
     head = new_run(_device(config), profile=name, images_from=images_from, root=ROOT)
@@ -88,6 +91,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         recovered=_recovered(path, head) if config.getoption("--resume") else None,
         journal=None if disabled else Journal(path),
         cold=config.getoption("--cold"),
+    )
+
+
+@pytest.fixture(scope="session")
+def subjects(pytestconfig: pytest.Config) -> Subjects:
+    """Models with their images, on the device and from the data and weights that the options name."""
+    data, checkpoint = (pytestconfig.getoption(name) for name in ("--data", "--checkpoint"))
+    return Subjects(
+        _device(pytestconfig),
+        data=Path(data) if data else None,
+        checkpoint=Path(checkpoint) if checkpoint else None,
     )
 
 
@@ -214,10 +228,6 @@ def _say(config: pytest.Config, text: str) -> None:
 
 def _measured(item: pytest.Function) -> bool:
     return "measure" in item.fixturenames and hasattr(item, "callspec")
-
-
-def _profile(config: pytest.Config) -> Any:
-    return config.getoption("--profile") or ("full" if _device(config).type == "cuda" else "quick")
 
 
 def _device(config: pytest.Config) -> torch.device:

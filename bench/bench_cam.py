@@ -1,0 +1,117 @@
+"""What one explained batch costs: every method of ours beside grad-cam's, in time, memory and fidelity."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from xaimed_core import METHODS, Explanation, explain
+from xaimed_core.measure import of_maps, peers
+from xaimed_core.methods import ChannelProbe, Projection, Reduction
+from xaimed_core.models import MODELS
+from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_reports.records import Fidelity
+
+EPS = 1e-7  # grad-cam's, in its min-max
+TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")  # one call
+MAPS_AGREE = 1e-4  # of maps in [0, 1]: the promise of the grad-cam semantics in float32
+SIGNED_MAPS_AGREE = 1e-3  # principal maps: a float32 SVD against a float32 Gram matrix
+
+
+@dataclass(frozen=True)
+class Cam:
+    """One value per axis, all short strings: they are the ids that later comparisons join on."""
+
+    method: str
+    model: str = "resnet50"
+    layer: str = "last"
+    batch: str = "4"
+    dtype: str = "fp32"
+    size: str = "224"
+
+
+def kind(method: str) -> type:
+    return type(METHODS[method].kind)
+
+
+def cases(profile: str) -> list[Cam]:
+    """The cases of a profile; later axes vary around the paper's ResNet-50."""
+    paper = [name for name, spec in MODELS.items() if spec.paper]
+    whole = [m for m in METHODS if kind(m) in (Reduction, Projection)]
+    probing = [m for m in METHODS if kind(m) is ChannelProbe]  # minutes per image in grad-cam at full size
+    match profile:
+        case "gate":
+            return [Cam(m, model="resnet18", size="128") for m in (*whole, *probing)]
+        case "quick":
+            return [
+                *(Cam(m) for m in whole),
+                Cam("together"),
+                *(Cam(m, model="resnet18", batch="1", size="96") for m in probing),
+                *(Cam("xgradcam", model=name) for name in paper if name != "resnet50"),
+                *(Cam(m, layer="earlier") for m in ("xgradcam", "layercam")),
+            ]
+        case _:
+            large = "64" if torch.cuda.is_available() else "4"
+            batches = tuple(dict.fromkeys(("1", large)))
+            at = [(name, layer) for name in paper for layer in MODELS[name].layers]
+            return [
+                *(Cam(m, name, layer, batch) for name, layer in at for batch in batches for m in whole),
+                *(Cam("together", batch=batch) for batch in batches),
+                *(Cam(m, batch="1") for m in probing),
+                *(
+                    Cam(m, name, layer, batch="1", size="96")
+                    for name, layer in at
+                    for m in probing
+                    if layer in MODELS[name].nonnegative
+                ),
+            ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "method" in metafunc.fixturenames:
+        chosen = [astuple(case) for case in cases(metafunc.config.getoption("--profile"))]
+        metafunc.parametrize("method, model, layer, batch, dtype, size", chosen)
+
+
+def bench_explaining_a_batch(measure, subjects, method, model, layer, batch, dtype, size, impl):
+    subject = subjects.get(model, layer, batch=int(batch), dtype=dtype, size=int(size))
+    methods = TOGETHER if method == "together" else (method,)
+    images, classes, where = subject.images, list(subject.classes), subject.layer
+    with ExitStack() as built:
+        theirs = {
+            m: built.enter_context(peers.grad_cam(METHODS[m].oracle, subject.theirs, where, images, classes))
+            for m in methods
+        }
+        measure(
+            lambda: explain(subject.model, images, methods, where, classes, semantics="grad-cam"),
+            against=lambda: {m: maps() for m, maps in theirs.items()},
+            what=peers.grad_cam_name(", ".join(METHODS[m].oracle for m in methods)),
+            forward=subject.forward,
+            judge=judge,
+            allowed=max(SIGNED_MAPS_AGREE if signed(m) else MAPS_AGREE for m in methods),
+            images=len(images),
+        )
+
+
+def signed(method: str) -> bool:
+    """Whether a map is defined up to its sign, which grad-cam leaves to the SVD."""
+    return kind(method) is Projection
+
+
+def judge(ours: Explanation, theirs: dict[str, Any]) -> Fidelity:
+    """Maps against maps; where the sign is grad-cam's accident, each image is judged by the nearer of the two."""
+    pairs = [(nearer_sign(ours, m, maps) if signed(m) else ours.maps[m], maps) for m, maps in theirs.items()]
+    mine = torch.cat([a.cpu() for a, _ in pairs])
+    return of_maps(mine, np.concatenate([b for _, b in pairs]))
+
+
+def nearer_sign(ours: Explanation, method: str, theirs: Any) -> torch.Tensor:
+    here, expected = ours.maps[method].cpu(), torch.as_tensor(theirs)
+    other = rescale_maps(-ours.raw[method], here.shape[1:], eps=EPS).maps.cpu()
+    errors = [(maps - expected).abs().amax((1, 2)) for maps in (here, other)]
+    return torch.where((errors[0] <= errors[1])[:, None, None], here, other)

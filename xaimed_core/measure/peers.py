@@ -1,0 +1,120 @@
+"""Other packages as arms of a measurement, each in its best documented use.
+
+Every arm returns maps ``[n, h, w]`` in [0, 1] of the images' size. The extractor is built once; what it leaves on
+the model (hooks, replaced layers) is removed when the block ends. Give each package a model of its own, for the
+hooks of one slow down the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+Maps = Callable[[], Any]
+
+TORCHCAM = {"gradcam": "GradCAM", "xgradcam": "XGradCAM", "layercam": "LayerCAM"}
+"""Ours to torch-cam's class. Its GradCAM++ is left out: it loses a division of the paper's equation 19."""
+CAPTUM = {"gradcam": "LayerGradCam"}
+
+
+@contextmanager
+def grad_cam(
+    oracle: str,
+    model: nn.Module,
+    layer: str,
+    images: Tensor,
+    classes: Sequence[int],
+    *,
+    batch_size: int = 32,
+) -> Generator[Maps]:
+    """The class ``oracle`` of grad-cam. ``batch_size``: rows per forward where the method probes channels.
+
+    Progress bars are off. The layer hands a copy to what follows it, so that in-place operations behind it (as in
+    DenseNet) cannot overwrite the activations grad-cam keeps: its definition needs the layer's own output.
+    """
+    package = importlib.import_module("pytorch_grad_cam")
+    target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
+    with _no_progress_bars():
+        cam = getattr(package, oracle)(model=model, target_layers=[model.get_submodule(layer)])
+        cam.batch_size = batch_size
+        copy = model.get_submodule(layer).register_forward_hook(_copied)
+        targets = [target(c) for c in classes]
+        try:
+            yield lambda: cam(input_tensor=images, targets=targets)
+        finally:
+            copy.remove()
+            cam.activations_and_grads.release()
+
+
+def grad_cam_name(oracle: str) -> str:
+    """The reference in words, e.g. "grad-cam 1.5.7 XGradCAM"."""
+    return f"grad-cam {version('grad-cam')} {oracle}"
+
+
+@contextmanager
+def torch_cam(
+    method: str, model: nn.Module, layer: str, images: Tensor, classes: Sequence[int]
+) -> Generator[Maps]:
+    """torch-cam's extractor of one of our methods (see `TORCHCAM`), its map brought to the images' size."""
+    extractor = getattr(importlib.import_module("torchcam.methods"), TORCHCAM[method])(model, layer)
+
+    def maps() -> Tensor:
+        scores = model(images)
+        return _finished(extractor(class_idx=list(classes), scores=scores)[0], images)
+
+    with extractor:
+        yield maps
+
+
+@contextmanager
+def captum(
+    method: str, model: nn.Module, layer: str, images: Tensor, classes: Sequence[int]
+) -> Generator[Maps]:
+    """Captum's attribution of one of our methods (see `CAPTUM`), its map brought to the images' size."""
+    attribution = getattr(importlib.import_module("captum.attr"), CAPTUM[method])(
+        model, model.get_submodule(layer)
+    )
+    target = torch.tensor(list(classes), device=images.device)
+    yield lambda: _finished(attribution.attribute(images, target=target).detach().squeeze(1), images)
+
+
+def _copied(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return output.clone()
+
+
+def _finished(raw: Tensor, images: Tensor) -> Tensor:
+    """ReLU, min-max, bilinear resize, min-max: what grad-cam does after its weighted sum."""
+    small = _min_max(raw.float().relu())
+    large = functional.interpolate(
+        small[:, None], size=images.shape[2:], mode="bilinear", align_corners=False
+    )
+    return _min_max(large[:, 0])
+
+
+def _min_max(maps: Tensor) -> Tensor:
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low + 1e-7)
+
+
+@contextmanager
+def _no_progress_bars() -> Generator[None]:
+    """grad-cam draws a bar per image in these modules and offers no switch."""
+    modules: list[Any] = [
+        importlib.import_module(f"pytorch_grad_cam.{name}") for name in ("ablation_cam", "score_cam")
+    ]
+    kept = [module.tqdm for module in modules]
+    for module in modules:
+        module.tqdm = SimpleNamespace(tqdm=lambda items: items)
+    try:
+        yield
+    finally:
+        for module, tqdm in zip(modules, kept, strict=True):
+            module.tqdm = tqdm
