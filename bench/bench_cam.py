@@ -12,6 +12,7 @@ import torch
 
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.measure import of_maps, peers
+from xaimed_core.measure.subject import Subject
 from xaimed_core.methods import ChannelProbe, Projection, Reduction
 from xaimed_core.models import MODELS
 from xaimed_kernels.rescale_maps import rescale_maps
@@ -19,6 +20,7 @@ from xaimed_reports.records import Fidelity
 
 EPS = 1e-7  # grad-cam's, in its min-max
 TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")  # one call
+PEERS = {"torchcam": (peers.TORCHCAM, peers.torch_cam), "captum": (peers.CAPTUM, peers.captum)}
 MAPS_AGREE = 1e-4  # of maps in [0, 1]: the promise of the grad-cam semantics in float32
 SIGNED_MAPS_AGREE = 1e-3  # principal maps: a float32 SVD against a float32 Gram matrix
 
@@ -78,13 +80,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("method, model, layer, batch, dtype, size", chosen)
 
 
-def bench_explaining_a_batch(measure, subjects, method, model, layer, batch, dtype, size, impl):
+def bench_explaining_a_batch(measure, subjects, asked_peers, method, model, layer, batch, dtype, size):
     subject = subjects.get(model, layer, batch=int(batch), dtype=dtype, size=int(size))
     methods = TOGETHER if method == "together" else (method,)
     images, classes, where = subject.images, list(subject.classes), subject.layer
     with ExitStack() as built:
-        theirs = {
-            m: built.enter_context(peers.grad_cam(METHODS[m].oracle, subject.theirs, where, images, classes))
+        theirs = {  # each on a model of its own, for one extractor's hooks would slow down the others
+            m: built.enter_context(
+                peers.grad_cam(METHODS[m].oracle, subject.apart(m), where, images, classes)
+            )
             for m in methods
         }
         measure(
@@ -95,7 +99,22 @@ def bench_explaining_a_batch(measure, subjects, method, model, layer, batch, dty
             judge=judge,
             allowed=max(SIGNED_MAPS_AGREE if signed(m) else MAPS_AGREE for m in methods),
             images=len(images),
+            peers={
+                name: built.enter_context(arm(method, subject.apart(name), where, images, classes))
+                for name, (offered, arm) in PEERS.items()
+                if name in asked_peers and method in offered
+            },
+            notes=lambda ours: [f"{m}: {route}" for m, route in ours.route.items()],
+            pictures=lambda ours, expected: pictures(subject, ours, expected),
         )
+
+
+def pictures(subject: Subject, ours: Explanation, theirs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The first image with each map of it."""
+    shown = {"image": subject.pixels[0].permute(1, 2, 0)}
+    for m, maps in theirs.items():
+        shown |= {f"{m}, ours": ours.maps[m][0], f"{m}, reference": torch.as_tensor(maps[0])}
+    return shown
 
 
 def signed(method: str) -> bool:
@@ -103,8 +122,10 @@ def signed(method: str) -> bool:
     return kind(method) is Projection
 
 
-def judge(ours: Explanation, theirs: dict[str, Any]) -> Fidelity:
+def judge(ours: Explanation | torch.Tensor, theirs: dict[str, Any]) -> Fidelity:
     """Maps against maps; where the sign is grad-cam's accident, each image is judged by the nearer of the two."""
+    if isinstance(ours, torch.Tensor):  # a peer's
+        return of_maps(ours, *theirs.values())
     pairs = [(nearer_sign(ours, m, maps) if signed(m) else ours.maps[m], maps) for m, maps in theirs.items()]
     mine = torch.cat([a.cpu() for a, _ in pairs])
     return of_maps(mine, np.concatenate([b for _, b in pairs]))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,42 +21,40 @@ from xaimed_core.measure.session import Session, new_run
 from xaimed_core.measure.subject import Subjects
 from xaimed_reports.journal import Journal, Recovered, recover
 from xaimed_reports.jsonform import to_json
-from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row
+from xaimed_reports.load import pictures_path
+from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
 from xaimed_reports.terminal import console, show
 
 ROOT = Path(__file__).parent.parent
-PEERS = {"torchcam": "torchcam", "captum": "captum"}
+PEERS = ("torchcam", "captum")
 SESSION = pytest.StashKey[Session]()
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--profile": {
+        "choices": [*PROFILES],
+        "help": "how much is measured; default: full with CUDA, else quick",
+    },
+    "--device": {"help": "where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"},
+    "--data": {"default": os.environ.get("XAIMED_DATA"), "help": "folder of real images; default: phantoms"},
+    "--data-name": {"help": "what to call these images in results that may be shared"},
+    "--checkpoint": {"help": "weights of the models (a state_dict file); default: seeded and calibrated"},
+    "--peers": {"action": "store_true", "help": "measure torch-cam and Captum too, where installed"},
+    "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
+    "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},
+    "--resume": {"action": "store_true", "help": "take finished cases from the journal of an unfinished run"},
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("xaimed", "measuring against grad-cam")
-    group.addoption(
-        "--profile", choices=[*PROFILES], help="how much is measured; default: full with CUDA, else quick"
-    )
-    group.addoption(
-        "--device", help="where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"
-    )
-    group.addoption(
-        "--data", default=os.environ.get("XAIMED_DATA"), help="folder of real images; default: phantoms"
-    )
-    group.addoption(
-        "--checkpoint", help="weights of the models (a state_dict file); default: seeded and calibrated"
-    )
-    group.addoption("--peers", action="store_true", help="measure torch-cam and Captum too, where installed")
-    group.addoption("--cold", action="store_true", help="overwrite the GPU's L2 cache before each call")
-    group.addoption(
-        "--journal", help="where finished cases are kept; default: beside the JSON, or xaimed-results/"
-    )
-    group.addoption(
-        "--resume", action="store_true", help="take finished cases from the journal of an unfinished run"
-    )
+    for name, settings in OPTIONS.items():
+        group.addoption(name, **settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "default"
-    )  # the reference and the peers warn; that is no error of ours
+    )  # the packages measured warn; that is no error of ours
     if config.option.profile is None:
         config.option.profile = "full" if _device(config).type == "cuda" else "quick"
     if hasattr(config.option, "benchmark_quiet"):
@@ -64,45 +63,46 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "measure" in metafunc.fixturenames:
-        asked = metafunc.config.getoption("--peers")
-        peers = [name for name, module in PEERS.items() if asked and importlib.util.find_spec(module)]
-        metafunc.parametrize("impl", [OURS, REFERENCE, *peers])
+        metafunc.parametrize("impl", [OURS, REFERENCE, *_peers(metafunc.config)])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the session of measurements once it is known how many cases there are."""
     config = session.config
-    keys = {
-        _case(item, 1).key for item in session.items if isinstance(item, pytest.Function) and _measured(item)
-    }
-    if not keys or config.option.collectonly:
+    tests = [
+        item for item in session.items if isinstance(item, pytest.Function) and "measure" in item.fixturenames
+    ]
+    if not tests or config.option.collectonly:
         return
-    name = config.getoption("--profile")
-    data = config.getoption("--data")
-    images_from = f"images of the folder {Path(data).name}" if data else "phantoms, seed 0"
-    head = new_run(_device(config), profile=name, images_from=images_from, root=ROOT)
+    real = config.option.data_name or "a folder of images"  # a folder's own name may say too much
+    images_from = real if config.option.data else "phantoms (mri), seed 0"
+    head = new_run(_device(config), profile=config.option.profile, images_from=images_from, root=ROOT)
     path = _journal_path(config)
-    disabled = config.getoption("benchmark_disable") or config.getoption("benchmark_skip")
+    checks_only = config.option.benchmark_disable or config.option.benchmark_skip
     config.stash[SESSION] = Session(
         head,
-        None if disabled else PROFILES[name],
+        None if checks_only else PROFILES[config.option.profile],
         _device(config),
-        expected=len(keys),
-        recovered=_recovered(path, head) if config.getoption("--resume") else None,
-        journal=None if disabled else Journal(path),
-        cold=config.getoption("--cold"),
+        expected=len({_case(test, 0).key for test in tests}),
+        recovered=_recovered(path, head) if config.option.resume else None,
+        journal=None if checks_only else Journal(path),
+        cold=config.option.cold,
     )
 
 
 @pytest.fixture(scope="session")
 def subjects(pytestconfig: pytest.Config) -> Subjects:
     """Models with their images, on the device and from the data and weights that the options name."""
-    data, checkpoint = (pytestconfig.getoption(name) for name in ("--data", "--checkpoint"))
-    return Subjects(
-        _device(pytestconfig),
-        data=Path(data) if data else None,
-        checkpoint=Path(checkpoint) if checkpoint else None,
+    data, weights = (
+        Path(p) if p else None for p in (pytestconfig.option.data, pytestconfig.option.checkpoint)
     )
+    return Subjects(_device(pytestconfig), data=data, checkpoint=weights)
+
+
+@pytest.fixture
+def asked_peers(pytestconfig: pytest.Config) -> tuple[str, ...]:
+    """The packages beside grad-cam that --peers asked for and that are installed."""
+    return _peers(pytestconfig)
 
 
 @pytest.fixture
@@ -122,17 +122,19 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         truth: Callable[[], Any] | None = None,
         peers: Mapping[str, Callable[[], Any]] | None = None,
         absent: Mapping[str, str] | None = None,
-        notes: tuple[str, ...] = (),
+        notes: Callable[[Any], Sequence[str]] | None = None,
+        pictures: Callable[[Any, Any], Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         """Ask one question; see `xaimed_core.measure.Question` for the words.
 
         ``against`` is the reference and ``what`` its name and version. ``absent``: implementations that cannot
-        answer, with the reason. ``peers``: further implementations, by name.
+        answer, with the reason. ``peers``: further implementations, by name. ``pictures``: named images
+        ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the report.
         """
-        arms = {OURS: ours, **({REFERENCE: against} if against is not None else {}), **(peers or {})}
+        case = _case(request.node, images)
         question = Question(
-            case=_case(request.node, images),
-            arms=arms,
+            case=case,
+            arms={OURS: ours, **({REFERENCE: against} if against else {}), **(peers or {})},
             what={OURS: "xaimed", REFERENCE: what},
             allowed=allowed,
             judge=judge,
@@ -140,11 +142,11 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
             forward=forward,
             absent=absent or {},
             notes=notes,
+            keep=pictures and (lambda mine, expected: session.keep(case.key, pictures(mine, expected))),
         )
-        if not session.knows(question.case.key):
-            _say(request.config, f"\n{session.progress()}: {question.case.key} ")
-        rows = session.rows(question)
-        _report(request, rows.get(impl) or _not_asked(question, impl))
+        if not session.knows(case.key):
+            _say(request.config, f"\n{session.progress()}: {case.key} ")
+        _report(request, session.rows(question).get(impl))
 
     return measure
 
@@ -160,12 +162,10 @@ def _case(item: pytest.Function, images: int) -> Case:
     return Case(item.originalname.removeprefix("bench_").replace("_", " "), axes, images)
 
 
-def _not_asked(question: Question, impl: str) -> Row:
-    return Row(question.case, impl, impl, "skipped", reason=f"{impl} is not part of this question")
-
-
-def _report(request: pytest.FixtureRequest, row: Row) -> None:
+def _report(request: pytest.FixtureRequest, row: Row | None) -> None:
     """Turn a row into a test's outcome, and its samples into a pytest-benchmark entry."""
+    if row is None:
+        pytest.skip("this implementation is not part of the question")
     if row.timing is not None:
         request.node.add_marker(pytest.mark.benchmark(timer=_replay(row.timing.wall_s)))
         benchmark = request.getfixturevalue("benchmark")
@@ -196,13 +196,17 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """Add the run, and the rows that pytest-benchmark does not hold because they have no time."""
-    if SESSION in config.stash:
-        head = to_json(config.stash[SESSION].run())
-        stored = [b["extra_info"]["xaimed"] for b in output_json["benchmarks"]]
-        names = {(Case(**row["case"]).key, row["impl"]) for row in stored}
-        head["rows"] = [row for row in head["rows"] if (Case(**row["case"]).key, row["impl"]) not in names]
-        output_json["xaimed"] = head
+    """Add the run and the rows that pytest-benchmark cannot hold, for they have no time; pictures go beside it."""
+    if SESSION not in config.stash:
+        return
+    head = to_json(config.stash[SESSION].run())
+    stored = [b["extra_info"]["xaimed"] for b in output_json["benchmarks"]]
+    names = {(Case(**row["case"]).key, row["impl"]) for row in stored}
+    head["rows"] = [row for row in head["rows"] if (Case(**row["case"]).key, row["impl"]) not in names]
+    output_json["xaimed"] = head
+    path = _json_path(config)
+    if path is not None and config.stash[SESSION].pictures:
+        np.savez_compressed(pictures_path(path), **config.stash[SESSION].pictures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -220,34 +224,32 @@ def _say(config: pytest.Config, text: str) -> None:
     """Print while a test runs, in spite of pytest's capturing."""
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if capture is None or reporter is None:
-        return
-    with capture.global_and_fixture_disabled():
-        reporter.write(text, flush=True)
+    if capture is not None and reporter is not None:
+        with capture.global_and_fixture_disabled():
+            reporter.write(text, flush=True)
 
 
-def _measured(item: pytest.Function) -> bool:
-    return "measure" in item.fixturenames and hasattr(item, "callspec")
+def _peers(config: pytest.Config) -> tuple[str, ...]:
+    return tuple(name for name in PEERS if config.option.peers and importlib.util.find_spec(name))
 
 
 def _device(config: pytest.Config) -> torch.device:
-    return torch.device(config.getoption("--device") or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _journal_path(config: pytest.Config) -> Path:
-    if config.getoption("--journal"):
-        return Path(config.getoption("--journal"))
-    stored = _json_path(config)
-    return stored.with_suffix(".journal.jsonl") if stored else ROOT / "xaimed-results/last.journal.jsonl"
+    return torch.device(config.option.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _json_path(config: pytest.Config) -> Path | None:
     """Where pytest-benchmark writes: its option holds a path, in earlier releases an open file."""
-    stored = config.getoption("benchmark_json")
+    stored = config.option.benchmark_json
     return Path(stored if isinstance(stored, str | Path) else stored.name) if stored else None
 
 
-def _recovered(path: Path, head: Any) -> Recovered | None:
+def _journal_path(config: pytest.Config) -> Path:
+    stored = _json_path(config)
+    beside = stored.with_suffix(".journal.jsonl") if stored else ROOT / "xaimed-results/last.journal.jsonl"
+    return Path(config.option.journal) if config.option.journal else beside
+
+
+def _recovered(path: Path, head: Run) -> Recovered | None:
     """What an unfinished run left, refused when it measured something else."""
     if not path.exists():
         return None

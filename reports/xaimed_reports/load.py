@@ -26,6 +26,11 @@ def load(path: Path | str) -> Run:
         raise UnreadableError(f"{path.name}: {error}") from error
 
 
+def pictures_path(path: Path) -> Path:
+    """Where the pictures of a stored run lie: beside it, so that the run itself can be shared without them."""
+    return path.with_suffix(".pictures.npz")
+
+
 def _parse(text: str) -> dict[str, Any]:
     try:
         data: Any = json.loads(text)

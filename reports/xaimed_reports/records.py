@@ -103,6 +103,10 @@ class Conditions:
     threads: int
     gpu: dict[str, str | float | None] | None = None
     """Clocks, temperature, power and throttle reasons before and after; None without CUDA."""
+    gpu_by_block: dict[str, tuple[float | None, ...]] = field(
+        default_factory=dict[str, tuple[float | None, ...]]
+    )
+    """Clock and temperature before each block; empty without CUDA."""
 
 
 @final

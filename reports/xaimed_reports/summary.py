@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, final
 
-from .ratio import EQUAL, Ratio, ratio
+from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from .records import OURS, REFERENCE, Row, Run, Timing
 
 Verdict = Literal["faster", "slower", "same", "unknown", "wrong", "degenerate", "oom", "failed", "skipped"]
@@ -107,14 +107,14 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
     throttled = _throttled(ours)
     if throttled:
         return "unknown", f"the GPU was throttled ({throttled})"
-    low, high = speedup.low, speedup.high
+    low, high, sure = speedup.low, speedup.high, f"at {speedup.confidence:.0%}"
     if low > 1 + EQUAL:
-        return "faster", f"{speedup.value:.3g}x, at least {low:.3g}x at 95 %"
+        return "faster", f"{speedup.value:.3g}x, at least {low:.3g}x {sure}"
     if high < 1 - EQUAL:
-        return "slower", f"{1 / speedup.value:.3g}x the time, at least {1 / high:.3g}x at 95 %"
+        return "slower", f"{1 / speedup.value:.3g}x the time, at least {1 / high:.3g}x {sure}"
     if low > 1 - EQUAL and high < 1 + EQUAL:
-        return "same", f"the whole interval lies within {EQUAL:.0%}"
-    cause = "too few blocks" if speedup.how == "extremes" else "too noisy"
+        return "same", f"the whole interval lies within {EQUAL:.0%} {sure}"
+    cause = "too noisy" if speedup.confidence >= CONFIDENCE else "too few blocks"
     return "unknown", f"{cause}: the interval {low:.3g} to {high:.3g} allows more than one answer"
 
 
@@ -192,13 +192,14 @@ def _trust(run: Run, compared: list[Line]) -> str:
 
 
 def _quiet(run: Run) -> str:
-    shares = [
-        r.conditions.others_share for r in run.rows if r.conditions and r.conditions.others_share is not None
-    ]
+    shares = {
+        r.case.key: r.conditions.others_share
+        for r in run.rows
+        if r.conditions is not None and r.conditions.others_share is not None
+    }
     if not shares:
         return "how busy the machine was is not known"
-    typical = median(shares)
-    words = (
-        "the machine was busy, so times are doubtful" if typical > LOADED_SHARE else "the machine was quiet"
-    )
-    return f"{words} (other processes used {typical:.0%} of it)"
+    busy = sum(share > LOADED_SHARE for share in shares.values())
+    if busy:
+        return f"in {busy} of {len(shares)} cases other processes used more than {LOADED_SHARE:.0%} of the machine"
+    return f"the machine was quiet (other processes used at most {max(shares.values()):.0%} of it)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -10,11 +10,10 @@ import torch
 
 from xaimed_reports.records import OURS, REFERENCE, Case, Fidelity, Memory, Row, Status
 
-from . import nvml
 from .clock import Clock
 from .fidelity import LEAST_SPREAD_SHARE, Judge, of_maps
 from .interleave import Interleaved, interleave
-from .machine import Snapshot, conditions
+from .machine import Watch
 from .memory import peak_above_resident
 from .plan import Plan
 
@@ -30,6 +29,8 @@ class Question:
     ``arms``: name to call, "ours" first. ``what``: each arm in words. ``absent``: arms that cannot run here, and
     why. ``truth``: gives the output that all arms must agree with; without it, that is the reference's.
     ``allowed``: the largest difference that still counts as right. ``forward``: the plain forward pass.
+    ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
+    expected one, once, e.g. to keep pictures of them.
     """
 
     case: Case
@@ -40,7 +41,8 @@ class Question:
     truth: Call | None = None
     forward: Call | None = None
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
-    notes: tuple[str, ...] = ()
+    notes: Callable[[Any], Sequence[str]] | None = None
+    keep: Callable[[Any, Any], None] | None = None
 
     def __post_init__(self) -> None:
         if self.truth is None and REFERENCE not in self.arms:
@@ -58,6 +60,7 @@ class _Tried:
     status: Status
     reason: str | None = None
     fidelity: Fidelity | None = None
+    notes: tuple[str, ...] = ()
 
 
 def measure_case(
@@ -74,7 +77,7 @@ def measure_case(
 
 
 def _measure(question: Question, plan: Plan | None, device: torch.device, *, cold: bool) -> tuple[Row, ...]:
-    before, gpu = Snapshot.now(), nvml.state(device) if device.type == "cuda" else None
+    watch = Watch(device)
     clock = Clock(device, cold=cold)
     tried = _judged(question, {name: _try(call, clock) for name, call in question.arms.items()})
     usable = {name: call for name, call in question.arms.items() if tried[name].status == "ok"}
@@ -85,9 +88,9 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
         usable = {}
         timed = Interleaved({}, {})
     else:
-        timed = _time(question, usable, {n: t.first_s for n, t in tried.items()}, plan, clock)
+        timed = _time(question, usable, {n: t.first_s for n, t in tried.items()}, plan, clock, watch.note)
     memory = {name: peak_above_resident(call, device) for name, call in usable.items()}
-    now = conditions(before, device, gpu)
+    now = watch.conditions()
     rows = [
         replace(_row(question, name, tried[name], timed, memory), conditions=now) for name in question.arms
     ]
@@ -129,6 +132,8 @@ def _one_line(error: BaseException) -> str:
 def _judged(question: Question, tried: dict[str, _Tried]) -> dict[str, _Tried]:
     """Compare each arm's output with the expected one; outputs are let go."""
     expected = question.truth() if question.truth is not None else tried[REFERENCE].output
+    if question.keep is not None and OURS in tried and tried[OURS].status == "ok" and expected is not None:
+        question.keep(tried[OURS].output, expected)
     judged: dict[str, _Tried] = {}
     for name, first in tried.items():
         is_yardstick = question.truth is None and name == REFERENCE
@@ -139,17 +144,18 @@ def _judged(question: Question, tried: dict[str, _Tried]) -> dict[str, _Tried]:
                 first, output=None, status="skipped", reason="the reference gave nothing to check against"
             )
         else:
-            judged[name] = _judge_one(question, first, expected)
+            judged[name] = _judge_one(question, name, first, expected)
     return _degenerate_together(judged)
 
 
-def _judge_one(question: Question, first: _Tried, expected: Any) -> _Tried:
+def _judge_one(question: Question, name: str, first: _Tried, expected: Any) -> _Tried:
     try:
         fidelity = question.judge(first.output, expected)
+        notes = question.notes(first.output) if name == OURS and question.notes is not None else ()
     except Exception as error:
         return replace(first, output=None, status="wrong", reason=_one_line(error))
     status, reason = _verdict(fidelity, question.allowed)
-    return replace(first, output=None, status=status, reason=reason, fidelity=fidelity)
+    return replace(first, output=None, status=status, reason=reason, fidelity=fidelity, notes=tuple(notes))
 
 
 def _verdict(fidelity: Fidelity, allowed: float) -> tuple[Status, str | None]:
@@ -179,7 +185,12 @@ def _not_timed(tried: _Tried, reason: str) -> _Tried:
 
 
 def _time(
-    question: Question, usable: Mapping[str, Call], first_s: dict[str, float], plan: Plan, clock: Clock
+    question: Question,
+    usable: Mapping[str, Call],
+    first_s: dict[str, float],
+    plan: Plan,
+    clock: Clock,
+    between: Callable[[], None],
 ) -> Interleaved:
     if not usable:
         return Interleaved({}, {})
@@ -187,7 +198,7 @@ def _time(
     if question.forward is not None:
         _, first_s[FORWARD] = clock.first(question.forward)
         arms[FORWARD] = question.forward
-    return interleave(arms, first_s, plan=plan, clock=clock)
+    return interleave(arms, first_s, plan=plan, clock=clock, between=between)
 
 
 def _row(
@@ -205,5 +216,5 @@ def _row(
         fidelity=tried.fidelity,
         allowed=question.allowed if tried.fidelity is not None else None,
         carry_over=timed.carry_over.get(name),
-        notes=question.notes,
+        notes=tried.notes,
     )

@@ -1,4 +1,4 @@
-"""Interleaved timing: A B C C B A, block after block, until every arm's median is known well enough."""
+"""Interleaved timing: A B C, C B A, A B C, ... until every arm's median is known well enough."""
 
 from __future__ import annotations
 
@@ -41,24 +41,30 @@ class _Samples:
 
 
 def interleave(
-    arms: Mapping[str, Call], first_s: Mapping[str, float], *, plan: Plan, clock: Clock
+    arms: Mapping[str, Call],
+    first_s: Mapping[str, float],
+    *,
+    plan: Plan,
+    clock: Clock,
+    between: Callable[[], None] | None = None,
 ) -> Interleaved:
     """Time ``arms`` against each other. ``first_s``: what each arm's first call, already made, took.
+    ``between`` runs before each block, to note the state of the machine.
 
-    A block visits the arms in order and back. An arm much faster than the slowest repeats its call within
-    a visit, so that slow references do not starve it. When an arm's time depends on what ran before it, the
-    blocks so far are dropped and each visit starts with a call that is not counted.
+    A block visits each arm once, every other block in the opposite order. An arm much faster than the slowest
+    repeats its call within a visit, so that slow references do not starve it. When an arm's time depends on what
+    ran before it, the blocks so far are dropped and each visit starts with a call that is not counted.
     """
     warm_up_s, typical_s = _warm_up(arms, first_s, plan, clock)
     repeats = {name: _repeats(typical_s[name], max(typical_s.values())) for name in arms}
-    samples, spent_s = _blocks(arms, repeats, plan, plan.budget_s, clock, settle=False)
+    samples, spent_s = _blocks(arms, repeats, plan, plan.budget_s, clock, between, settle=False)
     carry_over = {name: _carry_over(name, s) for name, s in samples.items()}
     order: Literal["interleaved", "separated"] = "interleaved"
     if any(_depends_on_order(name, s) for name, s in samples.items()):
         order = "separated"
         left_s = max(plan.budget_s - spent_s, plan.budget_s / 2)
         repeats = {name: max(2, r) for name, r in repeats.items()}
-        samples, _ = _blocks(arms, repeats, plan, left_s, clock, settle=True)
+        samples, _ = _blocks(arms, repeats, plan, left_s, clock, between, settle=True)
     timings = {
         name: Timing(
             wall_s=tuple(s.wall_s),
@@ -78,17 +84,17 @@ def interleave(
 def _warm_up(
     arms: Mapping[str, Call], first_s: Mapping[str, float], plan: Plan, clock: Clock
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Call each arm until it no longer gets faster; seconds spent, and the last call's seconds."""
+    """Call each arm, once at least, until it no longer gets faster; seconds spent, and the last call's seconds."""
     spent_s: dict[str, float] = {}
     last_s: dict[str, float] = {}
     for name, call in arms.items():
         began = time.perf_counter()
         before = math.inf
         now = first_s[name]
-        for _ in range(20):
-            if now > 0.95 * before or time.perf_counter() - began + now > plan.warm_up_s:
-                break
+        while now <= 0.95 * before:
             before, now = now, clock.time(call).wall_s
+            if time.perf_counter() - began + now > plan.warm_up_s:
+                break
         spent_s[name], last_s[name] = time.perf_counter() - began, now
     return spent_s, last_s
 
@@ -104,6 +110,7 @@ def _blocks(
     plan: Plan,
     budget_s: float,
     clock: Clock,
+    between: Callable[[], None] | None,
     *,
     settle: bool,
 ) -> tuple[dict[str, _Samples], float]:
@@ -111,8 +118,10 @@ def _blocks(
     began = time.perf_counter()
     last = ""
     for block in range(plan.max_blocks):
+        if between is not None:
+            between()
         with without_garbage_collection():
-            for name in [*arms, *reversed(list(arms))]:
+            for name in arms if block % 2 == 0 else reversed(list(arms)):
                 last = _visit(
                     name, arms[name], repeats[name], samples[name], block, last, clock, settle=settle
                 )

@@ -131,20 +131,39 @@ def _cpu_seconds() -> tuple[float | None, float | None]:
     return (user + nice + system + irq + softirq) / hertz, steal / hertz
 
 
-def conditions(before: Snapshot, device: torch.device, gpu_before: nvml.State | None) -> Conditions:
-    """What happened between ``before`` and now."""
-    now = Snapshot.now()
-    passed_s = max(now.at_s - before.at_s, 1e-9)
-    others: float | None = None
-    if now.busy_s is not None and before.busy_s is not None:
-        others_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
-        others = min(1.0, max(0.0, others_s / passed_s / (os.cpu_count() or 1)))
-    stolen = None if now.steal_s is None or before.steal_s is None else now.steal_s - before.steal_s
-    return Conditions(
-        load_1m=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        steal_s=stolen,
-        others_share=others,
-        involuntary_switches=now.switches - before.switches,
-        threads=torch.get_num_threads(),
-        gpu=nvml.changes(gpu_before, nvml.state(device)) if gpu_before is not None else None,
-    )
+@final
+class Watch:
+    """Follows the machine from its creation on: the system's counters, and a GPU's clocks and temperature."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = Snapshot.now()
+        self._gpu = [nvml.state(device)] if device.type == "cuda" else []
+
+    def note(self) -> None:
+        """Read the GPU's state; nothing on a CPU."""
+        if self._device.type == "cuda":
+            self._gpu.append(nvml.state(self._device))
+
+    def conditions(self) -> Conditions:
+        """What happened since the creation."""
+        now, before = Snapshot.now(), self._before
+        others: float | None = None
+        if now.busy_s is not None and before.busy_s is not None:
+            others_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
+            others = others_s / max(now.at_s - before.at_s, 1e-9) / (os.cpu_count() or 1)
+        self.note()
+        return Conditions(
+            load_1m=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            steal_s=None if now.steal_s is None or before.steal_s is None else now.steal_s - before.steal_s,
+            others_share=None if others is None else min(1.0, max(0.0, others)),
+            involuntary_switches=now.switches - before.switches,
+            threads=torch.get_num_threads(),
+            gpu=nvml.changes(self._gpu[0], self._gpu[-1]) if self._gpu else None,
+            gpu_by_block={
+                "sm_mhz": tuple(state.sm_mhz for state in self._gpu),
+                "temperature_c": tuple(state.temperature_c for state in self._gpu),
+            }
+            if self._gpu
+            else {},
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
@@ -37,21 +37,35 @@ def grad_cam(
 ) -> Generator[Maps]:
     """The class ``oracle`` of grad-cam. ``batch_size``: rows per forward where the method probes channels.
 
-    Progress bars are off. The layer hands a copy to what follows it, so that in-place operations behind it (as in
-    DenseNet) cannot overwrite the activations grad-cam keeps: its definition needs the layer's own output.
+    Progress bars are off. Where an operation behind the layer works in place (DenseNet), the layer hands it a copy:
+    it would else overwrite the activations that grad-cam keeps, and its definition needs the layer's own output.
     """
     package = importlib.import_module("pytorch_grad_cam")
     target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
-    with _no_progress_bars():
+    with _no_progress_bars(), ExitStack() as built:
         cam = getattr(package, oracle)(model=model, target_layers=[model.get_submodule(layer)])
+        built.callback(cam.activations_and_grads.release)
         cam.batch_size = batch_size
-        copy = model.get_submodule(layer).register_forward_hook(_copied)
+        if overwritten(model, layer, images):
+            built.callback(model.get_submodule(layer).register_forward_hook(_copied).remove)
         targets = [target(c) for c in classes]
-        try:
-            yield lambda: cam(input_tensor=images, targets=targets)
-        finally:
-            copy.remove()
-            cam.activations_and_grads.release()
+        yield lambda: cam(input_tensor=images, targets=targets)
+
+
+@torch.no_grad()
+def overwritten(model: nn.Module, layer: str, images: Tensor) -> bool:
+    """Whether a later operation of the model writes into the layer's output in place."""
+    seen: list[tuple[Tensor, int]] = []
+
+    def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        seen.append((output, output._version))
+
+    hook = model.get_submodule(layer).register_forward_hook(note)
+    try:
+        model(images)
+    finally:
+        hook.remove()
+    return any(output._version > version for output, version in seen)
 
 
 def grad_cam_name(oracle: str) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from xaimed_reports.journal import Journal, Recovered
 from xaimed_reports.records import Row, Run
@@ -17,6 +21,9 @@ from xaimed_reports.records import Row, Run
 from .case import Question, measure_case, unmeasured
 from .machine import machine_facts
 from .plan import Plan
+
+PICTURE_PIXELS = 112
+"""The longer side of a kept picture: enough to see a map, small enough to send."""
 
 
 def new_run(device: torch.device, *, profile: str, images_from: str, root: Path) -> Run:
@@ -68,6 +75,7 @@ class Session:
         self._cold = cold
         self._expected = expected
         self._journal = journal
+        self.pictures: dict[str, NDArray[np.uint8]] = {}
         self._began_s = time.perf_counter()
         self._measured = 0
         self._rows: dict[str, tuple[Row, ...]] = {}
@@ -116,6 +124,13 @@ class Session:
             budget_s=min(self._plan.budget_s, share_s / 2),
             warm_up_s=min(self._plan.warm_up_s, share_s / 8),
         )
+
+    def keep(self, key: str, pictures: Mapping[str, Tensor]) -> None:
+        """Keep small pictures ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of a case, as bytes."""
+        for name, picture in pictures.items():
+            step = max(1, max(picture.shape[:2]) // PICTURE_PIXELS)
+            shown = picture[::step, ::step].detach().float().nan_to_num().clamp(0, 1)
+            self.pictures[f"{key}/{name}"] = (shown * 255).round().byte().cpu().numpy()
 
     def progress(self) -> str:
         """Where the run stands, e.g. "case 3 of 20, about 2 min left"."""

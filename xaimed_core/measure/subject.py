@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -21,12 +22,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Subject:
     """One model with its images on one device, in one dtype.
 
-    ``theirs`` is a copy of ``model`` with the same weights, for packages that put hooks on it. ``classes``: the
-    model's top class of each image. ``pixels``: the images as they look, ``[n, 3, h, w]`` in [0, 1], on the CPU.
+    ``apart(name)`` is a copy of ``model`` with the same weights, kept under that name, for a package that puts hooks
+    on it. ``classes``: the model's top class of each image. ``pixels``: the images as they look, ``[n, 3, h, w]`` in
+    [0, 1], on the CPU.
     """
 
     model: nn.Module
-    theirs: nn.Module
+    apart: Callable[[str], nn.Module]
     layer: str
     images: Tensor
     classes: tuple[int, ...]
@@ -52,26 +54,34 @@ class Subjects:
         self._device = device
         self._data = data
         self._checkpoint = checkpoint
-        self._models: dict[tuple[str, str], tuple[nn.Module, nn.Module]] = {}
+        self._models: dict[tuple[str, str], nn.Module] = {}
+        self._copies: dict[str, nn.Module] = {}
         self._batches: dict[tuple[int, int], ImageBatch] = {}
 
     def get(
         self, model: str, role: LayerRole, *, batch: int, dtype: str = "fp32", size: int = 224
     ) -> Subject:
         """A subject of `MODELS`. ``role``: which of its layers. ``dtype``: of model and images, a key of `DTYPES`."""
-        ours, theirs = self._pair(model, dtype)
+        ours = self._model(model, dtype)
         found = self._images(batch, size)
         images = found.images.to(self._device, DTYPES[dtype])
         with torch.no_grad():
             classes = tuple(ours(images).argmax(1).tolist())
-        return Subject(ours, theirs, MODELS[model].layers[role], images, classes, found.pixels)
+        return Subject(ours, self._apart, MODELS[model].layers[role], images, classes, found.pixels)
 
-    def _pair(self, name: str, dtype: str) -> tuple[nn.Module, nn.Module]:
+    def _model(self, name: str, dtype: str) -> nn.Module:
         if (name, dtype) not in self._models:
+            self._copies.clear()
             self._models.clear()
-            model = build_model(name, checkpoint=self._checkpoint).to(self._device, DTYPES[dtype])
-            self._models[name, dtype] = (model, copy.deepcopy(model))
+            model = build_model(name, checkpoint=self._checkpoint)
+            self._models[name, dtype] = model.to(self._device, DTYPES[dtype])
         return self._models[name, dtype]
+
+    def _apart(self, name: str) -> nn.Module:
+        (model,) = self._models.values()
+        if name not in self._copies:
+            self._copies[name] = copy.deepcopy(model)
+        return self._copies[name]
 
     def _images(self, batch: int, size: int) -> ImageBatch:
         if (batch, size) not in self._batches:
