@@ -1,0 +1,9 @@
+"""As ``pytorch_grad_cam.layer_cam``."""
+
+from xaimed_core.compat.base_cam import BaseCAM
+
+
+class LayerCAM(BaseCAM):
+    """``METHODS["layercam"]`` with grad-cam's arguments and epsilons."""
+
+    method = "layercam"

@@ -1,0 +1,99 @@
+"""As ``pytorch_grad_cam.utils.image``, without OpenCV and matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from xaimed_core.compat.epsilons import MIN_MAX_EPS
+from xaimed_core.compat.refusals import UTILITIES, refused
+
+COLORMAP_JET: Final = 2
+"""OpenCV's number of its jet colours."""
+
+
+def preprocess_image(
+    img: NDArray[Any], mean: Sequence[float] = (0.5, 0.5, 0.5), std: Sequence[float] = (0.5, 0.5, 0.5)
+) -> Tensor:
+    """An image ``[h, w, channels]`` to ``[1, channels, h, w]``, ``(img - mean) / std``; uint8 is divided by 255."""
+    array = torch.from_numpy(np.array(img if img.ndim == 3 else img[..., None]))
+    pixels = array.float() / 255 if array.dtype == torch.uint8 else array
+    centre, spread = (torch.tensor(values, dtype=pixels.dtype) for values in (mean, std))
+    return ((pixels - centre) / spread).permute(2, 0, 1)[None].contiguous()
+
+
+def deprocess_image(img: NDArray[Any]) -> NDArray[np.uint8]:
+    """Anything to a picture: centred, scaled to a spread of 0.1 around 0.5, uint8."""
+    scaled = (img - np.mean(img)) / (np.std(img - np.mean(img)) + 1e-5) * 0.1 + 0.5
+    return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+
+
+def show_cam_on_image(
+    img: NDArray[Any],
+    mask: NDArray[Any],
+    use_rgb: bool = False,
+    colormap: int = COLORMAP_JET,
+    image_weight: float = 0.5,
+) -> NDArray[np.uint8]:
+    """A map ``[h, w]`` in [0, 1] as colours over an image ``[h, w, 3]`` in [0, 1], uint8.
+
+    ``use_rgb``: red first; else blue first as OpenCV has it. ``image_weight``: how much of the image shows. Colour maps
+    other than jet need OpenCV. Raises ValueError for an image above 1 or a weight outside [0, 1].
+    """
+    if np.max(img) > 1:
+        raise ValueError(
+            f"the image must be in [0, 1], its largest value is {np.max(img):g}; divide it by 255"
+        )
+    if not 0 <= image_weight <= 1:
+        raise ValueError(f"image_weight must be in [0, 1], got {image_weight}")
+    colours = _colours(colormap)[(255 * mask).astype(np.uint8)]
+    heatmap = (colours if use_rgb else colours[..., ::-1]).astype(np.float32) / 255
+    blended = (1 - image_weight) * heatmap + image_weight * img
+    return (255 * (blended / np.max(blended))).astype(np.uint8)
+
+
+def _colours(colormap: int) -> NDArray[np.uint8]:
+    """256 colours ``[256, 3]``, red first."""
+    levels = np.arange(256, dtype=np.uint8)
+    if colormap == COLORMAP_JET:
+        ramps = [np.clip(1.5 - np.abs(4 * levels / 255 - peak), 0, 1) for peak in (3, 2, 1)]
+        return np.round(255 * np.stack(ramps, 1)).astype(np.uint8)
+    try:
+        import cv2  # pyright: ignore[reportMissingImports] # optional: only its other colour maps need it
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"colormap {colormap} comes from OpenCV: pip install opencv-python-headless, or leave colormap out for jet"
+        ) from None
+    return np.asarray(cv2.applyColorMap(levels[None], colormap)[0, :, ::-1], np.uint8)
+
+
+def scale_cam_image(cam: NDArray[Any], target_size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Maps ``[n, h, w]`` each to [0, 1], with grad-cam's 1e-7, and to ``target_size`` (width, height)."""
+    maps = torch.from_numpy(np.asarray(cam, np.float32))
+    if maps.ndim != 3:
+        raise ValueError(
+            f"maps must be [n, height, width], got {tuple(maps.shape)}; volumes are not mirrored"
+        )
+    maps = maps - maps.amin((1, 2), keepdim=True)
+    maps = maps / (MIN_MAX_EPS + maps.amax((1, 2), keepdim=True))
+    if target_size is not None:
+        maps = F.interpolate(maps[:, None], target_size[::-1], mode="bilinear", align_corners=False)[:, 0]
+    return maps.numpy()
+
+
+def scale_accross_batch_and_channels(
+    tensor: NDArray[Any], target_size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """`scale_cam_image` of every channel of ``[n, channels, h, w]``."""
+    maps = scale_cam_image(np.reshape(tensor, (-1, *tensor.shape[2:])), target_size)
+    return maps.reshape(*tensor.shape[:2], *maps.shape[1:])
+
+
+def __getattr__(name: str) -> object:
+    raise refused(name, __name__, UTILITIES)
