@@ -95,6 +95,7 @@ def bench_explaining_a_batch(measure, subjects, asked_peers, method, model, laye
             lambda: explain(subject.model, images, methods, where, classes, semantics="grad-cam"),
             against=lambda: {m: maps() for m, maps in theirs.items()},
             what=peers.grad_cam_name(", ".join(METHODS[m].oracle for m in methods)),
+            exact=lambda: exactly(subject, methods),
             forward=subject.forward,
             judge=judge,
             allowed=max(SIGNED_MAPS_AGREE if signed(m) else MAPS_AGREE for m in methods),
@@ -122,13 +123,26 @@ def signed(method: str) -> bool:
     return kind(method) is Projection
 
 
-def judge(ours: Explanation | torch.Tensor, theirs: dict[str, Any]) -> Fidelity:
+def exactly(subject: Subject, methods: tuple[str, ...]) -> dict[str, Any]:
+    """grad-cam's maps in float64: how much of a difference its own rounding explains."""
+    model, images = subject.apart("float64").double(), subject.images.double()
+    found = {}
+    for m in methods:
+        with peers.grad_cam(METHODS[m].oracle, model, subject.layer, images, subject.classes) as maps:
+            found[m] = maps()
+    return found
+
+
+def judge(ours: Explanation | dict[str, Any] | torch.Tensor, expected: dict[str, Any]) -> Fidelity:
     """Maps against maps; where the sign is grad-cam's accident, each image is judged by the nearer of the two."""
-    if isinstance(ours, torch.Tensor):  # a peer's
-        return of_maps(ours, *theirs.values())
-    pairs = [(nearer_sign(ours, m, maps) if signed(m) else ours.maps[m], maps) for m, maps in theirs.items()]
-    mine = torch.cat([a.cpu() for a, _ in pairs])
-    return of_maps(mine, np.concatenate([b for _, b in pairs]))
+    match ours:
+        case Explanation():
+            mine = [nearer_sign(ours, m, expected[m]) if signed(m) else ours.maps[m].cpu() for m in expected]
+        case torch.Tensor():
+            mine = [ours.cpu()]
+        case _:
+            mine = [ours[m] for m in expected]
+    return of_maps(np.concatenate(mine), np.concatenate(list(expected.values())))
 
 
 def nearer_sign(ours: Explanation, method: str, theirs: Any) -> torch.Tensor:
