@@ -25,7 +25,7 @@ def gradient_maps(
         case "reference":
             from xaimed_kernels.gradient_maps.reference import gradient_maps_reference as run
         case "cpu":
-            from xaimed_kernels.gradient_maps.cpu import gradient_maps_cpu as run
+            from xaimed_kernels.gradient_maps.cpu import gradient_maps_in_blocks as run
         case "triton":
             from xaimed_kernels.gradient_maps.launch import gradient_maps_triton as run
     return run(activations, gradients, tuple(formulas))

@@ -1,0 +1,124 @@
+"""Compiling every kernel without a GPU, for every GPU, and reading what the compiler made of it."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, final
+
+import xaimed_kernels
+from xaimed_kernels.launching import KernelCase
+
+Architecture = int | str
+"""A CUDA compute capability times 10 (80, 90, ...) or an AMD name ("gfx942")."""
+
+TARGETS: tuple[Architecture, ...] = (75, 80, 86, 89, 90, 100, 120, "gfx942")
+"""The architectures that kernels are compiled for."""
+
+
+@final
+@dataclass(frozen=True)
+class CompiledFacts:
+    """What a compiled kernel takes, each thread or program of it.
+
+    ``registers`` per thread (AMD: vector registers); ``spilled_bytes`` of a thread's registers that live in
+    memory instead; ``shared_bytes`` of on-chip memory per program; ``instructions`` in the machine code.
+    """
+
+    kernel: str
+    target: str
+    warps: int
+    registers: int
+    spilled_bytes: int
+    shared_bytes: int
+    instructions: int
+
+
+def offline_cases() -> dict[str, tuple[KernelCase, ...]]:
+    """By operation, every configuration in which its cases launch kernels, each once.
+
+    An operation is a folder beside this file with a module ``offline_cases``, whose function of that name
+    gives its configurations. Needs Triton outside its interpreter.
+    """
+    found: dict[str, tuple[KernelCase, ...]] = {}
+    for module in pkgutil.iter_modules(xaimed_kernels.__path__, "xaimed_kernels."):
+        operation = module.name.rpartition(".")[2]
+        if module.ispkg and (Path(xaimed_kernels.__path__[0]) / operation / "offline_cases.py").exists():
+            cases = import_module(f"{module.name}.offline_cases").offline_cases()
+            found[operation] = tuple({str(_identity(case)): case for case in cases}.values())
+    return found
+
+
+def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
+    """Compile one kernel for one architecture and read its registers, spills, shared memory, instructions.
+
+    Raises Triton's own compilation errors, and RuntimeError where the compiler's report cannot be read.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    amd = isinstance(target, str)
+    gpu = GPUTarget("hip", target, 64) if amd else GPUTarget("cuda", target, 32)
+    attributes = {path: [["tt.divisibility", 16]] for path in case.divisible}
+    source = ASTSource(case.kernel, dict(case.signature), dict(case.constants), attributes)
+    compiled: Any = triton.compile(source, target=gpu, options={"num_warps": case.warps})
+    registers, spilled, instructions = (
+        _amd_usage(compiled.asm["amdgcn"]) if amd else _cuda_usage(compiled.asm["cubin"])
+    )
+    return CompiledFacts(
+        kernel=case.name,
+        target=target if amd else f"sm_{target}",
+        warps=case.warps,
+        registers=registers,
+        spilled_bytes=spilled,
+        shared_bytes=int(compiled.metadata.shared),
+        instructions=instructions,
+    )
+
+
+def _identity(case: KernelCase) -> tuple[Any, ...]:
+    def ordered(items: Mapping[Any, Any]) -> list[Any]:
+        return sorted(items.items())
+
+    return case.kernel.__name__, ordered(case.signature), ordered(case.constants), case.divisible, case.warps
+
+
+def _cuda_usage(cubin: bytes) -> tuple[int, int, int]:
+    """Registers, stack bytes and instructions, from the ``cuobjdump`` that Triton's wheel carries."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = _cuobjdump("-res-usage", file.name)
+        code = _cuobjdump("-sass", file.name)
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if found is None:
+        raise RuntimeError(f"cuobjdump reported no resource usage: {usage!r}")
+    return int(found[1]), int(found[2]), len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+\S", code, re.MULTILINE))
+
+
+def _cuobjdump(*arguments: str) -> str:
+    from triton import knobs
+
+    tool = str(knobs.nvidia.cuobjdump.path)
+    return subprocess.run((tool, *arguments), check=True, capture_output=True, text=True).stdout
+
+
+def _amd_usage(assembly: str) -> tuple[int, int, int]:
+    """Vector registers, spilled bytes and instructions, from the assembly's metadata and text."""
+
+    def field(name: str) -> int:
+        found = re.search(rf"^\s*\.{name}:\s+(\d+)", assembly, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"the assembly has no field {name}")
+        return int(found[1])
+
+    code = assembly.partition("s_endpgm")[0]
+    instructions = len(re.findall(r"^\s+[a-z]\w+_\w+\s", code, re.MULTILINE))
+    return field("vgpr_count"), 4 * field("vgpr_spill_count"), instructions
