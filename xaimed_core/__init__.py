@@ -1,9 +1,36 @@
-"""Class-activation maps and ROAD for image classifiers, at the price of a forward pass."""
+"""Class-activation maps and ROAD for image classifiers, at the price of a forward pass.
 
-from xaimed_core.explain import Explanation, explain
-from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
-from xaimed_core.methods import METHODS
+Names are loaded at first use, so that `xaimed report` and `xaimed compare` start without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xaimed_core.engine import Explanation, explain
+    from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
+    from xaimed_core.methods import METHODS
 
 __version__ = "0.1.0"
 
 __all__ = ["METHODS", "ChannelsFirst", "ChannelsLast", "Explanation", "Tokens", "__version__", "explain"]
+
+_HOMES = {
+    "Explanation": "engine",
+    "explain": "engine",
+    "ChannelsFirst": "layout",
+    "ChannelsLast": "layout",
+    "Tokens": "layout",
+    "METHODS": "methods",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
