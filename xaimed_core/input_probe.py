@@ -14,11 +14,17 @@ ROWS = 16
 
 @torch.no_grad()
 def masked_scores(
-    model: nn.Module, images: Tensor, maps: Tensor, targets: Targets, rows: int = ROWS
+    model: nn.Module,
+    images: Tensor,
+    maps: Tensor,
+    targets: Targets,
+    rows: int = ROWS,
+    align_corners: bool = False,
 ) -> Tensor:
     """Scores ``[n, c]`` of each image multiplied with each of its upsampled, min-max scaled channels.
 
     Source: Wang et al. 2020 (arXiv 1910.01279), eq. 6. images ``[n, channels, *size]``, maps ``[n, c, *positions]``.
+    ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
     A constant channel masks everything out. The model must be in evaluation mode.
     """
     size = images.shape[2:]
@@ -27,7 +33,9 @@ def masked_scores(
     for i in range(len(images)):
         for start in range(0, maps.shape[1], rows):
             channels = maps[i, start : start + rows].float().unsqueeze(1)
-            masks = _min_max(functional.interpolate(channels, size=size, mode=mode, align_corners=False))
+            masks = _min_max(
+                functional.interpolate(channels, size=size, mode=mode, align_corners=align_corners)
+            )
             logits = logits_of(model(images[i] * masks.to(images.dtype)))
             owner = torch.full((len(masks),), i, device=logits.device)
             scores[i, start : start + rows] = targets.score(logits, owner).float()

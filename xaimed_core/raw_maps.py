@@ -65,7 +65,9 @@ def read_layer(
             case ChannelProbe():
                 found[method.name] = _ablate(view, semantics, targets)
             case InputProbe():
-                weights = masked_scores(model, images, view.activations, targets).softmax(1)
+                weights = masked_scores(
+                    model, images, view.activations, targets, align_corners=semantics.align_mask_corners
+                ).softmax(1)
                 route = f"full-forward: {weights.shape[1]} masked images each"
                 found[method.name] = RawMap(weighted_map(view.activations, weights), weights, route)
             case _:

@@ -9,5 +9,8 @@ SCORECAM = Method(
     equation="w_k = softmax_k y(x * s(up(A_k))), s the min-max scaling",
     kind=InputProbe(),
     oracle="ScoreCAM",
-    differs="A constant channel masks nothing in (s = 0) without the 1e-8 that grad-cam adds to the range.",
+    differs=(
+        "grad-cam upsamples the masks from corner to corner (align_corners), which shifts them by up to half a cell. "
+        "A constant channel masks nothing in (s = 0) without the 1e-8 that grad-cam adds to the range."
+    ),
 )
