@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -24,7 +25,8 @@ class KernelCase:
 
     ``signature``: Triton's type of each argument by name (``"*fp32"``, ``"i32"``, ``"constexpr"``, or a tuple
     of these). ``constants``: the values of constexpr arguments. ``divisible``: the arguments known to be
-    multiples of 16 (for a pointer: its address).
+    multiples of 16 (for a pointer: its address). ``warps`` and ``stages``: of a program, and of its software
+    pipeline.
     """
 
     kernel: Any
@@ -32,28 +34,35 @@ class KernelCase:
     constants: Mapping[Path, Any]
     divisible: tuple[Path, ...]
     warps: int
+    stages: int
 
     @property
     def name(self) -> str:
-        """The kernel's name and, in brackets, what sets this configuration apart."""
-        shown = [f"{self.kernel.arg_names[path[0]]}={_show(value)}" for path, value in self.constants.items()]
+        """The kernel's name, what is easily read of its configuration, and a hash of all of it."""
+        names = self.kernel.arg_names
+        shown = [f"{names[path[0]]}={_show(value)}" for path, value in self.constants.items()]
         pointers = [kind[1:] for kind in self.signature.values() if isinstance(kind, str) and kind[0] == "*"]
-        return f"{self.kernel.__name__}[{','.join([*pointers, *shown, f'warps={self.warps}'])}]"
+        facts = (sorted(self.signature.items()), sorted(self.constants.items()), self.divisible, self.stages)
+        digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
+        return f"{self.kernel.__name__}[{','.join([*pointers, *shown, f'warps={self.warps}', digest])}]"
 
 
-def launch(kernel: Any, programs: int, *arguments: Any, warps: int, **constants: Any) -> None:
+def launch(
+    kernel: Any, programs: int, *arguments: Any, warps: int, stages: int = 1, **constants: Any
+) -> None:
     """Run ``programs`` instances of ``kernel`` on the device of its first tensor, or record the launch.
 
     ``arguments``: tensors, ints, floats or tuples of ints, in the kernel's order; ``constants``: its constexpr
-    arguments. Nothing waits for the device.
+    arguments; ``stages``: iterations of a loop whose loads are under way at once (each costs shared memory).
+    Nothing waits for the device.
     """
     recorded = _recorded.get()
     if recorded is not None:
-        recorded.append(_case(kernel, arguments, constants, warps))
+        recorded.append(_case(kernel, arguments, constants, warps, stages))
         return
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     with _on(device):
-        kernel[(programs,)](*arguments, **constants, num_warps=warps)
+        kernel[(programs,)](*arguments, **constants, num_warps=warps, num_stages=stages)
 
 
 @contextmanager
@@ -112,7 +121,9 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _case(kernel: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any], warps: int) -> KernelCase:
+def _case(
+    kernel: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any], warps: int, stages: int
+) -> KernelCase:
     names: list[str] = kernel.arg_names
     signature: dict[str, Any] = {}
     values: dict[Path, Any] = {}
@@ -122,7 +133,7 @@ def _case(kernel: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any],
     for name, value in constants.items():
         signature[name] = "constexpr"
         values[(names.index(name),)] = value
-    return KernelCase(kernel, signature, values, tuple(divisible), warps)
+    return KernelCase(kernel, signature, values, tuple(divisible), warps, stages)
 
 
 def _specialise(path: Path, argument: Any, values: dict[Path, Any], divisible: list[Path]) -> Any:

@@ -6,7 +6,6 @@ import pkgutil
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -51,7 +50,7 @@ def offline_cases() -> dict[str, tuple[KernelCase, ...]]:
         operation = module.name.rpartition(".")[2]
         if module.ispkg and (Path(xaimed_kernels.__path__[0]) / operation / "offline_cases.py").exists():
             cases = import_module(f"{module.name}.offline_cases").offline_cases()
-            found[operation] = tuple({str(_identity(case)): case for case in cases}.values())
+            found[operation] = tuple({case.name: case for case in cases}.values())
     return found
 
 
@@ -68,7 +67,9 @@ def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
     gpu = GPUTarget("hip", target, 64) if amd else GPUTarget("cuda", target, 32)
     attributes = {path: [["tt.divisibility", 16]] for path in case.divisible}
     source = ASTSource(case.kernel, dict(case.signature), dict(case.constants), attributes)
-    compiled: Any = triton.compile(source, target=gpu, options={"num_warps": case.warps})
+    compiled: Any = triton.compile(
+        source, target=gpu, options={"num_warps": case.warps, "num_stages": case.stages}
+    )
     registers, spilled, instructions = (
         _amd_usage(compiled.asm["amdgcn"]) if amd else _cuda_usage(compiled.asm["cubin"])
     )
@@ -81,13 +82,6 @@ def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
         shared_bytes=int(compiled.metadata.shared),
         instructions=instructions,
     )
-
-
-def _identity(case: KernelCase) -> tuple[Any, ...]:
-    def ordered(items: Mapping[Any, Any]) -> list[Any]:
-        return sorted(items.items())
-
-    return case.kernel.__name__, ordered(case.signature), ordered(case.constants), case.divisible, case.warps
 
 
 def _cuda_usage(cubin: bytes) -> tuple[int, int, int]:

@@ -14,6 +14,9 @@ DENSE = 64
 STEPS, CYCLES, TOLERANCE = 12, 6, 1e-6
 """Krylov steps per cycle, cycles at most, and the residual, as part of the eigenvalue, that ends them."""
 
+SPANNED = 1e-7
+"""Part of a vector left by orthogonalisation under which it is rounding: the steps have spanned all there is."""
+
 
 def principal_map_cpu(activations: Tensor, weights: Tensor | None) -> Tensor:
     """Shapes as :func:`principal_map`; the sign is the evidence's."""
@@ -60,10 +63,13 @@ def _krylov_cycle(grams: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     basis, images = grams.new_zeros(n, STEPS, d), grams.new_zeros(n, STEPS, d)
     vector = start
     for step in range(STEPS):
+        before = vector.norm(dim=1, keepdim=True)
         for _ in range(2 if step else 0):
             seen = basis[:, :step]
             vector = vector - torch.bmm(torch.bmm(vector.unsqueeze(1), seen.mT), seen).squeeze(1)
-        basis[:, step] = torch.nn.functional.normalize(vector, dim=1)
+        norm = vector.norm(dim=1, keepdim=True)
+        spanned = norm <= SPANNED * before
+        basis[:, step] = torch.where(spanned, 0, vector / torch.where(spanned, 1, norm))
         vector = torch.bmm(grams, basis[:, step].unsqueeze(2)).squeeze(2)
         images[:, step] = vector
     values, mixtures = torch.linalg.eigh(torch.bmm(basis, images.mT))

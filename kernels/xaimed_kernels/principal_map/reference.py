@@ -23,8 +23,15 @@ def principal_map_reference(activations: Tensor, weights: Tensor | None) -> Tens
 
 def orient(raw: Tensor, evidence: Tensor) -> Tensor:
     """``raw [n, s]`` or its negative, whichever agrees with ``evidence [n, s]`` (else ``|min| <= max``)."""
-    evidence = evidence - evidence.mean(1, keepdim=True)
-    agreement = (raw * evidence).sum(1)
-    undecided = agreement.abs() <= NEARLY_ORTHOGONAL * raw.norm(dim=1) * evidence.norm(dim=1)
+    evidence = _unit_extent(evidence - evidence.mean(1, keepdim=True))
+    unit = _unit_extent(raw)
+    agreement = (unit * evidence).sum(1)
+    undecided = agreement.abs() <= NEARLY_ORTHOGONAL * unit.norm(dim=1) * evidence.norm(dim=1)
     flip = torch.where(undecided, -raw.amin(1) > raw.amax(1), agreement < 0)
     return torch.where(flip.unsqueeze(1), -raw, raw)
+
+
+def _unit_extent(maps: Tensor) -> Tensor:
+    """Maps ``[n, s]`` over their largest absolute value: products of small ones would underflow."""
+    extent = maps.abs().amax(1, keepdim=True)
+    return maps / extent.where(extent > 0, 1.0)

@@ -1,0 +1,176 @@
+"""Triton kernels of ``principal_map``: Gram matrix, its top eigenvector, projection."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def centred_tile(p_a, p_w, p_mean, mask):
+    """The tile of w * a - mean, 0 outside the mask."""
+    a = tl.load(p_a, mask=mask, other=0.0).to(tl.float32)
+    w = tl.load(p_w, mask=mask, other=0.0).to(tl.float32)
+    return tl.where(mask, w * a - tl.load(p_mean, mask=mask, other=0.0), 0.0)
+
+
+@triton.jit
+def gram_kernel(
+    a_ptr, a_stride_n, a_stride_d, a_stride_k,  # [n, d, k]: d positions, k channels, or the other way round
+    w_ptr, w_stride_n, w_stride_d, w_stride_k,  # [n, d, k]
+    mean_ptr, mean_stride_n, mean_stride_d, mean_stride_k,  # [n, d, k], one of the last two strides is 0
+    scale_ptr,  # [n]
+    grams_ptr,  # [splits, n, d, d], contiguous
+    images, side, inner, splits,
+    BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """Program (image, split, block pair): the sum over a part of k of x_dk x_ek, for d in one block, e in another.
+
+    Blocks above the diagonal are left out; each program writes its block and the mirrored one.
+    """
+    blocks = tl.cdiv(side, BLOCK_D)
+    i_d = tl.program_id(0) % blocks
+    i_e = tl.program_id(0) // blocks % blocks
+    if i_e <= i_d:
+        i_split = tl.program_id(0) // (blocks * blocks) % splits
+        i_n = (tl.program_id(0) // (blocks * blocks) // splits).to(tl.int64)
+        per_split = tl.cdiv(tl.cdiv(inner, BLOCK_K), splits) * BLOCK_K
+        first = i_split * per_split
+        last = tl.minimum(first + per_split, inner)
+        d = i_d * BLOCK_D + tl.arange(0, BLOCK_D)
+        e = i_e * BLOCK_D + tl.arange(0, BLOCK_D)
+        wide_d, wide_e = d.to(tl.int64)[:, None], e.to(tl.int64)[None, :]
+        p_a, p_w, p_mean = a_ptr + i_n * a_stride_n, w_ptr + i_n * w_stride_n, mean_ptr + i_n * mean_stride_n
+        inverse = 1.0 / tl.load(scale_ptr + i_n)
+
+        b_gram = tl.zeros([BLOCK_D, BLOCK_D], tl.float32)
+        for k0 in tl.range(first, last, BLOCK_K):
+            k = (k0 + tl.arange(0, BLOCK_K)).to(tl.int64)
+            row, column = k[None, :], k[:, None]
+            x = centred_tile(
+                p_a + wide_d * a_stride_d + row * a_stride_k, p_w + wide_d * w_stride_d + row * w_stride_k,
+                p_mean + wide_d * mean_stride_d + row * mean_stride_k, (d < side)[:, None] & (row < last),
+            )  # fmt: skip
+            y = centred_tile(
+                p_a + wide_e * a_stride_d + column * a_stride_k, p_w + wide_e * w_stride_d + column * w_stride_k,
+                p_mean + wide_e * mean_stride_d + column * mean_stride_k, (e < side)[None, :] & (column < last),
+            )  # fmt: skip
+            b_gram = tl.dot(x * inverse, y * inverse, b_gram, input_precision="ieee")
+
+        p_gram = grams_ptr + (i_split.to(tl.int64) * images + i_n) * side * side
+        m_block = (d < side)[:, None] & (e < side)[None, :]
+        tl.store(p_gram + wide_d * side + wide_e, b_gram, mask=m_block)
+        tl.store(p_gram + wide_e * side + wide_d, b_gram, mask=m_block)
+
+
+@triton.jit
+def product(p_gram, p_vector, side, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr):
+    """The symmetric matrix [side, side] times a vector in memory."""
+    d = tl.arange(0, BLOCK_D)[None, :]
+    sums = tl.zeros([BLOCK_R, BLOCK_D], tl.float32)
+    for r0 in tl.range(0, side, BLOCK_R):
+        r = r0 + tl.arange(0, BLOCK_R)
+        entries = tl.load(p_gram + r[:, None] * side + d, mask=(r < side)[:, None] & (d < side), other=0.0)
+        sums += entries * tl.load(p_vector + r, mask=r < side, other=0.0)[:, None]
+    return tl.sum(sums, axis=0)
+
+
+@triton.jit
+def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
+    """Unit eigenvector [STEPS] of the largest eigenvalue of a small matrix: squared until one column is left."""
+    k = tl.arange(0, STEPS)
+    diagonal = k[:, None] == k[None, :]
+    powers = tridiagonal
+    for _ in tl.range(SQUARINGS):
+        trace = tl.sum(tl.sum(tl.where(diagonal, powers, 0.0), axis=1), axis=0)
+        powers = powers / tl.where(trace > 0.0, trace, 1.0)
+        powers = tl.dot(powers, powers, input_precision="ieee")
+    largest = tl.argmax(tl.sum(tl.where(diagonal, powers, 0.0), axis=1), axis=0)
+    column = tl.sum(tl.where(k[None, :] == largest, powers, 0.0), axis=1)
+    norm = tl.sqrt(tl.sum(column * column, axis=0))
+    return column / tl.where(norm > 0.0, norm, 1.0)
+
+
+@triton.jit
+def top_eigenvector_kernel(
+    grams_ptr,  # [n, d, d], contiguous
+    vectors_ptr,  # [n, d]
+    values_ptr,  # [n]
+    basis_ptr,  # [n, STEPS + 1, d], scratch; the last row holds the best vector
+    side, cycles, tolerance,
+    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
+):  # fmt: skip
+    """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
+    i_n = tl.program_id(0).to(tl.int64)
+    p_gram, p_basis = grams_ptr + i_n * side * side, basis_ptr + i_n * (STEPS + 1) * side
+    p_best = p_basis + STEPS * side
+    d = tl.arange(0, BLOCK_D)
+    k = tl.arange(0, STEPS)
+    golden = (d + 1).to(tl.float32) * 0.6180339887
+    best = tl.where(d < side, golden - tl.floor(golden) - 0.5, 0.0)  # no data's structure is orthogonal to it
+    value, residual, cycle = 0.0, 1.0, 0
+    while (cycle < cycles) & (residual > tolerance):
+        tridiagonal = tl.zeros([STEPS, STEPS], tl.float32)
+        vector = best
+        for step in tl.range(STEPS):
+            before = tl.sqrt(tl.sum(vector * vector, axis=0))
+            for _ in tl.static_range(2):
+                for j in tl.range(step):
+                    q = tl.load(p_basis + j * side + d, mask=d < side, other=0.0)
+                    vector -= tl.sum(vector * q, axis=0) * q
+            norm = tl.sqrt(tl.sum(vector * vector, axis=0))
+            alive = norm > 1e-7 * before  # else the steps have spanned all there is, and the rest is rounding
+            vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
+            tl.store(p_basis + step * side + d, vector, mask=d < side)
+            tl.debug_barrier()
+            image = product(p_gram, p_basis + step * side, side, BLOCK_D, BLOCK_R)
+            on_diagonal = (k[:, None] == step) & (k[None, :] == step)
+            beside = (k[:, None] == step) & (k[None, :] == step - 1) | (k[:, None] == step - 1) & (
+                k[None, :] == step
+            )
+            tridiagonal += tl.where(on_diagonal, tl.sum(vector * image, axis=0), 0.0)
+            tridiagonal += tl.where(beside, tl.where(alive, norm, 0.0), 0.0)
+            vector = image
+        mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
+        best = tl.zeros([BLOCK_D], tl.float32)
+        for j in tl.range(STEPS):
+            share = tl.sum(tl.where(k == j, mixture, 0.0), axis=0)
+            best += share * tl.load(p_basis + j * side + d, mask=d < side, other=0.0)
+        norm = tl.sqrt(tl.sum(best * best, axis=0))
+        best = best / tl.where(norm > 0.0, norm, 1.0)
+        tl.store(p_best + d, best, mask=d < side)
+        tl.debug_barrier()
+        image = product(p_gram, p_best, side, BLOCK_D, BLOCK_R)
+        value = tl.sum(best * image, axis=0)
+        off = image - value * best
+        residual = tl.sqrt(tl.sum(off * off, axis=0)) / tl.where(value > 0.0, value, 1.0)
+        cycle += 1
+    tl.store(vectors_ptr + i_n * side + d, best, mask=d < side)
+    tl.store(values_ptr + i_n, value)
+
+
+@triton.jit
+def projection_kernel(
+    a_ptr, a_stride_n, a_stride_c, a_stride_s,  # [n, c, s]
+    w_ptr, w_stride_n, w_stride_c, w_stride_s,  # [n, c, s]
+    mean_ptr,  # [n, c], contiguous
+    vectors_ptr,  # [n, c], contiguous
+    maps_ptr,  # [n, s], contiguous
+    channels, positions,
+    BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr,
+):  # fmt: skip
+    """Program (image, tile of positions): the sum over channels of (w * a - mean) * v."""
+    tiles = tl.cdiv(positions, BLOCK_S)
+    i_n = (tl.program_id(0) // tiles).to(tl.int64)
+    s = tl.program_id(0) % tiles * BLOCK_S + tl.arange(0, BLOCK_S)
+    wide_s = s.to(tl.int64)[None, :]
+    b_map = tl.zeros([BLOCK_C, BLOCK_S], tl.float32)
+    for c0 in tl.range(0, channels, BLOCK_C):
+        c = (c0 + tl.arange(0, BLOCK_C)).to(tl.int64)
+        x = centred_tile(
+            a_ptr + i_n * a_stride_n + c[:, None] * a_stride_c + wide_s * a_stride_s,
+            w_ptr + i_n * w_stride_n + c[:, None] * w_stride_c + wide_s * w_stride_s,
+            mean_ptr + i_n * channels + c[:, None] + 0 * wide_s,
+            (c < channels)[:, None] & (wide_s < positions),
+        )
+        v = tl.load(vectors_ptr + i_n * channels + c, mask=c < channels, other=0.0)
+        b_map += x * v[:, None]
+    tl.store(maps_ptr + i_n * positions + s, tl.sum(b_map, axis=0), mask=s < positions)

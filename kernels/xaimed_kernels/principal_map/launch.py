@@ -1,0 +1,116 @@
+"""Launching the kernels of ``principal_map``; nothing in between waits for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaimed_kernels.gradient_maps.formula import Formula
+from xaimed_kernels.gradient_maps.launch import gradient_maps_triton
+from xaimed_kernels.launching import ceil_div, launch, power_of_two, splits_for
+from xaimed_kernels.principal_map.kernel import gram_kernel, projection_kernel, top_eigenvector_kernel
+from xaimed_kernels.principal_map.reference import orient
+
+STEPS, SQUARINGS = 16, 24
+"""Lanczos steps per cycle: the smallest side that ``tl.dot`` takes. 24 squarings raise its matrix to 2^24, which
+leaves one direction where eigenvalues differ by 1e-6 of the largest; closer ones float32 cannot tell apart."""
+
+CYCLES, TOLERANCE = 16, 1e-6
+"""Cycles at most, and the residual, as part of the eigenvalue, that ends them. Eigenvalues 5 % apart take 2."""
+
+BLOCK_K = 16
+"""Terms per step of a 64 x 64 Gram block: with 8 warps nothing spills, and two stages take 32 KiB of shared
+memory. 32 terms with 4 warps and 3 stages spilled 300 bytes a thread and did not fit sm_86, sm_89 and sm_120."""
+
+
+def principal_map_triton(activations: Tensor, weights: Tensor | None) -> Tensor:
+    """Shapes as :func:`principal_map`; the sign is the evidence's."""
+    a = activations.flatten(2)
+    w = _expanded(a, weights)
+    n, c, s = a.shape
+    moments = gradient_maps_triton(a, w, MOMENTS)
+    (means, extents, _), evidence = moments.weights, moments.maps[2]
+    assert means is not None
+    assert extents is not None
+    scale = extents.amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+    if s <= c:
+        grams = _grams(a.mT, w.mT, means.unsqueeze(1).expand(n, s, c), scale)
+        vectors, values = _top_eigenvectors(grams)
+        raw = vectors * (values.sqrt() * scale).unsqueeze(1)
+    else:
+        vectors, _ = _top_eigenvectors(_grams(a, w, means.unsqueeze(2).expand(n, c, s), scale))
+        raw = _projections(a, w, means, vectors)
+    return orient(raw, evidence).unflatten(1, activations.shape[2:])
+
+
+def _mean(a: Any, g: Any, total: Any, positions: int) -> Any:
+    return total(a * g) / positions
+
+
+def _extent(a: Any, g: Any, total: Any, positions: int) -> Any:
+    return total((a * g).abs()) / positions
+
+
+def _evidence(a: Any, g: Any, total: Any, positions: int) -> Any:
+    return g
+
+
+MOMENTS = (
+    Formula("mean", _mean, per_channel=True),
+    Formula("extent", _extent, per_channel=True),
+    Formula("evidence", _evidence, per_channel=False),
+)
+"""What centring, scaling and the sign need of x = w * a, from one reading: formulas of the fused reduction."""
+
+
+def _expanded(a: Tensor, weights: Tensor | None) -> Tensor:
+    """Weights as ``[n, c, s]`` views: per-channel ones, and the 1 of no weights, have stride 0."""
+    if weights is None:
+        return torch.ones(1, 1, 1, device=a.device, dtype=a.dtype).expand_as(a)
+    return weights.reshape(*weights.shape[:2], -1).expand_as(a)
+
+
+def _grams(a: Tensor, w: Tensor, means: Tensor, scale: Tensor) -> Tensor:
+    """``sum_k x_dk x_ek``, ``[n, d, d]``, of x = (w * a - mean) / scale, from ``[n, d, k]`` views."""
+    n, d, k = a.shape
+    block_d = min(64, max(16, power_of_two(d)))
+    pairs = ceil_div(d, block_d) ** 2
+    splits = splits_for(n * pairs, ceil_div(k, BLOCK_K), warps=8, device=a.device)
+    partial = torch.empty(splits, n, d, d, device=a.device)
+    launch(
+        gram_kernel, n * splits * pairs, a, *a.stride(), w, *w.stride(), means, *means.stride(), scale, partial,
+        n, d, k, splits, BLOCK_D=block_d, BLOCK_K=BLOCK_K, warps=8, stages=2,
+    )  # fmt: skip
+    return partial.sum(0) if splits > 1 else partial[0]
+
+
+def _top_eigenvectors(grams: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit eigenvectors ``[n, d]`` of the largest eigenvalues ``[n]`` of ``grams [n, d, d]``."""
+    n, d, _ = grams.shape
+    vectors, values = torch.empty(n, d, device=grams.device), torch.empty(n, device=grams.device)
+    basis = torch.empty(n, STEPS + 1, d, device=grams.device)
+    block_d = max(16, power_of_two(d))
+    launch(
+        top_eigenvector_kernel, n, grams, vectors, values, basis, d, CYCLES, TOLERANCE,
+        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=rows_at_once(block_d), warps=4,
+    )  # fmt: skip
+    return vectors, values
+
+
+def rows_at_once(side: int) -> int:
+    """Rows of the Gram matrix that a step reads at once: 4096 entries, 32 for each thread of 4 warps."""
+    return max(1, 4096 // side)
+
+
+def _projections(a: Tensor, w: Tensor, means: Tensor, vectors: Tensor) -> Tensor:
+    """``sum_c (w * a - mean) * v``, ``[n, s]``. There are more positions than channels: they fill the device."""
+    n, c, s = a.shape
+    block_c, block_s = (32, 16) if a.stride(1) == 1 else (8, 64)
+    raw = torch.empty(n, s, device=a.device)
+    launch(
+        projection_kernel, n * ceil_div(s, block_s), a, *a.stride(), w, *w.stride(), means, vectors, raw, c, s,
+        BLOCK_C=block_c, BLOCK_S=block_s, warps=1,
+    )  # fmt: skip
+    return raw
