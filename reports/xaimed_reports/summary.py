@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal, final
+from typing import final
 
 from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from .records import OURS, REFERENCE, Row, Run, Timing
-
-Verdict = Literal["faster", "slower", "same", "unknown", "wrong", "degenerate", "oom", "failed", "skipped"]
+from .verdicts import Verdict
 
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped")
+LEAST_CONFIDENCE = 0.85
+"""Four blocks at the least: fewer give no interval to judge by."""
 LOADED_SHARE = 0.15
 """Times are doubtful when other processes used more than this share of the machine."""
 
@@ -22,6 +23,8 @@ class Line:
     """One case of ours beside one other implementation. Times are medians in seconds."""
 
     key: str
+    name: str
+    """What sets the case apart within its question: the values of the axes that vary, and the other implementation."""
     bench: str
     axes: dict[str, str]
     images: int
@@ -40,21 +43,46 @@ class Line:
     verdict: Verdict
     why: str
 
+    @property
+    def needs_reason(self) -> bool:
+        """Whether the verdict alone leaves the reader asking why."""
+        return self.verdict not in ("faster", "same")
+
 
 def lines(run: Run) -> tuple[Line, ...]:
     """One line per case and implementation beside ours; a case measured alone has one line without an other."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
+    fixed = fixed_axes(run)
     found: list[Line] = []
     for rows in cases.values():
         ours = rows.get(OURS)
         others = [row for impl, row in rows.items() if impl != OURS]
-        found += [_line(ours, other) for other in others] or [_line(ours, None)]
+        found += [_line(ours, other, fixed) for other in others] or [_line(ours, None, fixed)]
     return tuple(found)
 
 
-def _line(ours: Row | None, other: Row | None) -> Line:
+def fixed_axes(run: Run) -> dict[str, dict[str, str]]:
+    """Per question, the axes that have one value in all its cases; a table says them once."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for row in run.rows:
+        axes = seen.setdefault(row.case.bench, {})
+        for axis, value in row.case.axes.items():
+            axes.setdefault(axis, set()).add(value)
+    return {
+        bench: {axis: min(values) for axis, values in axes.items() if len(values) == 1}
+        for bench, axes in seen.items()
+    }
+
+
+def _name(row: Row, other: Row | None, fixed: dict[str, dict[str, str]]) -> str:
+    varying = [value for axis, value in row.case.axes.items() if axis not in fixed[row.case.bench]]
+    name = " ".join(varying) or " ".join(row.case.axes.values()) or row.case.bench
+    return name if other is None or other.impl == REFERENCE else f"{name} vs {other.impl}"
+
+
+def _line(ours: Row | None, other: Row | None, fixed: dict[str, dict[str, str]]) -> Line:
     row = ours or other
     assert row is not None, "a case has at least one row"
     ours_t, other_t = (r.timing if r is not None else None for r in (ours, other))
@@ -62,6 +90,7 @@ def _line(ours: Row | None, other: Row | None) -> Line:
     verdict, why = _verdict(ours, other, speedup)
     return Line(
         key=row.case.key,
+        name=_name(row, other, fixed),
         bench=row.case.bench,
         axes=row.case.axes,
         images=row.case.images,
@@ -86,7 +115,7 @@ def _median(timing: Timing | None) -> float | None:
 def _forwards(row: Row | None) -> float | None:
     if row is None or row.timing is None or row.forward is None:
         return None
-    return median(row.timing.wall_s) / median(row.forward.wall_s)
+    return ratio(row.timing, row.forward).value
 
 
 def _memory_share(ours: Row | None, other: Row | None) -> float | None:
@@ -107,6 +136,11 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
     throttled = _throttled(ours)
     if throttled:
         return "unknown", f"the GPU was throttled ({throttled})"
+    if speedup.confidence < LEAST_CONFIDENCE:
+        return (
+            "unknown",
+            f"too few blocks: their ratios {speedup.low:.3g} to {speedup.high:.3g} are no interval",
+        )
     low, high, sure = speedup.low, speedup.high, f"at {speedup.confidence:.0%}"
     if low > 1 + EQUAL:
         return "faster", f"{speedup.value:.3g}x, at least {low:.3g}x {sure}"
@@ -152,7 +186,7 @@ def _speed(compared: list[Line]) -> str:
 
 def _times(line: Line) -> str:
     value = line.speedup.value if line.speedup else float("nan")
-    return f"{value:.3g}x ({' '.join(line.axes.values())})"
+    return f"{value:.3g}x ({line.name})"
 
 
 def _cost(compared: list[Line]) -> str:

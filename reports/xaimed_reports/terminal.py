@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .records import Run
-from .summary import Line, Verdict, lines, sentences
+from .summary import Line, fixed_axes, lines, sentences
+from .verdicts import Verdict
 from .words import byte_count, difference, seconds, times
 
 COLOURS: dict[Verdict, str] = {
@@ -22,7 +23,22 @@ COLOURS: dict[Verdict, str] = {
     "unknown": "yellow",
     "degenerate": "yellow",
     "skipped": "dim",
+    "new": "cyan",
+    "gone": "bold red",
+    "incomparable": "yellow",
 }
+
+COLUMNS = (
+    "case",
+    "ours",
+    "other",
+    "times faster [interval]",
+    "forwards",
+    "memory",
+    "largest diff.",
+    "verdict",
+)
+"""What `cells` gives. forwards: times in plain forward passes; memory: peaks above resident; both ours / other."""
 
 
 def console() -> Console:
@@ -34,30 +50,32 @@ def console() -> Console:
 def show(run: Run, out: Console) -> None:
     """Print the closing table of a run."""
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
-        out.print(_table(bench, list(group)))
-    explained = [line for line in lines(run) if line.verdict not in ("faster", "same")]
-    for line in explained:
-        out.print(Text(f"  {line.verdict}: {line.key}: {line.why}", style=COLOURS[line.verdict]))
+        out.print(_table(title(run, bench), list(group)))
+    for line in lines(run):
+        if line.needs_reason:
+            out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
     out.print()
     for sentence in sentences(run):
         out.print(Text(sentence))
 
 
-def _table(bench: str, found: list[Line]) -> Table:
-    table = Table(title=bench, title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("case", overflow="fold")
-    for name in ("ours", "other", "times faster [95 %]", "forwards", "memory", "largest diff."):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+def title(run: Run, bench: str) -> str:
+    """The question, and what is the same in all its cases."""
+    fixed = ", ".join(f"{axis} {value}" for axis, value in fixed_axes(run).get(bench, {}).items())
+    return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
+
+
+def _table(title: str, found: list[Line]) -> Table:
+    table = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(Text(name), justify="left" if name in ("case", "verdict") else "right")
     for line in found:
-        table.add_row(*cells(line)[:-1], Text(line.verdict, style=COLOURS[line.verdict]))
+        table.add_row(*map(Text, cells(line)[:-1]), Text(line.verdict, style=COLOURS[line.verdict]))
     return table
 
 
 def cells(line: Line) -> tuple[str, ...]:
     """One line's cells: case, ours, other, ratio, forwards, memory, fidelity, verdict."""
-    name = " ".join(line.axes.values())
-    name = name if line.other == "reference" else f"{name} vs {line.other}"
     ours, against = line.ours, line.against
     ratio = "-"
     if line.speedup is not None:
@@ -67,7 +85,7 @@ def cells(line: Line) -> tuple[str, ...]:
         memory += f" / {byte_count(against.memory.peak_bytes)}"
     forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
     return (
-        name,
+        line.name,
         seconds(line.ours_s),
         seconds(line.other_s),
         ratio,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .records import Fidelity
+from .records import Fidelity, Run
+
+SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
 
 
 def seconds(value: float | None) -> str:
@@ -39,3 +41,14 @@ def times(value: float | None) -> str:
 def difference(fidelity: Fidelity | None) -> str:
     """The largest difference, e.g. "3.1e-06"; a dash where nothing was compared."""
     return "-" if fidelity is None else f"{fidelity.largest:.1e}"
+
+
+def machine_line(run: Run) -> str:
+    """The machine, the software and the images of a run in one sentence."""
+    machine = run.machine
+    device = machine.gpu.name if machine.gpu is not None else f"{machine.cpu}, {machine.threads} threads"
+    versions = ", ".join(
+        f"{name} {machine.versions[name]}" for name in SHOWN_VERSIONS if name in machine.versions
+    )
+    revision = f"revision {run.revision}, " if run.revision else ""
+    return f"{device}; {versions}; images: {run.images_from}; profile {run.profile}; {revision}{run.started_utc}."

@@ -1,0 +1,59 @@
+"""Show a stored run.
+
+  xaimed report out.json                        a table in the terminal
+  xaimed report out.json --html report.html     one page that opens anywhere, offline
+  xaimed report out.json --markdown -           for a pull request or a README
+
+FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journal.jsonl) of a run that ended early.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """One file, and where to put which rendering."""
+    parser.add_argument("file", type=Path, help="the stored run")
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write one self-contained HTML page")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown; - prints it instead of the table")
+    parser.add_argument(
+        "--no-images", action="store_true", help="leave images and maps out of the page, to share it"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Load, render, write. 2 with one line on stderr when the file cannot be used."""
+    from xaimed_reports.jsonform import UnreadableError
+    from xaimed_reports.load import load
+    from xaimed_reports.terminal import console, show
+
+    try:
+        stored = load(given.file)
+    except UnreadableError as error:
+        print(f"xaimed report: {error}", file=sys.stderr)
+        return 2
+    if given.markdown:
+        from xaimed_reports.markdown import markdown
+
+        _write(markdown(stored), given.markdown)
+    if given.markdown != "-":
+        show(stored, console())
+    if given.html:
+        from xaimed_reports.page import page
+        from xaimed_reports.pictures import pictures_of
+
+        given.html.parent.mkdir(parents=True, exist_ok=True)
+        pictures = {} if given.no_images else pictures_of(given.file)
+        given.html.write_text(page(stored, pictures), encoding="utf-8")
+        print(f"\nPage: {given.html}")
+    return 0
+
+
+def _write(text: str, where: str) -> None:
+    if where == "-":
+        print(text)
+    else:
+        Path(where).write_text(text, encoding="utf-8")
