@@ -1,0 +1,163 @@
+"""ROAD's imputation: removed pixels become the weighted means of their neighbours, all at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from xaimed_kernels.backends import Backend, choose_backend
+from xaimed_kernels.impute.imputation import Filled, Imputation
+from xaimed_kernels.impute.reference import residual
+
+__all__ = ["SMALLEST_TOL", "Imputation", "impute"]
+
+SMALLEST_TOL = 1e-6
+"""Float32 solves to about 2e-7 of the range on images of any size; nothing smaller may be asked for."""
+
+
+@overload
+def impute(
+    images: Tensor,
+    keep: Tensor,
+    *,
+    noise: float | Tensor = 0.0,
+    generator: torch.Generator | None = None,
+    tol: float = 1e-4,
+    details: Literal[False] = False,
+    backend: Backend | None = None,
+) -> Tensor: ...
+
+
+@overload
+def impute(
+    images: Tensor,
+    keep: Tensor,
+    *,
+    noise: float | Tensor = 0.0,
+    generator: torch.Generator | None = None,
+    tol: float = 1e-4,
+    details: Literal[True],
+    backend: Backend | None = None,
+) -> Imputation: ...
+
+
+@torch.no_grad()
+def impute(
+    images: Tensor,
+    keep: Tensor,
+    *,
+    noise: float | Tensor = 0.0,
+    generator: torch.Generator | None = None,
+    tol: float = 1e-4,
+    details: bool = False,
+    backend: Backend | None = None,
+) -> Tensor | Imputation:
+    """Fill the pixels of ``images [n, c, h, w]`` that ``keep`` (bool, ``[n, h, w]`` or ``[n, p, h, w]``) lacks.
+
+    Returns ``[n, c, h, w]`` or ``[n, p, c, h, w]`` in the images' dtype (p masks share an image). Filled pixels
+    solve ``sum_j w_ij (u_j - u_i) = 0`` over the 8 neighbours inside the image, 1/6 straight and 1/12 diagonal;
+    kept ones are untouched (Rong et al. 2022, arXiv 2202.00449, section 4.2). Then ``noise`` times a standard
+    normal number is added to removed pixels, in the images' units; a tensor ``[c]`` gives each channel its own.
+
+    ``tol``: the largest error of a filled pixel before noise, as part of the range of the kept pixels of its
+    channel. ``generator``: for the noise; None takes torch's own, as `torch.randn` does. ``details``: return an
+    `Imputation`, which holds cycles, error and residual too. Where nothing is kept, removed pixels are 0 and
+    ``unreached`` is set. No gradient flows through. Results do not depend on what else is in the batch.
+
+    Raises: ValueError for shapes, devices, ``tol`` or ``noise`` that do not fit and for kept pixels that are not
+    finite (removed ones may be anything), TypeError for dtypes, RuntimeError if ``tol`` is not reached. On a GPU
+    this takes one synchronisation, at the end; inside a CUDA graph nothing is read back, so check ``error`` there.
+    """
+    _check(images, keep, tol)
+    spread = _noise_of(noise, images)
+    masks = keep if keep.ndim == 4 else keep.unsqueeze(1)
+    filled = _fill(images, masks, tol, choose_backend(images, backend))
+    if not (images.is_cuda and torch.cuda.is_current_stream_capturing()):
+        _verify(filled, tol)
+    left = _residual_of(filled.images, masks, images) if details else None
+    result = filled.images
+    if spread is not None:
+        added = torch.randn(result.shape, generator=generator, device=result.device, dtype=result.dtype)
+        result += (added * spread.to(result.dtype)).masked_fill_(masks.unsqueeze(2), 0.0)
+    result = result.to(images.dtype)
+    shape = (lambda t: t) if keep.ndim == 4 else (lambda t: t.squeeze(1))
+    if left is None:
+        return shape(result)
+    unreached = ~masks.flatten(2).any(2)
+    return Imputation(*(shape(t) for t in (result, filled.cycles, filled.error, left, unreached)))
+
+
+def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend) -> Filled:
+    match backend:
+        case "reference":
+            from xaimed_kernels.impute.reference import impute_directly as run
+        case "cpu":
+            from xaimed_kernels.impute.cpu import impute_by_multigrid as run
+        case "triton":
+            raise NotImplementedError("impute runs on CPU tensors so far; move them, or use backend='reference'")
+    working = images if images.dtype == torch.float64 else images.float()
+    return run(working.detach(), keep, tol)
+
+
+def _residual_of(filled: Tensor, keep: Tensor, images: Tensor) -> Tensor:
+    """The largest residual of each system and channel over the range of its kept pixels, 0 without a range."""
+    values, kept = images.unsqueeze(1).to(filled.dtype), keep.unsqueeze(2)
+    high = values.masked_fill(~kept, -math.inf).amax((-2, -1))
+    low = values.masked_fill(~kept, math.inf).amin((-2, -1))
+    largest = residual(filled, keep).abs_().amax((-2, -1))
+    return torch.where(high > low, largest / (high - low), 0.0)
+
+
+def _check(images: Tensor, keep: Tensor, tol: float) -> None:
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"images must be [n, c, h, w] with nothing empty, got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating-point, got {images.dtype}; convert them with .float()")
+    if keep.dtype != torch.bool:
+        raise TypeError(f"keep must be bool (True: the pixel stays), got {keep.dtype}; try keep > 0")
+    n, _, h, w = images.shape
+    if keep.ndim not in (3, 4) or (len(keep), *keep.shape[-2:]) != (n, h, w) or 0 in keep.shape:
+        raise ValueError(
+            f"keep must be [{n}, {h}, {w}] or [{n}, p, {h}, {w}] for images {tuple(images.shape)}, "
+            f"got {tuple(keep.shape)}"
+        )
+    if keep.device != images.device:
+        raise ValueError(f"images are on {images.device}, keep on {keep.device}; move one")
+    if not SMALLEST_TOL <= tol < 1:
+        raise ValueError(
+            f"tol must be at least {SMALLEST_TOL:g} (what float32 can hold) and below 1, got {tol}"
+        )
+
+
+def _noise_of(noise: float | Tensor, images: Tensor) -> Tensor | None:
+    """Standard deviations ``[c or 1, 1, 1]``, None for no noise."""
+    if isinstance(noise, Tensor):
+        if noise.shape not in ((), (images.shape[1],)):
+            raise ValueError(
+                f"noise must be a number or a tensor [{images.shape[1]}] (one per channel), "
+                f"got shape {tuple(noise.shape)}"
+            )
+        return noise.to(images.device).reshape(-1, 1, 1)
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a standard deviation of at least 0, got {noise}")
+    return torch.full((1, 1, 1), noise, device=images.device, dtype=torch.float64) if noise else None
+
+
+def _verify(filled: Filled, tol: float) -> None:
+    if bool((filled.error <= tol).all()):
+        return
+    image, mask, channel = (filled.error > tol).logical_or(filled.error.isnan()).nonzero()[0].tolist()
+    error = float(filled.error[image, mask, channel])
+    if math.isnan(error):
+        raise ValueError(
+            f"image {image}, channel {channel} has kept pixels that are not finite (mask {mask}); "
+            "remove these pixels, or replace them, e.g. with torch.nan_to_num"
+        )
+    raise RuntimeError(
+        f"image {image}, mask {mask}, channel {channel}: the filled pixels may be wrong by {error:.1e} of the kept "
+        f"range, more than tol={tol:g}, after {int(filled.cycles[image, mask, channel])} cycles; allow a larger "
+        'tol, or use backend="reference"'
+    )

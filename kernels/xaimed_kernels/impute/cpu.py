@@ -1,0 +1,128 @@
+"""The CPU path: the multigrid of `cpu_cycle` on as many threads as torch uses."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xaimed_kernels.impute.imputation import Filled
+from xaimed_kernels.impute.levels import grids
+
+if TYPE_CHECKING:
+    from xaimed_kernels.impute.cpu_cycle import Scratch
+    from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
+
+LARGEST_DIRECT = 300
+"""Points of the coarsest grid: 15 x 15 for 224 x 224, solved in 4 us; with 29 x 29 a solution costs 35 us."""
+
+IMAGE_SPECTRUM = (2 / 3, 4 / 3)
+"""Eigenvalues of D^-1 A that no coarser grid represents, on the image itself (the stencil's symbol)."""
+
+COARSE_SPECTRUM = (0.35, 1.7)
+"""The same on coarser grids, found by trial: see the README's tuning log."""
+
+LINE_SPECTRUM = (1.0, 2.0)
+"""The same where an image is a single row or column."""
+
+RATE = 1 / 10
+"""What one cycle leaves of the error at most; the largest found was 0.08 (README, "Error estimate")."""
+
+MOST_CYCLES = 30
+
+
+def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
+    """Shapes as :class:`Filled`: images ``[n, c, h, w]`` float32 or float64, keep ``[n, p, h, w]``."""
+    n, p, h, w = keep.shape
+    c = images.shape[1]
+    values, kept = images.contiguous().numpy(), keep.contiguous().numpy()
+    filled = torch.empty(n, p, c, h, w, dtype=images.dtype)
+    account = np.zeros((n, p, c, 2))
+    threads = torch.get_num_threads()
+    parts = min(c, math.ceil(threads / (n * p)))  # few systems: their channels are shared out, too
+    bounds = [(c * k // parts, c * (k + 1) // parts) for k in range(parts)]
+    tasks = iter([(i, j, slice(*bound)) for i in range(n) for j in range(p) for bound in bounds])
+    out = filled.numpy()
+    build, fill = kernels()
+
+    def work() -> None:
+        hierarchy, scratch, damping = _allocate(h, w)
+        for i, j, channels in tasks:  # shared: `next` on a list's iterator is atomic
+            build(kept[i, j], hierarchy)
+            fill(
+                values[i, channels], kept[i, j], out[i, j, channels], hierarchy, scratch, damping,
+                tol, RATE, MOST_CYCLES, account[i, j, channels],
+            )  # fmt: skip
+
+    _run(work, min(threads, n * p * parts))
+    found = torch.from_numpy(account)
+    return Filled(filled, found[..., 0].int(), found[..., 1].float())
+
+
+@cache
+def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """The compiled `build` and `fill`; the first call in a process imports Numba."""
+    from xaimed_kernels.impute.cpu_cycle import fill
+    from xaimed_kernels.impute.cpu_hierarchy import build
+
+    return build, fill
+
+
+def compile_kernels() -> float:
+    """Compile the CPU path, or load it from Numba's cache, and say how many seconds that took."""
+    start = time.perf_counter()
+    impute_by_multigrid(torch.zeros(1, 1, 9, 9), torch.eye(9, dtype=torch.bool)[None, None], 1e-4)
+    return time.perf_counter() - start
+
+
+def damping(shapes: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+    """Step sizes ``[levels, 2]`` of two Jacobi sweeps: the inverse roots of Chebyshev's polynomial of degree 2."""
+    steps = np.zeros((len(shapes), 2), dtype=np.float32)
+    for level, shape in enumerate(shapes):
+        low, high = LINE_SPECTRUM if 1 in shape else COARSE_SPECTRUM if level else IMAGE_SPECTRUM
+        spread = (high - low) / 2 * math.cos(math.pi / 4)
+        steps[level] = 1 / ((low + high) / 2 + spread), 1 / ((low + high) / 2 - spread)
+    return steps
+
+
+def _allocate(height: int, width: int) -> tuple[Hierarchy, Scratch, NDArray[np.float32]]:
+    """One thread's memory: 7 floats for each pixel, whatever the number of images, masks and channels."""
+    from xaimed_kernels.impute.cpu_cycle import Scratch
+    from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
+
+    shapes = grids(height, width, LARGEST_DIRECT)
+    table = np.zeros((len(shapes), 5), dtype=np.int64)
+    offset = 0
+    for level, (h, w) in enumerate(shapes):
+        table[level] = h, w, w + 3, (h + 3) * (w + 3), offset
+        offset += table[level, 3] if level else 0
+    size, stride = int(table[0, 3]), width + 3
+    points, reach = shapes[-1][0] * shapes[-1][1], shapes[-1][1] + 1
+    zeros = _zeros
+    hierarchy = Hierarchy(table, zeros(size), zeros(5 * offset), zeros(offset), zeros(points, reach + 1))
+    scratch = Scratch(
+        zeros(size), zeros(size), zeros(size), zeros(offset), zeros(offset), zeros(offset),
+        zeros(4, stride), zeros(points + 2 * reach),
+    )  # fmt: skip
+    return hierarchy, scratch, damping(shapes)
+
+
+def _zeros(*shape: int) -> NDArray[np.float32]:
+    return np.zeros(shape, dtype=np.float32)
+
+
+def _run(work: Callable[[], None], threads: int) -> None:
+    if threads == 1:
+        work()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()

@@ -1,0 +1,397 @@
+"""The multigrid cycle on one channel, compiled by Numba. Storage of grids: see `cpu_hierarchy`.
+
+On the image itself the operator is applied from the mask alone, and kept pixels stand in the solution, so that
+there is no right-hand side. Its residual is summed from differences of neighbours: in flat regions they are
+exact, so that float32 solves to its last digit on images of any size (README, "Rounding").
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
+from xaimed_kernels.impute.cpu_hierarchy import Floats, Hierarchy, Ints
+
+HALF, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.0, 1.0, 2.0))
+
+
+class Scratch(NamedTuple):
+    """What one thread needs to solve: zeros at first, reused for all systems of the same size.
+
+    ``u``, ``before``, ``other``: the solution and two more on the image's grid; ``x``, ``b``, ``r``: solution,
+    right-hand side and residual of the coarser grids, at their offsets; ``rows``: four rows of the image;
+    ``line``: one value per point of the coarsest grid and a row and a half more.
+    """
+
+    u: Floats
+    before: Floats
+    other: Floats
+    x: Floats
+    b: Floats
+    r: Floats
+    rows: Floats
+    line: Floats
+
+
+@compiled
+def fill(
+    image: Floats | NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    out: Floats | NDArray[np.float64],
+    hierarchy: Hierarchy,
+    scratch: Scratch,
+    damping: Floats,
+    tol: float,
+    rate: float,
+    most: int,
+    account: NDArray[np.float64],
+) -> None:
+    """Fill channels ``image [c, h, w]`` into ``out``; ``account [c, 2]``: cycles, and the estimated error.
+
+    ``damping [levels, 2]``: step sizes of the two smoothing sweeps. ``rate``: what a cycle leaves of the error at
+    most; ``most``: cycles after which to give up. The error is NaN where kept pixels are not finite.
+    """
+    stride = hierarchy.grids[0, 2]
+    removed = 0
+    for y in range(len(keep)):
+        for x in range(keep.shape[1]):
+            removed += not keep[y, x]
+    for channel in range(len(image)):
+        mean, spread = _load(image[channel], keep, scratch.u, stride)
+        cycles, error = 0, 0.0
+        if not np.isfinite(spread):
+            error = np.nan
+        elif spread > 0 and removed > 0:
+            cycles, error = _solve(hierarchy, scratch, damping, tol, rate, most)
+        account[channel, 0] = cycles
+        account[channel, 1] = error
+        _store(image[channel], keep, scratch.u, stride, mean, spread, out[channel])
+
+
+@compiled
+def _load(
+    image: Floats | NDArray[np.float64], keep: NDArray[np.bool_], u: Floats, stride: int
+) -> tuple[float, float]:
+    """Kept pixels into ``u`` as (value - mean) / range, 0 elsewhere; their mean and range (0, 0 for none)."""
+    height, width = image.shape
+    lanes = np.zeros((3, width), dtype=np.float64)
+    total, low, high = lanes[0], lanes[1], lanes[2]
+    low[:], high[:] = np.inf, -np.inf
+    count = 0
+    for y in range(height):
+        values, kept = image[y], keep[y]
+        for x in range(width):
+            total[x] += np.float64(values[x]) if kept[x] else 0.0
+        for x in range(width):
+            value = np.float64(values[x])
+            low[x] = value if kept[x] and value < low[x] else low[x]
+            high[x] = value if kept[x] and value > high[x] else high[x]
+        for x in range(width):
+            count += kept[x]
+    if count == 0:
+        return 0.0, 0.0
+    for x in range(1, width):
+        total[0] += total[x]
+        low[0] = min(low[0], low[x])
+        high[0] = max(high[0], high[x])
+    mean = total[0] / count
+    spread = high[0] - low[0] + (mean - mean)  # NaN where a kept pixel is not finite
+    scale = 1.0 / spread if spread > 0 else 0.0
+    for y in range(height):
+        values, kept = image[y], keep[y]
+        row = u[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            row[x] = np.float32((np.float64(values[x]) - mean) * scale) if kept[x] else ZERO
+    return mean, spread
+
+
+@compiled
+def _store(
+    image: Floats | NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    u: Floats,
+    stride: int,
+    mean: float,
+    spread: float,
+    out: Floats | NDArray[np.float64],
+) -> None:
+    height, width = image.shape
+    for y in range(height):
+        values, kept, filled = image[y], keep[y], out[y]
+        row = u[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            filled[x] = values[x] if kept[x] else mean + spread * np.float64(row[x])
+
+
+@compiled
+def _solve(
+    hierarchy: Hierarchy, scratch: Scratch, damping: Floats, tol: float, rate: float, most: int
+) -> tuple[int, float]:
+    """Cycle until the estimated error of ``scratch.u`` is at most ``tol``: cycles, estimate.
+
+    A cycle that leaves a part q of the error moves the solution by at least (1 - q) of it, so that the error left
+    is at most step * q / (1 - q). q is ``rate``, or what the last two steps show if that is more.
+    """
+    grids, relax = hierarchy.grids, hierarchy.relax
+    image, size = grids[0], grids[0, 3]
+    last, error = 0.0, np.inf
+    for cycle in range(1, most + 1):
+        _copy(scratch.u, scratch.before, size)
+        _restrict_image(scratch.u, relax, image, scratch, grids[1])
+        _solve_coarse(hierarchy, scratch, damping)
+        _prolong_image(_of(scratch.x, grids[1]), grids[1], scratch.u, relax, image, scratch.rows[0])
+        for _ in range(2):
+            _sweep_image(scratch.u, scratch.other, relax, damping[0, 0], image)
+            _sweep_image(scratch.other, scratch.u, relax, damping[0, 1], image)
+        step = np.float64(_largest_change(scratch.u, scratch.before, size))
+        if cycle > 1:  # the first step is the whole fill
+            shown = step / last if cycle > 2 and last > 0 else 0.0
+            left = max(rate, min(shown, 0.9))
+            error = step * left / (1 - left)
+            if error <= tol:
+                return cycle, error
+        last = step
+    return most, error
+
+
+@compiled
+def _copy(source: Floats, target: Floats, count: int) -> None:
+    """A loop: assigning slices compiles a message about their shapes for seconds."""
+    for i in range(count):
+        target[i] = source[i]
+
+
+@compiled
+def _of(values: Floats, grid: Ints) -> Floats:
+    """A grid's part of an array that holds all coarse grids."""
+    return values[grid[4] : grid[4] + grid[3]]
+
+
+@compiled
+def _sweep_image(u: Floats, out: Floats, relax: Floats, damping: np.float32, grid: Ints) -> None:
+    """``out = u + damping * (sum_j w_ij u_j / d_i - u_i)`` at removed pixels, u elsewhere."""
+    stride = grid[2]
+    count = (grid[0] - 1) * stride + grid[1]
+    up, mid, down = u[: count + 2], u[stride : stride + count + 2], u[2 * stride : 2 * stride + count + 2]
+    new, inverse = out[stride + 1 : stride + 1 + count], relax[stride + 1 : stride + 1 + count]
+    for i in range(count):
+        near = up[i + 1] + down[i + 1] + mid[i] + mid[i + 2]
+        around = up[i] + up[i + 2] + down[i] + down[i + 2] + TWO * near
+        change = around * inverse[i] - mid[i + 1]
+        new[i] = mid[i + 1] + (damping * change if inverse[i] > ZERO else ZERO)
+
+
+@compiled
+def _largest_change(new: Floats, old: Floats, size: int) -> np.float32:
+    lanes = np.zeros(64, dtype=np.float32)
+    blocks = size // 64
+    for block in range(blocks):
+        a, b = new[64 * block : 64 * block + 64], old[64 * block : 64 * block + 64]
+        for k in range(64):
+            change = abs(a[k] - b[k])
+            lanes[k] = change if change > lanes[k] else lanes[k]
+    largest = ZERO
+    for k in range(64):
+        largest = max(largest, lanes[k])
+    for i in range(64 * blocks, size):
+        largest = max(largest, abs(new[i] - old[i]))
+    return largest
+
+
+@compiled
+def _restrict_image(u: Floats, relax: Floats, image: Ints, scratch: Scratch, grid: Ints) -> None:
+    """The image's residual, restricted to level 1's right-hand side, three rows at a time."""
+    above, here, below, joined = scratch.rows[0], scratch.rows[1], scratch.rows[2], scratch.rows[3]
+    target = _of(scratch.b, grid)
+    width, stride = grid[1], grid[2]
+    above[:] = ZERO
+    for y in range(grid[0]):
+        _residual_row(u, relax, image, 2 * y, here)
+        _residual_row(u, relax, image, 2 * y + 1, below)
+        for i in range(len(joined)):
+            joined[i] = HALF * (above[i] + below[i]) + here[i]
+        out = target[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for x in range(width):
+            out[x] = HALF * (joined[2 * x] + joined[2 * x + 2]) + joined[2 * x + 1]
+        above, below = below, above
+
+
+@compiled
+def _residual_row(u: Floats, relax: Floats, grid: Ints, y: int, out: Floats) -> None:
+    """``sum_j w_ij (u_j - u_i)`` in twelfths at the removed pixels of row ``y``; 0 elsewhere and outside."""
+    height, width, stride = grid[0], grid[1], grid[2]
+    if y >= height:
+        out[:] = ZERO
+        return
+    start = y * stride
+    up, mid = u[start : start + stride], u[start + stride : start + 2 * stride]
+    down, removed = u[start + 2 * stride : start + 3 * stride], relax[start + stride : start + 2 * stride]
+    above, below = ONE if y > 0 else ZERO, ONE if y < height - 1 else ZERO
+    inner, inside = out[2:width], removed[2:width]
+    up1, mid1, down1 = up[1 : width + 1], mid[1 : width + 1], down[1 : width + 1]
+    for i in range(width - 2):
+        c = mid1[i + 1]
+        over = (up1[i] - c) + (up1[i + 2] - c) + TWO * (up1[i + 1] - c)
+        under = (down1[i] - c) + (down1[i + 2] - c) + TWO * (down1[i + 1] - c)
+        total = above * over + below * under + TWO * ((mid1[i] - c) + (mid1[i + 2] - c))
+        inner[i] = total if inside[i] > ZERO else ZERO
+    for i in (1, width):  # the first and the last column, which miss a side
+        c = mid[i]
+        total = TWO * (above * (up[i] - c) + below * (down[i] - c))
+        if i > 1:
+            total += above * (up[i - 1] - c) + below * (down[i - 1] - c) + TWO * (mid[i - 1] - c)
+        if i < width:
+            total += above * (up[i + 1] - c) + below * (down[i + 1] - c) + TWO * (mid[i + 1] - c)
+        out[i] = total if removed[i] > ZERO else ZERO
+
+
+@compiled
+def _prolong_image(coarse: Floats, grid: Ints, u: Floats, relax: Floats, image: Ints, row: Floats) -> None:
+    """Add the bilinear interpolation of ``coarse`` to ``u`` at removed pixels."""
+    height, width, stride, narrow = image[0], image[1], image[2], grid[2]
+    for y in range(height):
+        _interpolate_rows(coarse, narrow, y, row)
+        start = (y + 1) * stride + 1
+        out, removed = u[start : start + width], relax[start : start + width]
+        for x in range(width // 2):
+            out[2 * x] += row[x + 1] if removed[2 * x] > ZERO else ZERO
+            between = HALF * (row[x + 1] + row[x + 2])
+            out[2 * x + 1] += between if removed[2 * x + 1] > ZERO else ZERO
+        if width % 2 == 1:
+            out[width - 1] += row[width // 2 + 1] if removed[width - 1] > ZERO else ZERO
+
+
+@compiled
+def _prolong(coarse: Floats, narrow: int, x: Floats, grid: Ints, row: Floats) -> None:
+    """Add the bilinear interpolation of ``coarse`` (rows of ``narrow``) to all points of ``x``."""
+    height, width, stride = grid[0], grid[1], grid[2]
+    for y in range(height):
+        _interpolate_rows(coarse, narrow, y, row)
+        out = x[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        for i in range(width // 2):
+            out[2 * i] += row[i + 1]
+            out[2 * i + 1] += HALF * (row[i + 1] + row[i + 2])
+        if width % 2 == 1:
+            out[width - 1] += row[width // 2 + 1]
+
+
+@compiled
+def _interpolate_rows(coarse: Floats, narrow: int, y: int, row: Floats) -> None:
+    upper = coarse[(y // 2 + 1) * narrow : (y // 2 + 2) * narrow]
+    lower = coarse[((y + 1) // 2 + 1) * narrow : ((y + 1) // 2 + 2) * narrow]
+    for i in range(narrow):
+        row[i] = HALF * (upper[i] + lower[i])
+
+
+@compiled
+def _restrict(fine: Floats, stride: int, coarse: Floats, grid: Ints, row: Floats) -> None:
+    """The transpose of `_prolong`: ``coarse = P^T fine``."""
+    width = grid[1]
+    for y in range(grid[0]):
+        up = fine[2 * y * stride : (2 * y + 1) * stride]
+        mid = fine[(2 * y + 1) * stride : (2 * y + 2) * stride]
+        down = fine[(2 * y + 2) * stride : (2 * y + 3) * stride]
+        for i in range(stride):
+            row[i] = HALF * (up[i] + down[i]) + mid[i]
+        out = coarse[(y + 1) * grid[2] + 1 : (y + 1) * grid[2] + 1 + width]
+        for x in range(width):
+            out[x] = HALF * (row[2 * x] + row[2 * x + 2]) + row[2 * x + 1]
+
+
+@compiled
+def _solve_coarse(hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
+    """Solve level 1 for its right-hand side, from zero (full multigrid, one V-cycle on each level).
+
+    From the coarsest grid up: interpolate the solution, smooth it, correct it from the grids below, smooth it.
+    """
+    grids = hierarchy.grids
+    last = len(grids) - 1
+    _descend(1, scratch.b, hierarchy, scratch)
+    for level in range(last - 1, 0, -1):
+        _of(scratch.x, grids[level])[:] = ZERO
+        _ascend(level, hierarchy, scratch, damping)
+        _residual(level, hierarchy, scratch)
+        _descend(level, scratch.r, hierarchy, scratch)
+        for lower in range(last - 1, level, -1):
+            _of(scratch.x, grids[lower])[:] = ZERO
+            _ascend(lower, hierarchy, scratch, damping)
+        _ascend(level, hierarchy, scratch, damping)
+
+
+@compiled
+def _descend(level: int, source: Floats, hierarchy: Hierarchy, scratch: Scratch) -> None:
+    """Restrict ``source`` (right-hand side or residual) of ``level`` down to the coarsest grid and solve there."""
+    grids = hierarchy.grids
+    last = len(grids) - 1
+    for lower in range(level + 1, last + 1):
+        fine = _of(source if lower == level + 1 else scratch.b, grids[lower - 1])
+        _restrict(fine, grids[lower - 1, 2], _of(scratch.b, grids[lower]), grids[lower], scratch.rows[0])
+    _solve_directly(
+        hierarchy.band, grids[last], _of(scratch.b, grids[last]), _of(scratch.x, grids[last]), scratch
+    )
+
+
+@compiled
+def _ascend(level: int, hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
+    """Add the interpolation of the next coarser solution to that of ``level``, then smooth twice."""
+    grids = hierarchy.grids
+    grid = grids[level]
+    x, r, inverse = _of(scratch.x, grid), _of(scratch.r, grid), _of(hierarchy.inverse, grid)
+    _prolong(_of(scratch.x, grids[level + 1]), grids[level + 1, 2], x, grid, scratch.rows[0])
+    first = grid[2] + 1
+    count = (grid[0] - 1) * grid[2] + grid[1]
+    new, change, scale = x[first : first + count], r[first : first + count], inverse[first : first + count]
+    for k in range(2):
+        _residual(level, hierarchy, scratch)
+        for i in range(count):
+            new[i] += damping[level, k] * scale[i] * change[i]
+
+
+@compiled
+def _residual(level: int, hierarchy: Hierarchy, scratch: Scratch) -> None:
+    """``r = b - A x`` on a coarse grid, in three passes: a loop over more arrays is no longer vectorised."""
+    grid = hierarchy.grids[level]
+    stride, size = grid[2], grid[3]
+    count = (grid[0] - 1) * stride + grid[1]
+    first = stride + 1
+    planes = hierarchy.planes[5 * grid[4] : 5 * (grid[4] + size)]
+    x, b = _of(scratch.x, grid), _of(scratch.b, grid)[first : first + count]
+    r = _of(scratch.r, grid)[first : first + count]
+    up, mid, down = x[: count + 2], x[stride : stride + count + 2], x[2 * stride : 2 * stride + count + 2]
+    centre, east = planes[first : first + count], planes[size + stride : size + stride + count + 1]
+    for i in range(count):
+        r[i] = b[i] - centre[i] * mid[i + 1] - east[i] * mid[i] - east[i + 1] * mid[i + 2]
+    southwest = planes[2 * size + first : 2 * size + first + count]
+    south = planes[3 * size + first : 3 * size + first + count]
+    southeast = planes[4 * size + first : 4 * size + first + count]
+    for i in range(count):
+        r[i] -= southwest[i] * down[i] + south[i] * down[i + 1] + southeast[i] * down[i + 2]
+    northwest, north = planes[4 * size : 4 * size + count], planes[3 * size + 1 : 3 * size + 1 + count]
+    northeast = planes[2 * size + 2 : 2 * size + 2 + count]
+    for i in range(count):
+        r[i] -= northwest[i] * up[i] + north[i] * up[i + 1] + northeast[i] * up[i + 2]
+
+
+@compiled_in_any_order
+def _solve_directly(band: Floats, grid: Ints, b: Floats, x: Floats, scratch: Scratch) -> None:
+    """Forward and backward substitution on the coarsest grid; a dependent point stays 0."""
+    height, width, stride = grid[0], grid[1], grid[2]
+    line, reach, points = scratch.line, width + 1, height * width
+    for y in range(height):
+        _copy(b[(y + 1) * stride + 1 :], line[y * width :], width)
+    for i in range(points):
+        value, row, ahead = line[i], band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
+        for k in range(reach):
+            ahead[k] -= row[k] * value
+    line[points : points + reach] = ZERO
+    for i in range(points - 1, -1, -1):
+        row, ahead = band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
+        total = ZERO
+        for k in range(reach):
+            total += row[k] * ahead[k]
+        line[i] = line[i] * band[i, 0] - total
+    for y in range(height):
+        _copy(line[y * width :], x[(y + 1) * stride + 1 :], width)

@@ -1,0 +1,269 @@
+"""The multigrid's operators for one mask, compiled by Numba: everything that depends on the mask alone.
+
+Grids are stored flat with a ring of zeros around them: a grid of h x w points has rows of ``stride = w + 3``
+values and ``h + 3`` rows (one column and row more behind than before, for the coarse vertices outside the image),
+so that loops run over whole grids without any case at their borders. Numba keeps compiled code as long as its
+file is unchanged, so nothing here calls compiled code of another file.
+
+A coarse operator couples a point to 8 neighbours and is symmetric: 5 planes hold the point itself and the
+coupling to east, south-west, south and south-east.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+C, E, SW, S, SE = 0, 1, 2, 3, 4
+HALF, QUARTER, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.25, 0.0, 1.0, 2.0))
+DEPENDENT = np.float32(1e-5)
+"""Part of its diagonal below which a pivot is rounding: that coarse vertex depends on others and stays 0."""
+
+
+class Hierarchy(NamedTuple):
+    """One mask's operators; ``grids`` has a row of height, width, stride, size and offset for each level.
+
+    ``relax``: level 0, 1/diagonal at removed pixels and 0 at kept ones. ``planes``: 5 x size from 5 x offset on,
+    ``inverse``: 1/(diagonal + positive couplings), 0 outside; both for level 1 on. ``band``: the factorised
+    coarsest operator, a row per point: 1/pivot, then the next ``width + 1`` multipliers.
+    """
+
+    grids: Ints
+    relax: Floats
+    planes: Floats
+    inverse: Floats
+    band: Floats
+
+
+@compiled
+def build(keep: NDArray[np.bool_], hierarchy: Hierarchy) -> None:
+    """Fill ``hierarchy`` for ``keep [h, w]``; its arrays hold zeros outside of grids and are reused."""
+    grids, relax, planes, inverse, band = hierarchy
+    _relaxation(keep, relax, grids[0, 2])
+    for level in range(1, len(grids)):
+        size, start = grids[level, 3], grids[level, 4]
+        coarse = planes[5 * start : 5 * (start + size)]
+        if level == 1:
+            _galerkin_of_mask(relax, grids[0], coarse, grids[1])
+        else:
+            before = grids[level - 1]
+            fine = planes[5 * before[4] : 5 * (before[4] + before[3])]
+            _galerkin(fine, before[3], before[2], coarse, grids[level])
+        _invert_diagonal(coarse, grids[level], inverse[start : start + size])
+    last = grids[-1]
+    _factorise(planes[5 * last[4] : 5 * (last[4] + last[3])], last, band)
+
+
+@compiled
+def diagonal(y: int, height: int, x: int, width: int) -> int:
+    """The sum of a pixel's weights in twelfths: 12 inside, 8 at edges, 5 at corners; less in a single row."""
+    return (2 + (y > 0) + (y < height - 1)) * (2 + (x > 0) + (x < width - 1)) - 4
+
+
+@compiled
+def _relaxation(keep: NDArray[np.bool_], relax: Floats, stride: int) -> None:
+    height, width = keep.shape
+    for y in range(height):
+        row = relax[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
+        inside = ONE / np.float32(max(diagonal(y, height, 1, 3), 1))
+        for x in range(width):
+            row[x] = ZERO if keep[y, x] else inside
+        for x in (0, width - 1):
+            if not keep[y, x] and diagonal(y, height, x, width) > 0:
+                row[x] = ONE / np.float32(diagonal(y, height, x, width))
+
+
+@compiled
+def _galerkin_of_mask(relax: Floats, fine: Ints, coarse: Floats, grid: Ints) -> None:
+    """Level 1's operator: three rows of the image's operator at a time, from the mask alone."""
+    height, width, stride = fine[0], fine[1], fine[2]
+    rows = np.zeros((3, 5, stride), dtype=np.float32)
+    removed = np.zeros((2, stride + 1), dtype=np.float32)
+    work = np.zeros((15, stride + 1), dtype=np.float32)
+    for row in range(grid[0]):
+        for k in range(3):
+            y = 2 * row - 1 + k
+            _image_operator(relax, y, height, width, stride, rows[k], removed)
+        _coarsen_rows(rows.reshape(-1), stride, 5 * stride, 0, work)
+        _coarsen_columns(work, coarse, row, grid)
+
+
+@compiled
+def _image_operator(
+    relax: Floats, y: int, height: int, width: int, stride: int, rows: Floats, removed: Floats
+) -> None:
+    """Row ``y`` of the image's operator in its 5 planes ``rows [5, stride]``: zero at kept pixels and outside."""
+    for k in range(2):
+        if 0 <= y + k < height:
+            here = relax[(y + k + 1) * stride : (y + k + 2) * stride]
+            out = removed[k, :stride]
+            for i in range(stride):
+                out[i] = ONE if here[i] > ZERO else ZERO
+        else:
+            removed[k] = ZERO
+    m, below = removed[0], removed[1]
+    inside = np.float32(diagonal(y, height, 1, 3))
+    c, e, sw, s, se = rows[C], rows[E], rows[SW], rows[S], rows[SE]
+    for i in range(stride):
+        c[i] = inside * m[i]
+    c[1] = np.float32(diagonal(y, height, 0, width)) * m[1]
+    c[width] = np.float32(diagonal(y, height, width - 1, width)) * m[width]
+    for i in range(stride):
+        e[i] = -TWO * m[i] * m[i + 1]
+    for i in range(stride):
+        s[i] = -TWO * m[i] * below[i]
+    for i in range(stride):
+        se[i] = -m[i] * below[i + 1]
+    for i in range(stride - 1):
+        sw[i + 1] = -m[i + 1] * below[i]
+
+
+@compiled
+def _galerkin(fine: Floats, size: int, stride: int, coarse: Floats, grid: Ints) -> None:
+    """``P^T A P`` for bilinear P: rows are coarsened first, then columns."""
+    work = np.zeros((15, stride + 1), dtype=np.float32)
+    for row in range(grid[0]):
+        _coarsen_rows(fine, size, stride, 2 * row, work)
+        _coarsen_columns(work, coarse, row, grid)
+
+
+@compiled
+def _coarsen_rows(fine: Floats, plane_step: int, row_step: int, first: int, work: Floats) -> None:
+    """Join stored rows first, first + 1, first + 2 with weights 1/2, 1, 1/2 into ``work[:5]``."""
+    length = work.shape[1] - 1
+    for plane in range(5):
+        start = plane * plane_step + first * row_step
+        up = fine[start : start + length]
+        mid = fine[start + row_step : start + row_step + length]
+        down = fine[start + 2 * row_step : start + 2 * row_step + length]
+        out = work[plane]
+        if plane < SW:
+            for i in range(length):
+                out[i] = QUARTER * (up[i] + down[i]) + mid[i]
+        else:
+            _couple_rows(plane, up, mid, down, work)
+    start = C * plane_step + (first + 2) * row_step
+    centre = fine[start : start + length]
+    start = E * plane_step + (first + 2) * row_step
+    east = fine[start : start + length]
+    s, se, sw = work[S], work[SE], work[SW]
+    for i in range(length):
+        s[i] += QUARTER * centre[i]
+    for i in range(length):
+        se[i] += QUARTER * east[i]
+    for i in range(length - 1):
+        sw[i + 1] += QUARTER * east[i]
+
+
+@compiled
+def _couple_rows(plane: int, up: Floats, mid: Floats, down: Floats, work: Floats) -> None:
+    """Couplings between two rows: part of the joined row itself, and of its coupling to the next joined row."""
+    length = len(up)
+    out = work[plane]
+    for i in range(length):
+        out[i] = HALF * (mid[i] + down[i])
+    if plane == S:
+        within = work[C]
+        for i in range(length):
+            within[i] += up[i] + mid[i]
+    elif plane == SE:
+        within = work[E]
+        for i in range(length):
+            within[i] += HALF * (up[i] + mid[i])
+    else:
+        within = work[E]
+        for i in range(length - 1):
+            within[i] += HALF * (up[i + 1] + mid[i + 1])
+
+
+@compiled
+def _coarsen_columns(work: Floats, coarse: Floats, row: int, grid: Ints) -> None:
+    """Join columns 2X - 1, 2X, 2X + 1 of ``work[:5]`` with weights 1/2, 1, 1/2 into row ``row`` of ``coarse``."""
+    width, stride, size = grid[1], grid[2], grid[3]
+    pairs = work.shape[1] // 2
+    for plane in range(5):
+        joined, left, centre = work[plane], work[5 + 2 * plane], work[6 + 2 * plane]
+        for i in range(pairs):
+            left[i] = joined[2 * i]
+            centre[i] = joined[2 * i + 1]
+    c0, c1, e0, e1 = work[5], work[6], work[7], work[8]
+    w0, w1, s0, s1, d0, d1 = work[9], work[10], work[11], work[12], work[13], work[14]
+    start = (row + 1) * stride + 1
+    c = coarse[start : start + width]
+    e = coarse[E * size + start : E * size + start + width]
+    w = coarse[SW * size + start : SW * size + start + width]
+    s = coarse[S * size + start : S * size + start + width]
+    d = coarse[SE * size + start : SE * size + start + width]
+    for i in range(width):
+        c[i] = QUARTER * (c0[i] + c0[i + 1]) + c1[i] + e0[i] + e1[i]
+    for i in range(width):
+        e[i] = HALF * (e1[i] + e0[i + 1]) + QUARTER * c0[i + 1]
+    for i in range(width):
+        w[i] = HALF * (w1[i] + w0[i]) + QUARTER * s0[i]
+    for i in range(width):
+        s[i] = QUARTER * (s0[i] + s0[i + 1]) + s1[i]
+    for i in range(width):
+        s[i] += HALF * (d0[i] + w1[i] + d1[i] + w0[i + 1])
+    for i in range(width):
+        d[i] = HALF * (d1[i] + d0[i + 1]) + QUARTER * s0[i + 1]
+
+
+@compiled
+def _invert_diagonal(planes: Floats, grid: Ints, inverse: Floats) -> None:
+    """1/(diagonal + sum of positive couplings): the scaling under which no eigenvalue passes 2 (Gershgorin)."""
+    stride, size = grid[2], grid[3]
+    count = (grid[0] - 1) * stride + grid[1]
+    first = stride + 1
+    out = inverse[first : first + count]
+    centre = planes[first : first + count]
+    for i in range(count):
+        out[i] = centre[i]
+    for plane, back in ((E, 1), (SW, stride - 1), (S, stride), (SE, stride + 1)):
+        ahead = planes[plane * size + first : plane * size + first + count]
+        behind = planes[plane * size + first - back : plane * size + first - back + count]
+        for i in range(count):
+            out[i] += max(ahead[i], ZERO) + max(behind[i], ZERO)
+    for i in range(count):
+        out[i] = ONE / out[i] if centre[i] > ZERO else ZERO
+
+
+@compiled_in_any_order
+def _factorise(planes: Floats, grid: Ints, band: Floats) -> None:
+    """Cholesky's L D L^T of the coarsest operator, by rows of at most ``width + 1`` couplings."""
+    height, width, stride, size = grid[0], grid[1], grid[2], grid[3]
+    points = height * width
+    for i in range(points):
+        y, x = i // width, i % width
+        at = (y + 1) * stride + x + 1
+        row = band[i]
+        row[:] = ZERO
+        row[0] = planes[at]
+        if x + 1 < width:
+            row[1] = planes[E * size + at]
+        if y + 1 < height:
+            if x > 0:
+                row[width - 1] += planes[SW * size + at]
+            row[width] += planes[S * size + at]
+            if x + 1 < width:
+                row[width + 1] = planes[SE * size + at]
+    for i in range(points):
+        row = band[i]
+        if row[0] <= DEPENDENT * planes[(i // width + 1) * stride + i % width + 1]:
+            row[:] = ZERO
+            continue
+        row[0] = ONE / row[0]
+        reach = min(width + 1, points - 1 - i)
+        for k in range(1, reach + 1):
+            factor = row[k] * row[0]
+            later, ahead = band[i + k][: reach - k + 1], row[k : reach + 1]
+            for j in range(len(ahead)):
+                later[j] -= factor * ahead[j]
+        for k in range(1, width + 2):
+            row[k] *= row[0]
