@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite
@@ -15,12 +15,12 @@ from xaimed_core.display import overlay
 from xaimed_core.forward import Observation, observe, undisturbed, unwrap
 from xaimed_core.layers import LayerLike, output_shapes, resolve_layers
 from xaimed_core.layout import LayoutLike, choose_layout
-from xaimed_core.methods import METHODS, ChannelProbe, Method
+from xaimed_core.methods import METHODS, ChannelProbe
 from xaimed_core.methods.method import method_of
 from xaimed_core.raw_maps import LayerView, RawMap, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
-from xaimed_core.tail import AblationValue, Tail, observe_tail
-from xaimed_core.targets import ClassTargets, Targets, TargetsLike
+from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
+from xaimed_core.targets import Targets, TargetsLike, any_beyond
 from xaimed_kernels.rescale_maps import rescale_maps
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def explain(
     layer: LayerLike = None,
     targets: TargetsLike = None,
     *,
+    against: TargetsLike = None,
     layout: LayoutLike = None,
     semantics: SemanticsName = "definition",
     value: AblationValue = "zero",
@@ -87,6 +88,8 @@ def explain(
         last layer that returns ``[n, c, h, w]`` with more than one position.
     targets: the score explained: None (each image's top class), a class, one class per image, or callables that
         turn one image's output row into its score.
+    against: the class, or one per image, that the targets are contrasted with: why this and not that. The score
+        is the difference of the two logits.
     layout: for layers that are not ``[n, c, h, w]``: `Tokens`, `ChannelsLast` or "infer".
     semantics: "definition" follows the papers, "grad-cam" the package of that name with its epsilons.
     value: what AblationCAM puts in a channel's place: 0, or the channel's own minimum or mean over positions.
@@ -105,14 +108,20 @@ def explain(
     layers = resolve_layers(model, layer, images)
     size = tuple(images.shape[2:])
 
-    seen, tails = _look(model, images, layers, chosen, targets, layout, memory_bytes)
+    probed = any(isinstance(method.kind, ChannelProbe) for method in chosen)
+    observers = _observers(model, images, layers, layout, memory_bytes) if probed else {}
+    gradients = any(method.needs_gradient for method in chosen)
+    seen, tails = _look(model, images, layers, observers, targets, against, gradients)
     with undisturbed(model, images.device), torch.no_grad():
         maps: list[dict[str, RawMap]] = []
         for i, name in enumerate(layers):
             here = choose_layout(layout, seen.activations[i].shape, size)
-            gradients = here.to_maps(seen.gradients[i]) if seen.gradients else None
             view = LayerView(
-                here.to_maps(seen.activations[i]), gradients, seen.pooled, tails.get(name), value
+                activations=here.to_maps(seen.activations[i]),
+                gradients=here.to_maps(seen.gradients[i]) if gradients else None,
+                pooled=seen.pooled,
+                tail=tails.get(name),
+                value=value,
             )
             maps.append(read_layer(view, chosen, reading, model, images, seen.targets))
         raws = [torch.cat([of_layer[name].raw for name in names]) for of_layer in maps]
@@ -132,23 +141,14 @@ def explain(
     )
 
 
-def _look(
+def _observers(
     model: nn.Module,
     images: Tensor,
-    layers: dict[str, nn.Module],
-    methods: Sequence[Method],
-    targets: TargetsLike,
+    layers: Mapping[str, nn.Module],
     layout: LayoutLike,
     memory_bytes: int | None,
-) -> tuple[Observation, dict[str, Tail]]:
-    """The one forward, and the tails that AblationCAM runs again.
-
-    The tail of one layer holds the next layer, so that each of several is watched in a forward of its own.
-    """
-    needs_gradient = any(method.needs_gradient for method in methods)
-    if not any(isinstance(method.kind, ChannelProbe) for method in methods):
-        return observe(model, images, layers, targets, gradients=needs_gradient), {}
-    observers = {
+) -> dict[str, TailObserver]:
+    return {
         name: observe_tail(
             model,
             module,
@@ -158,13 +158,27 @@ def _look(
         )
         for name, module in layers.items()
     }
-    if len(layers) == 1:
-        (observer,) = observers.values()
-        seen = observe(model, images, layers, targets, gradients=needs_gradient, observer=observer)
-    else:
-        seen = observe(model, images, layers, targets, gradients=needs_gradient)
-        for name, observer in observers.items():
-            observe(model, images, {name: layers[name]}, targets, gradients=False, observer=observer)
+
+
+def _look(
+    model: nn.Module,
+    images: Tensor,
+    layers: Mapping[str, nn.Module],
+    observers: Mapping[str, TailObserver],
+    targets: TargetsLike,
+    against: TargetsLike,
+    gradients: bool,
+) -> tuple[Observation, dict[str, Tail]]:
+    """The one forward, and the tails that AblationCAM runs again.
+
+    The tail of one layer holds the next layer, so that each of several is watched in a forward of its own.
+    """
+    together = next(iter(observers.values())) if len(observers) == 1 else None
+    seen = observe(model, images, layers, targets, against=against, gradients=gradients, observer=together)
+    for name, observer in observers.items():
+        if observer is not together:
+            alone = {name: layers[name]}
+            observe(model, images, alone, targets, against=against, gradients=False, observer=observer)
     return seen, {name: observer.tail() for name, observer in observers.items()}
 
 
@@ -203,11 +217,7 @@ def _check_images(model: nn.Module, images: Tensor) -> None:
 def _check_findings(finite: Tensor, names: Sequence[str], images: Tensor, seen: Observation) -> None:
     """Read the device's findings once, after the last launch; turn them into an error that names the first cause."""
     *good, image_sum = torch.cat([finite.float(), images.sum(dtype=torch.float32)[None]]).tolist()
-    if (
-        isinstance(seen.targets, ClassTargets)
-        and seen.targets.beyond is not None
-        and bool(seen.targets.beyond)
-    ):
+    if any_beyond(seen.targets):
         raise IndexError(
             f"a target is out of range: the model has the classes 0 to {seen.logits.shape[1] - 1}"
         )

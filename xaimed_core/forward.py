@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.targets import Targets, TargetsLike, logits_of, resolve_targets
+from xaimed_core.targets import Targets, TargetsLike, contrast, logits_of, resolve_targets
 
 
 class Observer(Protocol):
@@ -50,6 +50,7 @@ def observe(
     layers: Mapping[str, nn.Module],
     targets: TargetsLike = None,
     *,
+    against: TargetsLike = None,
     gradients: bool = True,
     observer: Observer | None = None,
 ) -> Observation:
@@ -72,6 +73,8 @@ def observe(
                 f"the model gave {tuple(logits.shape)} for {len(images)} images; its first axis must be the batch"
             )
         resolved = resolve_targets(targets, logits)
+        if against is not None:
+            resolved = contrast(resolved, against, logits)
         rows = torch.arange(len(images), device=logits.device)
         kept = tuple(run.kept[name] for name in layers)
         with torch.set_grad_enabled(gradients):

@@ -47,7 +47,20 @@ class FunctionTargets:
         )
 
 
-Targets = ClassTargets | FunctionTargets
+@final
+@dataclass(frozen=True)
+class ContrastTargets:
+    """The logit of one class less that of another, per image: why this and not that. 0 where both are the same."""
+
+    chosen: ClassTargets
+    against: ClassTargets
+
+    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
+        return self.chosen.score(logits, rows) - self.against.score(logits, rows)
+
+
+Targets = ClassTargets | FunctionTargets | ContrastTargets
 
 
 def _scalar(score: Tensor) -> Tensor:
@@ -127,6 +140,30 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
     _need_classes(logits)
     _check_range(classes, logits.shape[1])
     return ClassTargets(torch.tensor(classes, dtype=torch.int64, device=logits.device))
+
+
+def contrast(targets: Targets, against: TargetsLike, logits: Tensor) -> ContrastTargets:
+    """``targets`` explained against other classes: a class, or one per image.
+
+    Raises TypeError where either is not a class.
+    """
+    other = resolve_targets(against, logits)
+    if not isinstance(targets, ClassTargets) or not isinstance(other, ClassTargets):
+        raise TypeError(
+            "against contrasts classes; for other scores give a target that takes the difference itself"
+        )
+    return ContrastTargets(targets, other)
+
+
+def any_beyond(targets: Targets) -> bool:
+    """Whether a class turned out not to exist (see `ClassTargets.beyond`; waits for the device where one is)."""
+    match targets:
+        case ClassTargets(beyond=beyond):
+            return beyond is not None and bool(beyond)
+        case ContrastTargets(chosen=chosen, against=against):
+            return any_beyond(chosen) or any_beyond(against)
+        case FunctionTargets():
+            return False
 
 
 def _need_classes(logits: Tensor) -> None:
