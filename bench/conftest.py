@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from xaimed_core.measure import PROFILES, Judge, Question, of_maps
-from xaimed_core.measure.session import Session, new_run
+from xaimed_core.measure import PROFILES, Question
+from xaimed_core.measure.session import Session, new_run, what_finished
 from xaimed_core.measure.subject import Subjects
-from xaimed_reports.journal import Journal, Recovered, recover
+from xaimed_reports.journal import Journal, Recovered
 from xaimed_reports.jsonform import to_json
 from xaimed_reports.load import pictures_path
 from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
@@ -39,6 +40,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--data-name": {"help": "what to call these images in results that may be shared"},
     "--checkpoint": {"help": "weights of the models (a state_dict file); default: seeded and calibrated"},
     "--peers": {"action": "store_true", "help": "measure torch-cam and Captum too, where installed"},
+    "--shuffle": {
+        "type": int,
+        "metavar": "SEED",
+        "help": "measure the cases in an order that this seed decides",
+    },
+    "--only-case": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY",
+        "help": "measure only the case of this key",
+    },
     "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
     "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},
     "--resume": {"action": "store_true", "help": "take finished cases from the journal of an unfinished run"},
@@ -66,12 +78,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("impl", [OURS, REFERENCE, *_peers(metafunc.config)])
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the cases asked for, and bring them into the order asked for; a case's tests stay together."""
+    keys = {
+        item: _case(item, 0).key for item in items if isinstance(item, pytest.Function) and _measured(item)
+    }
+    if config.option.only_case:
+        gone = [item for item in items if keys.get(item) not in config.option.only_case]
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+    if config.option.shuffle is not None:
+        order = sorted(set(keys.values()))
+        random.Random(config.option.shuffle).shuffle(order)
+        items.sort(key=lambda item: order.index(keys[item]) if item in keys else -1)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the session of measurements once it is known how many cases there are."""
     config = session.config
-    tests = [
-        item for item in session.items if isinstance(item, pytest.Function) and "measure" in item.fixturenames
-    ]
+    tests = [item for item in session.items if isinstance(item, pytest.Function) and _measured(item)]
     if not tests or config.option.collectonly:
         return
     real = config.option.data_name or "a folder of images"  # a folder's own name may say too much
@@ -114,41 +139,29 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         ours: Callable[[], Any],
         *,
         images: int,
-        allowed: float,
         against: Callable[[], Any] | None = None,
         what: str = "reference",
-        exact: Callable[[], Any] | None = None,
-        forward: Callable[[], Any] | None = None,
-        judge: Judge = of_maps,
-        truth: Callable[[], Any] | None = None,
         peers: Mapping[str, Callable[[], Any]] | None = None,
-        absent: Mapping[str, str] | None = None,
-        notes: Callable[[Any], Sequence[str]] | None = None,
         pictures: Callable[[Any, Any], Mapping[str, torch.Tensor]] | None = None,
+        **question: Any,
     ) -> None:
-        """Ask one question; see `xaimed_core.measure.Question` for the words.
+        """Ask one question.
 
-        ``against`` is the reference and ``what`` its name and version. ``absent``: implementations that cannot
-        answer, with the reason. ``peers``: further implementations, by name. ``pictures``: named images
-        ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the report.
+        ``against`` is the reference and ``what`` its name and version; ``peers``: further implementations, by
+        name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the
+        report. The rest as in `xaimed_core.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
         """
         case = _case(request.node, images)
-        question = Question(
+        asked = Question(
             case=case,
             arms={OURS: ours, **({REFERENCE: against} if against else {}), **(peers or {})},
             what={OURS: "xaimed", REFERENCE: what},
-            allowed=allowed,
-            judge=judge,
-            truth=truth,
-            exact=exact,
-            forward=forward,
-            absent=absent or {},
-            notes=notes,
             keep=pictures and (lambda mine, expected: session.keep(case.key, pictures(mine, expected))),
+            **question,
         )
         if not session.knows(case.key):
             _say(request.config, f"\n{session.progress()}: {case.key} ")
-        _report(request, session.rows(question).get(impl))
+        _report(request, session.rows(asked).get(impl))
 
     return measure
 
@@ -231,6 +244,10 @@ def _say(config: pytest.Config, text: str) -> None:
             reporter.write(text, flush=True)
 
 
+def _measured(item: pytest.Function) -> bool:
+    return "measure" in item.fixturenames
+
+
 def _peers(config: pytest.Config) -> tuple[str, ...]:
     return tuple(name for name in PEERS if config.option.peers and importlib.util.find_spec(name))
 
@@ -252,13 +269,7 @@ def _journal_path(config: pytest.Config) -> Path:
 
 
 def _recovered(path: Path, head: Run) -> Recovered | None:
-    """What an unfinished run left, refused when it measured something else."""
-    if not path.exists():
-        return None
-    found = recover(path.read_text(encoding="utf-8"))
-    for name in ("machine", "profile", "images_from", "revision"):
-        if getattr(found.run, name) != getattr(head, name):
-            raise pytest.UsageError(
-                f"--resume: {path.name} has another {name}; run without --resume to begin anew"
-            )
-    return found
+    try:
+        return what_finished(path, head)
+    except ValueError as error:
+        raise pytest.UsageError(f"--resume: {error}") from error

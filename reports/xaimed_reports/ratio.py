@@ -34,12 +34,17 @@ class Ratio:
 
 def ratio(over: Timing, under: Timing) -> Ratio:
     """The quotient of two arms' wall times. Both must come from the same interleaved blocks."""
-    a, b = _by_block(over), _by_block(under)
-    quotients = sorted(a[block] / b[block] for block in a.keys() & b.keys())
+    quotients = sorted(block_ratios(over, under))
     if not quotients:
         raise ValueError("the two timings share no block, so they were not measured together")
     rank, confidence = _order_statistic(len(quotients))
     return Ratio(median(quotients), quotients[rank], quotients[-1 - rank], confidence)
+
+
+def block_ratios(over: Timing, under: Timing) -> list[float]:
+    """The quotient of the two arms' medians in each block both visited, in the order taken."""
+    a, b = _by_block(over), _by_block(under)
+    return [a[block] / b[block] for block in sorted(a.keys() & b.keys())]
 
 
 def _by_block(timing: Timing) -> dict[int, float]:

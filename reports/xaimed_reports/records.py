@@ -98,7 +98,7 @@ class Conditions:
     steal_s: float | None
     """CPU seconds that the hypervisor gave to others."""
     others_share: float | None
-    """Share of all cores that other processes used, 0 to 1."""
+    """Share of all cores that other processes and the hypervisor's other guests used, 0 to 1."""
     involuntary_switches: int | None
     threads: int
     gpu: dict[str, str | float | None] | None = None
@@ -130,6 +130,8 @@ class Row:
     """Median time after another arm over median time after itself; 1 means no carry-over."""
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
+    revision: int = 1
+    """Of the definition measured: where it differs, times belong to different questions."""
 
 
 @final

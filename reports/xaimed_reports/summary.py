@@ -8,13 +8,12 @@ from typing import final
 
 from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from .records import OURS, REFERENCE, Row, Run, Timing
+from .sides import LOADED_SHARE
 from .verdicts import Verdict
 
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped")
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
-LOADED_SHARE = 0.15
-"""Times are doubtful when other processes used more than this share of the machine."""
 
 
 @final
@@ -46,7 +45,7 @@ class Line:
     @property
     def needs_reason(self) -> bool:
         """Whether the verdict alone leaves the reader asking why."""
-        return self.verdict not in ("faster", "same")
+        return self.verdict not in ("faster", "same", "alone")
 
 
 def lines(run: Run) -> tuple[Line, ...]:
@@ -128,11 +127,10 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
     for row in (ours, other):
         if row is not None and row.status != "ok":
             return row.status, f"{row.impl}: {row.reason or row.status}"
-    if ours is None or other is None or speedup is None:
-        return (
-            "unknown",
-            "checked, not timed" if ours is not None and other is not None else "nothing to compare with",
-        )
+    if ours is None or other is None:
+        return "alone", "no other implementation was measured beside it"
+    if speedup is None:
+        return "unknown", "checked, not timed"
     throttled = _throttled(ours)
     if throttled:
         return "unknown", f"the GPU was throttled ({throttled})"

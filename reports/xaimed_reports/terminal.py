@@ -26,6 +26,8 @@ COLOURS: dict[Verdict, str] = {
     "new": "cyan",
     "gone": "bold red",
     "incomparable": "yellow",
+    "larger": "red",
+    "alone": "dim",
 }
 
 COLUMNS = (

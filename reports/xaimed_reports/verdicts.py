@@ -17,6 +17,8 @@ Verdict = Literal[
     "new",
     "gone",
     "incomparable",
+    "larger",
+    "alone",
 ]
 
 MEANINGS: dict[Verdict, str] = {
@@ -29,6 +31,8 @@ MEANINGS: dict[Verdict, str] = {
     "oom": "Memory ran out.",
     "failed": "The code raised an error; its message is given.",
     "skipped": "Not run; the reason is given.",
+    "alone": "Measured without another implementation beside it.",
+    "larger": "The peak of memory grew by more than it varies between runs.",
     "new": "Measured now and not before.",
     "gone": "Measured before and not now: a benchmark that vanished counts against a change.",
     "incomparable": "Another torch, driver, device or reference version: times must not be compared.",

@@ -29,6 +29,7 @@ class Question:
     ``arms``: name to call, "ours" first. ``what``: each arm in words. ``absent``: arms that cannot run here, and
     why. ``truth``: gives the output that all arms must agree with; without it, that is the reference's.
     ``allowed``: the largest difference that still counts as right. ``forward``: the plain forward pass.
+    ``revision``: of the definition, so that a change of meaning is not read as a change of speed.
     ``exact``: the reference in higher precision, run only when ours differs by more than ``allowed``: a difference
     within the reference's own rounding error is no error of ours.
     ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
@@ -44,6 +45,7 @@ class Question:
     exact: Call | None = None
     forward: Call | None = None
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    revision: int = 1
     notes: Callable[[Any], Sequence[str]] | None = None
     keep: Callable[[Any, Any], None] | None = None
 
@@ -236,4 +238,5 @@ def _row(
         allowed=tried.allowed,
         carry_over=timed.carry_over.get(name),
         notes=tried.notes,
+        revision=question.revision,
     )

@@ -151,6 +151,7 @@ class Watch:
         others: float | None = None
         if now.busy_s is not None and before.busy_s is not None:
             others_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
+            others_s += (now.steal_s or 0.0) - (before.steal_s or 0.0)
             others = others_s / max(now.at_s - before.at_s, 1e-9) / (os.cpu_count() or 1)
         self.note()
         return Conditions(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xaimed_reports.journal import Journal, Recovered
+from xaimed_reports.journal import Journal, Recovered, recover
 from xaimed_reports.records import Row, Run
 
 from .case import Question, measure_case, unmeasured
@@ -37,6 +37,17 @@ def new_run(device: torch.device, *, profile: str, images_from: str, root: Path)
         seconds=0.0,
         rows=(),
     )
+
+
+def what_finished(journal: Path, head: Run) -> Recovered | None:
+    """What an unfinished run left; None without a journal. Raises ValueError when it measured something else."""
+    if not journal.exists():
+        return None
+    found = recover(journal.read_text(encoding="utf-8"))
+    for name in ("machine", "profile", "images_from", "revision"):
+        if getattr(found.run, name) != getattr(head, name):
+            raise ValueError(f"{journal.name} has another {name}; run without --resume to begin anew")
+    return found
 
 
 def revision(root: Path) -> str | None:

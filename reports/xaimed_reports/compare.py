@@ -1,0 +1,185 @@
+"""Judge new results against old ones: time, memory, fidelity, and rows that came or went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal, final
+
+from .floor import Floor
+from .records import Row, Run
+from .sides import Side, unit_values, why_incomparable
+from .sides import loaded as loaded_rows
+from .sides import shown as shown_only
+from .statistics import Change, changes
+from .verdicts import Verdict
+from .words import byte_count
+
+What = Literal["time", "memory", "fidelity", "row"]
+
+FAILING: frozenset[Verdict] = frozenset(("slower", "larger", "gone", "wrong", "failed", "oom"))
+ASSUMED_FLOOR = 0.10
+"""Between two single runs, where the machine's noise floor was never measured: processes differ that much."""
+HOST_SLACK = (0.25, 8 * 2**20)
+"""Peaks of a process count allocator slack and repeat only roughly: a quarter, and 8 MiB."""
+CUDA_SLACK = (0.01, 0)
+
+
+@final
+@dataclass(frozen=True)
+class Judgement:
+    """One finding about one row."""
+
+    key: str
+    what: What
+    verdict: Verdict
+    why: str
+    change: Change | None = None
+    shown: str = ""
+    """What is shown but never judged: seconds on the same device, ratios to the reference."""
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """All findings, and the state of the machine that produced them."""
+
+    judgements: tuple[Judgement, ...]
+    loaded: bool
+    units: str
+    """What was resampled: "processes" or "blocks of one process"."""
+    fail_on: frozenset[Verdict] = FAILING
+    became_unknown: tuple[str, ...] = ()
+    """Rows undecided because the new side alone is too noisy."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing against the change; 1 something is; 3 undecided because the machine was loaded."""
+        if any(j.verdict in self.fail_on for j in self.judgements):
+            return 1
+        if self.loaded and any(j.what == "time" and j.verdict == "unknown" for j in self.judgements):
+            return 3
+        return 1 if self.became_unknown else 0
+
+
+def compare(
+    base: Sequence[Run],
+    new: Sequence[Run],
+    *,
+    floor: Floor | None = None,
+    fail_on: frozenset[Verdict] = FAILING,
+) -> Comparison:
+    """Judge ``new`` against ``base``. Several runs a side are processes, each a unit; of one run, its blocks are.
+
+    ``floor``: how far runs of the same code lie apart on this machine.
+    """
+    old, now = Side(tuple(base)), Side(tuple(new))
+    processes = min(len(old.runs), len(now.runs)) > 1
+    keys = list(dict.fromkeys([*old.rows, *now.rows]))
+    both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
+    loaded = [k for k in both if loaded_rows(old.rows[k]) or loaded_rows(now.rows[k])]
+    apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
+    judged = [k for k in both if k not in apart]
+    before, after = ({k: _values(side.rows[k], processes) for k in judged} for side in (old, now))
+    found = changes(before, after, _floors(floor, judged, processes))
+    judgements: list[Judgement] = []
+    for key in keys:
+        row = _row_judgement(key, old.rows.get(key), now.rows.get(key))
+        if row is not None:
+            judgements.append(row)
+            continue
+        if key in both:
+            judgements.append(_time_judgement(key, old, now, found.get(key), key in loaded, apart.get(key)))
+        judgements += _memory_judgement(key, old.rows[key], now.rows[key])
+    return Comparison(
+        judgements=tuple(judgements),
+        loaded=2 * len(loaded) > len(both),
+        units="processes" if processes else "blocks of one process",
+        fail_on=fail_on,
+        became_unknown=tuple(
+            k
+            for k, c in found.items()
+            if k not in loaded and c.decision == "unknown" and _noisier(before[k], after[k])
+        ),
+    )
+
+
+def _floors(floor: Floor | None, keys: Sequence[str], processes: bool) -> dict[str, float]:
+    """What each row's change must exceed; without a measured floor, processes speak for themselves."""
+    assumed = dict.fromkeys(keys, 0.0 if processes else ASSUMED_FLOOR)
+    return assumed if floor is None else assumed | (floor.sides if processes else floor.single)
+
+
+def _timed(rows: tuple[Row, ...] | None) -> bool:
+    return rows is not None and all(row.status == "ok" and row.timing is not None for row in rows)
+
+
+def _values(rows: tuple[Row, ...], processes: bool) -> list[float]:
+    """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
+    ratios = [unit_values(row) for row in rows]
+    return [median(found) for found in ratios] if processes else ratios[0]
+
+
+def _noisier(base: Sequence[float], new: Sequence[float]) -> bool:
+    """Whether the new side scatters so much more than the base that it alone prevents a decision."""
+    spreads = [max(side) / min(side) - 1 for side in (base, new)]
+    return spreads[1] > max(3 * spreads[0], 0.10)
+
+
+def _row_judgement(key: str, old: tuple[Row, ...] | None, now: tuple[Row, ...] | None) -> Judgement | None:
+    """What the rows' presence and statuses say; None when both sides have the row and it is right."""
+    if now is None:
+        return Judgement(key, "row", "gone", "measured before, absent now")
+    for row in now:
+        if row.status != "ok":
+            vanished = old is not None and old[0].status == "ok" and row.status in ("skipped", "degenerate")
+            verdict: Verdict = "gone" if vanished else row.status
+            what: What = "fidelity" if row.status in ("wrong", "degenerate") else "row"
+            return Judgement(key, what, verdict, row.reason or row.status)
+    if old is None:
+        return Judgement(key, "row", "new", "not measured before")
+    broken = next((row for row in old if row.status != "ok"), None)
+    if broken is not None:
+        return Judgement(
+            key, "row", "new", f"it was {broken.status} before: {broken.reason or 'no reason given'}"
+        )
+    return None
+
+
+def _time_judgement(
+    key: str, old: Side, now: Side, change: Change | None, loaded: bool, incomparable: str | None
+) -> Judgement:
+    shown = shown_only(old, now, key)
+    if incomparable is not None:
+        return Judgement(key, "time", "incomparable", incomparable, shown=shown)
+    if loaded:
+        why = "other processes used the machine meanwhile"
+        return Judgement(key, "time", "unknown", why, change, shown)
+    if change is None:
+        return Judgement(key, "time", "unknown", "too few processes or blocks to judge by", shown=shown)
+    span = f"{change.low:.3f} to {change.high:.3f}"
+    why = {
+        "slower": f"{change.ratio:.3f} times the base's time ({span}); {change.threshold:.1%} would still pass",
+        "faster": f"{change.ratio:.3f} times the base's time ({span})",
+        "same": f"the whole interval {span} lies within 3 %",
+        "unknown": f"the interval {span} allows more than one answer",
+    }[change.decision]
+    return Judgement(key, "time", change.decision, why, change, shown)
+
+
+def _memory_judgement(key: str, old: tuple[Row, ...], now: tuple[Row, ...]) -> list[Judgement]:
+    peaks = [
+        [r.memory.peak_bytes for r in rows if r.memory is not None and r.memory.peak_bytes]
+        for rows in (old, now)
+    ]
+    if not peaks[0] or not peaks[1]:
+        return []
+    before, after = median(peaks[0]), median(peaks[1])
+    memory = old[0].memory
+    share, slack = CUDA_SLACK if memory is not None and memory.reserved_bytes is not None else HOST_SLACK
+    if after <= before * (1 + share) + slack:
+        return []
+    allowed = f"{share:.0%} + {byte_count(slack)} would pass"
+    why = f"peak {byte_count(int(after))}, before {byte_count(int(before))}; {allowed}"
+    return [Judgement(key, "memory", "larger", why)]
