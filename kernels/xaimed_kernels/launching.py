@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -38,13 +37,17 @@ class KernelCase:
 
     @property
     def name(self) -> str:
-        """The kernel's name, what is easily read of its configuration, and a hash of all of it."""
-        names = self.kernel.arg_names
-        shown = [f"{names[path[0]]}={_show(value)}" for path, value in self.constants.items()]
+        """The kernel's name and, in brackets, its configuration: pointers, constexpr arguments, warps.
+
+        Ints that Triton made constants because they are 1 in this launch are left out.
+        """
         pointers = [kind[1:] for kind in self.signature.values() if isinstance(kind, str) and kind[0] == "*"]
-        facts = (sorted(self.signature.items()), sorted(self.constants.items()), self.divisible, self.stages)
-        digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
-        return f"{self.kernel.__name__}[{','.join([*pointers, *shown, f'warps={self.warps}', digest])}]"
+        constants = [
+            f"{self.kernel.arg_names[path[0]]}={_show(value)}"
+            for path, value in self.constants.items()
+            if self.kernel.params[path[0]].is_constexpr
+        ]
+        return f"{self.kernel.__name__}[{','.join([*pointers, *constants, f'warps={self.warps}'])}]"
 
 
 def launch(
@@ -82,10 +85,10 @@ def is_recording() -> bool:
 
 
 def multiprocessors(device: torch.device) -> int:
-    """The device's multiprocessors; 2 where there is no such device (interpreter, recording)."""
-    if device.type != "cuda":
-        return 2
-    return torch.cuda.get_device_properties(device).multi_processor_count
+    """The device's multiprocessors; recording counts as an H100 (132), the interpreter as 2."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).multi_processor_count
+    return 132 if device.type == "meta" else 2
 
 
 def splits_for(outputs: int, tiles: int, *, warps: int, device: torch.device) -> int:

@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -40,17 +41,19 @@ class CompiledFacts:
 
 
 def offline_cases() -> dict[str, tuple[KernelCase, ...]]:
-    """By operation, every configuration in which its cases launch kernels, each once.
+    """By operation, every configuration in which its cases launch kernels, each once, under its name.
 
     An operation is a folder beside this file with a module ``offline_cases``, whose function of that name
-    gives its configurations. Needs Triton outside its interpreter.
+    gives its launches. Launches alike in all but the values of ints count as one, the one in which Triton
+    knows least about them. Needs Triton outside its interpreter.
     """
     found: dict[str, tuple[KernelCase, ...]] = {}
     for module in pkgutil.iter_modules(xaimed_kernels.__path__, "xaimed_kernels."):
         operation = module.name.rpartition(".")[2]
         if module.ispkg and (Path(xaimed_kernels.__path__[0]) / operation / "offline_cases.py").exists():
-            cases = import_module(f"{module.name}.offline_cases").offline_cases()
-            found[operation] = tuple({case.name: case for case in cases}.values())
+            launches: Sequence[KernelCase] = import_module(f"{module.name}.offline_cases").offline_cases()
+            general_last = sorted(launches, key=lambda case: -len(case.constants) - len(case.divisible))
+            found[operation] = tuple({case.name: case for case in general_last}.values())
     return found
 
 

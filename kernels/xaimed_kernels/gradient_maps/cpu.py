@@ -26,7 +26,10 @@ def gradient_maps_in_blocks(
     n, c, s = a.shape
     dtype = working_dtype(a.dtype)
     maps = torch.zeros(len(formulas), n, s, dtype=dtype, device=a.device)
-    weights = [a.new_empty(n, c, dtype=dtype) if formula.per_channel else None for formula in formulas]
+    weights = [
+        torch.empty(n, c, dtype=dtype, device=a.device) if formula.per_channel else None
+        for formula in formulas
+    ]
     for images, channels in _blocks(n, c, s):
         block_a, block_g = a[images, channels].to(dtype), g[images, channels].to(dtype)
         for formula, out, kept in zip(formulas, maps, weights, strict=True):

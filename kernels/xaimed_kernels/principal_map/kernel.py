@@ -94,16 +94,20 @@ def top_eigenvector_kernel(
     grams_ptr,  # [n, d, d], contiguous
     vectors_ptr,  # [n, d]
     values_ptr,  # [n]
-    basis_ptr,  # [n, STEPS + 1, d], scratch; the last row holds the best vector
+    basis_ptr,  # [n, STEPS, d], scratch
     side, cycles, tolerance,
     STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
     i_n = tl.program_id(0).to(tl.int64)
-    p_gram, p_basis = grams_ptr + i_n * side * side, basis_ptr + i_n * (STEPS + 1) * side
-    p_best = p_basis + STEPS * side
+    p_gram, p_basis, p_best = (
+        grams_ptr + i_n * side * side,
+        basis_ptr + i_n * STEPS * side,
+        vectors_ptr + i_n * side,
+    )
     d = tl.arange(0, BLOCK_D)
     k = tl.arange(0, STEPS)
+    p_rows = p_basis + k[:, None] * side + d[None, :]
     golden = (d + 1).to(tl.float32) * 0.6180339887
     best = tl.where(d < side, golden - tl.floor(golden) - 0.5, 0.0)  # no data's structure is orthogonal to it
     value, residual, cycle = 0.0, 1.0, 0
@@ -112,28 +116,23 @@ def top_eigenvector_kernel(
         vector = best
         for step in tl.range(STEPS):
             before = tl.sqrt(tl.sum(vector * vector, axis=0))
-            for _ in tl.static_range(2):
-                for j in tl.range(step):
-                    q = tl.load(p_basis + j * side + d, mask=d < side, other=0.0)
-                    vector -= tl.sum(vector * q, axis=0) * q
+            seen = tl.load(p_rows, mask=(k < step)[:, None] & (d < side)[None, :], other=0.0)
+            for _ in tl.static_range(2):  # once leaves what rounding left of it
+                vector -= tl.sum(tl.sum(seen * vector[None, :], axis=1)[:, None] * seen, axis=0)
             norm = tl.sqrt(tl.sum(vector * vector, axis=0))
             alive = norm > 1e-7 * before  # else the steps have spanned all there is, and the rest is rounding
             vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
             tl.store(p_basis + step * side + d, vector, mask=d < side)
             tl.debug_barrier()
             image = product(p_gram, p_basis + step * side, side, BLOCK_D, BLOCK_R)
-            on_diagonal = (k[:, None] == step) & (k[None, :] == step)
-            beside = (k[:, None] == step) & (k[None, :] == step - 1) | (k[:, None] == step - 1) & (
-                k[None, :] == step
-            )
-            tridiagonal += tl.where(on_diagonal, tl.sum(vector * image, axis=0), 0.0)
+            row, column = k[:, None], k[None, :]
+            beside = ((row == step) & (column == step - 1)) | ((row == step - 1) & (column == step))
             tridiagonal += tl.where(beside, tl.where(alive, norm, 0.0), 0.0)
+            tridiagonal += tl.where((row == step) & (column == step), tl.sum(vector * image, axis=0), 0.0)
             vector = image
         mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
-        best = tl.zeros([BLOCK_D], tl.float32)
-        for j in tl.range(STEPS):
-            share = tl.sum(tl.where(k == j, mixture, 0.0), axis=0)
-            best += share * tl.load(p_basis + j * side + d, mask=d < side, other=0.0)
+        basis = tl.load(p_rows, mask=(d < side)[None, :], other=0.0)
+        best = tl.sum(mixture[:, None] * basis, axis=0)
         norm = tl.sqrt(tl.sum(best * best, axis=0))
         best = best / tl.where(norm > 0.0, norm, 1.0)
         tl.store(p_best + d, best, mask=d < side)
@@ -143,7 +142,6 @@ def top_eigenvector_kernel(
         off = image - value * best
         residual = tl.sqrt(tl.sum(off * off, axis=0)) / tl.where(value > 0.0, value, 1.0)
         cycle += 1
-    tl.store(vectors_ptr + i_n * side + d, best, mask=d < side)
     tl.store(values_ptr + i_n, value)
 
 

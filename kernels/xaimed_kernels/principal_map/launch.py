@@ -37,10 +37,10 @@ def principal_map_triton(activations: Tensor, weights: Tensor | None) -> Tensor:
     scale = extents.amax(1).clamp(min=torch.finfo(torch.float32).tiny)
     if s <= c:
         grams = _grams(a.mT, w.mT, means.unsqueeze(1).expand(n, s, c), scale)
-        vectors, values = _top_eigenvectors(grams)
+        vectors, values = top_eigenvectors_triton(grams)
         raw = vectors * (values.sqrt() * scale).unsqueeze(1)
     else:
-        vectors, _ = _top_eigenvectors(_grams(a, w, means.unsqueeze(2).expand(n, c, s), scale))
+        vectors, _ = top_eigenvectors_triton(_grams(a, w, means.unsqueeze(2).expand(n, c, s), scale))
         raw = _projections(a, w, means, vectors)
     return orient(raw, evidence).unflatten(1, activations.shape[2:])
 
@@ -86,22 +86,21 @@ def _grams(a: Tensor, w: Tensor, means: Tensor, scale: Tensor) -> Tensor:
     return partial.sum(0) if splits > 1 else partial[0]
 
 
-def _top_eigenvectors(grams: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit eigenvectors ``[n, d]`` of the largest eigenvalues ``[n]`` of ``grams [n, d, d]``."""
+def top_eigenvectors_triton(grams: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit eigenvectors ``[n, d]`` of the largest eigenvalues ``[n]`` of ``grams [n, d, d]``.
+
+    A warp for every 64 rows: basis and matrix rows are read 16 at a time, 32 values a thread, and up to side 64
+    no sum leaves its warp.
+    """
     n, d, _ = grams.shape
     vectors, values = torch.empty(n, d, device=grams.device), torch.empty(n, device=grams.device)
-    basis = torch.empty(n, STEPS + 1, d, device=grams.device)
-    block_d = max(16, power_of_two(d))
+    basis = torch.empty(n, STEPS, d, device=grams.device)
+    block_d = max(64, power_of_two(d))
     launch(
         top_eigenvector_kernel, n, grams, vectors, values, basis, d, CYCLES, TOLERANCE,
-        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=rows_at_once(block_d), warps=4,
+        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=STEPS, warps=min(32, block_d // 64),
     )  # fmt: skip
     return vectors, values
-
-
-def rows_at_once(side: int) -> int:
-    """Rows of the Gram matrix that a step reads at once: 4096 entries, 32 for each thread of 4 warps."""
-    return max(1, 4096 // side)
 
 
 def _projections(a: Tensor, w: Tensor, means: Tensor, vectors: Tensor) -> Tensor:

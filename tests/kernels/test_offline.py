@@ -1,0 +1,82 @@
+"""Every kernel compiles for every GPU, without one, into something that can be launched there."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from tests.kernels.test_triton_formulas import METHOD_FORMULAS
+from xaimed_kernels.gradient_maps import gradient_maps
+from xaimed_kernels.launching import KernelCase, recording
+from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases
+
+pytestmark = pytest.mark.offline
+
+SHARED_KIB: dict[Architecture, int] = {
+    75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99, "gfx942": 64,
+}  # fmt: skip
+"""Shared memory that one program may take (CUDA programming guide, technical specifications; CDNA 3 ISA)."""
+
+SPILLED_BYTES = 256
+"""Of a thread, at most: a channel of 112 x 112 and its sums do not fit 1024 threads of 64 registers, and what is
+over, up to 192 bytes, stays in L1 (README of gradient_maps). Nothing else comes near it."""
+
+
+@cache
+def all_cases() -> tuple[KernelCase, ...]:
+    return tuple(case for cases in offline_cases().values() for case in cases)
+
+
+def share_of(target: Architecture) -> list[KernelCase]:
+    """Each configuration goes to one target in turn, and the first of each kernel to all of them."""
+    turn = TARGETS.index(target)
+    first = {case.kernel.__name__: case for case in reversed(all_cases())}
+    shared = [case for i, case in enumerate(all_cases()) if i % len(TARGETS) == turn]
+    return list({case.name: case for case in (*first.values(), *shared)}.values())
+
+
+def assert_launchable(facts: CompiledFacts, target: Architecture) -> None:
+    lanes = 64 if isinstance(target, str) else 32
+    assert facts.instructions > 0, facts
+    assert 0 < facts.registers * facts.warps * lanes <= 2**16 * (lanes // 32) * 2, facts
+    assert facts.shared_bytes <= SHARED_KIB[target] * 1024, facts
+    assert facts.spilled_bytes <= SPILLED_BYTES, facts
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_compile_into_what_the_target_can_launch(target: Architecture) -> None:
+    share = share_of(target)
+    assert len(share) >= len(all_cases()) // len(TARGETS)
+    for case in share:
+        assert_launchable(compile_offline(case, target), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_methods_formula_compiles(target: Architecture) -> None:
+    with recording() as launches:
+        a = torch.empty(8, 512, 7, 7, device="meta")
+        gradient_maps(a, a, METHOD_FORMULAS, backend="triton")
+    assert_launchable(compile_offline(launches[0], target), target)
+
+
+def test_each_operation_and_each_of_its_kernels_is_among_the_cases() -> None:
+    assert {"gradient_maps", "weighted_map", "principal_map", "rescale_maps"} <= set(offline_cases())
+    kernels = {case.kernel.__name__ for case in all_cases()}
+    assert kernels >= {
+        "gradient_maps_kernel", "weighted_map_kernel", "gram_kernel", "top_eigenvector_kernel",
+        "projection_kernel", "aggregated_extent_kernel", "rescaled_maps_kernel",
+    }  # fmt: skip
+
+
+def test_names_tell_configurations_apart() -> None:
+    names = [case.name for case in all_cases()]
+    assert len(set(names)) == len(names)
+
+
+def test_recording_launches_nothing_and_ends() -> None:
+    a = torch.empty(1, 2, 2, 2, device="meta")
+    with recording() as launches:
+        gradient_maps(a, a, METHOD_FORMULAS[:1], backend="triton")
+    assert len(launches) == 1
+    with pytest.raises(ValueError, match="takes CUDA tensors"):
+        gradient_maps(a, a, METHOD_FORMULAS[:1], backend="triton")

@@ -1,0 +1,120 @@
+"""``principal_map`` on every backend against a float64 singular value decomposition."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.kernels.agreement import assert_agrees, double, runs
+from xaimed_kernels.inputs import Activations
+from xaimed_kernels.principal_map import principal_map
+from xaimed_kernels.principal_map.cases import CASES, Case
+from xaimed_kernels.principal_map.cpu import top_eigenvectors
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs(CASES))
+def test_the_map_matches_the_definition(case: Case, backend: str, device: str) -> None:
+    activations, weights = case.make(device)
+    found = principal_map(activations, weights, backend=backend)
+    expected = principal_map(double(activations), double(weights), backend="reference")
+    # centring costs the digits that the offset takes
+    assert_agrees(found, expected, budget=1e-5 * max(1.0, case.offset / 10))
+
+
+def test_cases_separate_the_first_two_singular_values() -> None:
+    for case in CASES:
+        activations, weights = case.make()
+        x = activations.double() if weights is None else activations.double() * _like(weights, activations)
+        x = x.flatten(2) - x.flatten(2).mean(2, keepdim=True)
+        values = torch.linalg.svdvals(x) ** 2
+        if values.shape[1] > 1 and x.shape[2] > 1:
+            assert (values[:, 1] < 0.6 * values[:, 0]).all(), str(case)
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(Activations((2, 20, 3, 2)))]))
+def test_the_sign_agrees_with_the_evidence_and_can_be_turned(case: Case, backend: str, device: str) -> None:
+    activations, weights = case.make(device)
+    found = principal_map(activations, weights, backend=backend)
+    evidence = (activations * weights).sum(1)
+    assert ((found * evidence).flatten(1).sum(1) > 0).all()
+    assert torch.equal(principal_map(activations, weights, sign="opposite", backend=backend), -found)
+    turned = principal_map(activations, -weights, backend=backend)
+    torch.testing.assert_close(turned, -found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(Activations((1, 2, 1, 3)), "none")]))
+def test_without_evidence_the_larger_side_is_positive(case: Case, backend: str, device: str) -> None:
+    pattern = torch.tensor([-5.0, 1.0, 4.0])
+    activations = torch.stack([pattern, -pattern]).reshape(1, 2, 1, 3).to(device)
+    assert activations.sum(1).eq(0).all()
+    found = principal_map(activations, backend=backend).flatten().cpu()
+    torch.testing.assert_close(found, torch.tensor([5.0, -1.0, -4.0]) * 2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("case", "backend", "device"), runs([Case(Activations((2, 9, 5, 4), content="constant"))])
+)
+def test_a_map_of_no_variation_is_zero(case: Case, backend: str, device: str) -> None:
+    for value in (0.0, 2.5):
+        activations = torch.full(case.activations.shape, value, device=device)
+        assert principal_map(activations, backend=backend).eq(0).all()
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(Activations((1, 40, 7, 7)))]))
+def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: str) -> None:
+    first, second = (principal_map(*case.make(device), backend=backend) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def two_blocks() -> Tensor:
+    """The largest diagonal entry and the largest eigenvalue in blocks that no product connects."""
+    block = torch.zeros(100, 100)
+    block[0, 0] = 10.0
+    block[1:, 1:] = 0.5
+    return block
+
+
+def gapless() -> Tensor:
+    return torch.eye(100)
+
+
+def of_rank_two() -> Tensor:
+    columns = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    return columns @ columns.T
+
+
+def nearly_tied() -> Tensor:
+    basis = torch.linalg.qr(torch.randn(100, 100, generator=torch.Generator().manual_seed(0)))[0]
+    return basis @ torch.diag(torch.linspace(0.98, 0.0, 100).index_fill(0, torch.tensor([0]), 1.0)) @ basis.T
+
+
+def on_the_cpu(grams: Tensor) -> Tensor:
+    return top_eigenvectors(grams)
+
+
+def in_triton(grams: Tensor) -> Tensor:
+    from xaimed_kernels.principal_map.launch import top_eigenvectors_triton
+
+    return top_eigenvectors_triton(grams)[0]
+
+
+@pytest.mark.parametrize("matrix", [two_blocks, gapless, of_rank_two, nearly_tied], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "solve", [on_the_cpu, pytest.param(in_triton, marks=pytest.mark.interpret)], ids=["cpu", "interpreter"]
+)
+def test_the_largest_eigenvalue_is_found_in_awkward_matrices(solve, matrix) -> None:
+    gram = matrix()
+    vector = solve(gram.unsqueeze(0))[0].double()
+    largest = torch.linalg.eigvalsh(gram.double())[-1]
+    assert abs(vector.norm() - 1) < 1e-5
+    assert vector @ gram.double() @ vector > (1 - 1e-5) * largest
+
+
+def test_an_unknown_sign_is_refused() -> None:
+    with pytest.raises(ValueError, match="evidence, opposite"):
+        principal_map(torch.ones(1, 2, 2, 2), sign="raw")
+
+
+def _like(weights: Tensor, activations: Tensor) -> Tensor:
+    return weights.double().reshape(*weights.shape, *[1] * (activations.ndim - weights.ndim))

@@ -1,0 +1,101 @@
+"""``rescale_maps`` on every backend against the float64 definition, and that against NumPy and OpenCV's rule."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.kernels.agreement import BUDGET, runs
+from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_kernels.rescale_maps.cases import CASES, GRAD_CAM_EPS, Case
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs(CASES))
+def test_maps_and_flags_match_the_definition(case: Case, backend: str, device: str) -> None:
+    raws = case.make(device)
+    found = rescale_maps(raws, case.size, eps=case.eps, backend=backend)
+    expected = rescale_maps(
+        [raw.cpu().double() for raw in raws], case.size, eps=case.eps, backend="reference"
+    )
+    assert torch.equal(found.empty.cpu(), expected.empty)
+    assert torch.equal(found.finite.cpu(), expected.finite)
+    assert found.maps.dtype == torch.float32
+    torch.testing.assert_close(found.maps.cpu().double(), expected.maps, rtol=0, atol=BUDGET, equal_nan=True)
+    finite = found.maps[found.finite]
+    assert finite.min() >= 0
+    assert finite.max() <= 1
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31))]))
+def test_the_flags_say_which_maps_say_nothing(case: Case, backend: str, device: str) -> None:
+    found = rescale_maps(case.make(device), case.size, backend=backend)
+    assert found.empty.tolist() == [False, True, True, False, False, False, False]
+    assert found.finite.tolist() == [True, True, True, False, False, True, True]
+    assert found.maps[[1, 2]].eq(0).all()
+    assert found.maps[[3, 4]].isnan().all()
+    peaks = found.maps[[0, 5, 6]].amax((1, 2)).cpu()
+    torch.testing.assert_close(peaks, torch.ones(3))  # the tiny map 5 too: the definition has no unit
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31), eps=GRAD_CAM_EPS)]))
+def test_eps_keeps_a_tiny_map_tiny(case: Case, backend: str, device: str) -> None:
+    found = rescale_maps(case.make(device), case.size, eps=case.eps, backend=backend)
+    assert found.maps[5].max() < 1e-5
+    assert not found.empty[5]
+
+
+def test_the_definition_is_grad_cams_arithmetic_written_in_loops() -> None:
+    raws = [raw[[0, 6]].double() for raw in Case(((3, 4), (5, 2)), (7, 6)).make()]
+    found = rescale_maps(raws, (7, 6), eps=GRAD_CAM_EPS, backend="reference")
+    for image in range(2):
+        layers = [resized(scaled(np.maximum(raw[image].numpy(), 0)), 7, 6) for raw in raws]
+        expected = scaled(np.mean(layers, axis=0))
+        np.testing.assert_allclose(found.maps[image].numpy(), expected, rtol=0, atol=1e-12)
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    shifted = values - values.min()
+    return shifted / (GRAD_CAM_EPS + shifted.max())
+
+
+def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear with half-pixel centres, borders repeated: OpenCV's INTER_LINEAR."""
+    padded = np.pad(values, 1, mode="edge")
+    out = np.zeros((height, width))
+    for y, x in np.ndindex(height, width):
+        v = (y + 0.5) * values.shape[0] / height + 0.5
+        u = (x + 0.5) * values.shape[1] / width + 0.5
+        i, j = int(v), int(u)
+        for di, dj in np.ndindex(2, 2):
+            out[y, x] += padded[i + di, j + dj] * abs(1 - di - (v - i)) * abs(1 - dj - (u - j))
+    return out
+
+
+def test_the_loops_resize_as_opencv_does() -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    values = np.random.default_rng(0).random((4, 5), dtype=np.float32)
+    np.testing.assert_allclose(resized(values, 9, 11), cv2.resize(values, (11, 9)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31))]))
+def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: str) -> None:
+    first, second = (rescale_maps(case.make(device), case.size, backend=backend).maps for _ in range(2))
+    assert torch.equal(first.nan_to_num(2.0), second.nan_to_num(2.0))
+
+
+@pytest.mark.parametrize(
+    ("raws", "size", "eps", "message"),
+    [
+        ([], (4, 4), 0.0, "no raw map"),
+        (torch.zeros(4, 4), (4, 4), 0.0, r"\[n, h, w\]"),
+        ([torch.zeros(2, 4, 4), torch.zeros(3, 4, 4)], (4, 4), 0.0, "every layer needs 2 maps"),
+        ([torch.zeros(2, 4, 4), torch.zeros(2, 4, 4).double()], (4, 4), 0.0, "every layer must be"),
+        (torch.zeros(2, 4, 4), (4,), 0.0, "size must be 2 positive numbers"),
+        (torch.zeros(2, 4, 4), (4, 0), 0.0, "size must be 2 positive numbers"),
+        (torch.zeros(2, 4, 4), (4, 4), -1.0, "eps must be"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_remedy(raws, size, eps, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        rescale_maps(raws, size, eps=eps)
