@@ -1,0 +1,309 @@
+"""The maps of the real grad-cam package, to 1e-4 of the final map, from the same calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import pytorch_grad_cam
+import torch
+from pytorch_grad_cam.utils.image import scale_cam_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget as UpstreamSoftmaxTarget
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget as UpstreamTarget
+from torch import Tensor, nn
+
+import xaimed_core.compat as compat
+from xaimed_core import explain
+from xaimed_core.compat.utils.model_targets import (
+    ClassifierOutputSoftmaxTarget,
+    ClassifierOutputTarget,
+    FinerWeightedTarget,
+)
+from xaimed_core.models import MODELS
+
+from .conftest import SPREAD, assert_same_maps, images, network, reference, without_inplace
+
+REDUCTIONS = ("GradCAM", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM")
+NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")
+PLACES = [(name, role) for name in NETWORKS for role in MODELS[name].layers]
+
+
+def layer_of(name: str, role: str) -> tuple[nn.Module, nn.Module]:
+    model = network(name)
+    return model, model.get_submodule(MODELS[name].layers[role])
+
+
+@pytest.fixture(params=PLACES, ids="-".join, scope="module")
+def place(request) -> Iterator[tuple[nn.Module, nn.Module]]:
+    return layer_of(*request.param)
+
+
+def every_class(batch: Tensor) -> tuple[Tensor, list[ClassifierOutputTarget]]:
+    """Each image with each of the four classes as its target."""
+    return batch.repeat_interleave(4, 0), [ClassifierOutputTarget(k) for k in range(4)] * len(batch)
+
+
+@pytest.mark.parametrize("method", REDUCTIONS)
+def test_gradient_methods_give_grad_cams_maps(method, place):
+    model, layer = place
+    batch, targets = every_class(images(96, 2))
+    ours = getattr(compat, method)(model, [layer])(batch, targets)
+    assert_same_maps(ours, reference(method, model, [layer], batch, targets))
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [(name, role) for name, role in PLACES if role in MODELS[name].nonnegative]
+)
+def test_ablationcam_gives_grad_cams_maps_where_the_target_ends_in_relu(name, role):
+    """One image of 64 pixels: grad-cam runs the whole network once for each of up to 2,048 channels.
+
+    The class is the one whose map of drops stands highest above rounding: a drop is a difference of two float32
+    scores, and where all drops are small grad-cam's own final map is off by up to 3e-4 (against float64).
+    """
+    model, layer = layer_of(name, role)
+    batch = images(64, 1)
+    e = explain(model, batch.repeat(4, 1, 1, 1), "ablationcam", layer, [0, 1, 2, 3], semantics="grad-cam")
+    evidence = e.raw["ablationcam"].relu().flatten(1) * e.logits.diag().abs()[:, None]
+    targets = [ClassifierOutputTarget(int((evidence.amax(1) - evidence.amin(1)).argmax()))]
+    theirs = reference("AblationCAM", model, [layer], batch, targets, batch_size=64)
+    assert_same_maps(compat.AblationCAM(model, [layer])(batch, targets), theirs)
+
+
+@pytest.mark.parametrize("method", ["EigenCAM", "EigenGradCAM"])
+def test_eigen_methods_give_the_map_of_one_of_the_two_signs(method, place):
+    """The SVD leaves the sign open. Only images whose first two singular values are separated have such a map."""
+    model, layer = place
+    batch = images(96, 12)
+    ours = getattr(compat, method)(model, [layer])(batch)
+    compared = 0
+    for mine, columns in zip(ours, weighted_columns(model, layer, batch, method), strict=True):
+        _, values, vectors = np.linalg.svd(columns, full_matrices=False)
+        if values[0] < 1.02 * values[1]:
+            continue
+        projection = (columns @ vectors[0]).reshape(1, *[int(len(columns) ** 0.5)] * 2)
+        both = [scale_cam_image(scale_cam_image(np.maximum(s * projection, 0), (96, 96)))[0] for s in (1, -1)]
+        assert min(np.abs(mine - map_).max() for map_ in both) < 1e-3
+        compared += mine.std() > SPREAD
+    assert compared >= 4
+
+
+def weighted_columns(model: nn.Module, layer: nn.Module, batch: Tensor, method: str) -> list[np.ndarray]:
+    """Positions x channels, centred, as grad-cam hands them to its SVD, from grad-cam's own hooks."""
+    with without_inplace(model):
+        cam = getattr(pytorch_grad_cam, method)(model, [layer])
+        cam(batch, None)
+        maps = cam.activations_and_grads.activations[0].double()
+        if method == "EigenGradCAM":
+            maps = maps * cam.activations_and_grads.gradients[0].double()
+        cam.activations_and_grads.release()
+    columns = maps.flatten(2).transpose(1, 2)
+    return list((columns - columns.mean(1, keepdim=True)).numpy())
+
+
+def test_scorecam_gives_grad_cams_maps():
+    model, layer = layer_of("resnet18", "earlier")
+    batch = images(64, 3)
+    assert_same_maps(
+        compat.ScoreCAM(model, [layer])(batch), reference("ScoreCAM", model, [layer], batch, None)
+    )
+
+
+# ------------------------------------------------------------------------------------------- ways of calling
+@pytest.mark.parametrize("method", ["GradCAMPlusPlus", "XGradCAM", "LayerCAM"])
+def test_several_layers_are_averaged_as_grad_cam_does(method):
+    model = network("resnet18")
+    layers = [model.layer4[1], model.layer3[1], model.layer2[0]]
+    batch = images(96)
+    ours = getattr(compat, method)(model, layers)(batch)
+    assert_same_maps(ours, reference(method, model, layers, batch, None))
+
+
+def test_ablationcam_takes_several_layers_too():
+    model = network("resnet18")
+    layers = [model.layer3[0], model.layer3[1]]
+    batch = images(64, 1)
+    theirs = reference("AblationCAM", model, layers, batch, None, batch_size=64)
+    assert_same_maps(compat.AblationCAM(model, layers)(batch), theirs)
+
+
+@pytest.mark.parametrize("method", ["GradCAMPlusPlus", "LayerCAM"])
+def test_aug_smooth_averages_over_grad_cams_augmentations(method):
+    model, layer = layer_of("resnet18", "earlier")
+    batch = images(96)
+    ours = getattr(compat, method)(model, [layer])(batch, aug_smooth=True)
+    assert_same_maps(ours, reference(method, model, [layer], batch, None, aug_smooth=True))
+
+
+def test_aug_smooth_takes_the_transforms_of_ttach():
+    import ttach
+
+    model, layer = layer_of("resnet18", "earlier")
+    batch = images(96)
+    transforms = ttach.Compose([ttach.VerticalFlip(), ttach.Rotate90([0, 90])])
+    with without_inplace(model):
+        cam = pytorch_grad_cam.GradCAM(model, [layer])
+        cam.tta_transforms = transforms
+        theirs = cam(batch, None, aug_smooth=True)
+        cam.activations_and_grads.release()
+    ours = compat.GradCAM(model, [layer], tta_transforms=transforms)(batch, aug_smooth=True)
+    assert_same_maps(ours, theirs)
+    assert not np.allclose(ours, compat.GradCAM(model, [layer])(batch), atol=0.01), (
+        "the transforms changed nothing"
+    )
+
+
+@pytest.mark.parametrize("method", [*REDUCTIONS, "AblationCAM", "ScoreCAM"])
+def test_eigen_smooth_gives_the_map_of_one_of_the_two_signs(method):
+    model = network("resnet18")
+    layer = model.layer2[1] if method in REDUCTIONS else model.layer3[0]
+    batch = images(96) if method in REDUCTIONS else images(64, 1)
+    ours = getattr(compat, method)(model, [layer])(batch, eigen_smooth=True)
+    plain = getattr(compat, method)(model, [layer])(batch)
+    both: list[np.ndarray] = []
+    for sign in (1, -1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch_projections(patch, sign)
+            both.append(reference(method, model, [layer], batch, None, eigen_smooth=True))
+    distance = np.stack([np.abs(ours - theirs).max((1, 2)) for theirs in both])
+    assert float(distance.min(0).max()) < 1e-3
+    assert (ours.std((1, 2)) > SPREAD).all()
+    assert (np.abs(ours - plain).max((1, 2)) > 0.01).all(), "smoothing changed nothing"
+
+
+def patch_projections(patch: pytest.MonkeyPatch, sign: int) -> None:
+    """Make grad-cam take its projection times ``sign``, in every module that imported the function by name."""
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+
+    for module in ("base_cam", "layer_cam", "hirescam"):
+        patch.setattr(
+            f"pytorch_grad_cam.{module}.get_2d_projection", lambda maps: sign * get_2d_projection(maps)
+        )
+
+
+@pytest.mark.parametrize("size", [(64, 96), (80, 64)])
+def test_images_that_are_not_square_keep_their_orientation(size):
+    model, layer = layer_of("resnet18", "earlier")
+    batch = images(96)[:, :, : size[0], : size[1]]
+    ours = compat.XGradCAM(model, [layer])(batch)
+    assert ours.shape == (3, *size)
+    assert_same_maps(ours, reference("XGradCAM", model, [layer], batch, None))
+
+
+def test_targets_of_either_package_and_any_callable_serve_both():
+    model, layer = layer_of("resnet18", "earlier")
+    batch = images(96)
+    for targets, upstream in (
+        ([ClassifierOutputTarget(k) for k in (1, 2, 3)], [UpstreamTarget(k) for k in (1, 2, 3)]),
+        ([UpstreamTarget(-1)] * 3, [ClassifierOutputTarget(3)] * 3),
+        (
+            [ClassifierOutputSoftmaxTarget(k) for k in (0, 1, 2)],
+            [UpstreamSoftmaxTarget(k) for k in (0, 1, 2)],
+        ),
+        ([lambda row: row[0] - row[2]] * 3, [lambda row: row[0] - row[2]] * 3),
+        ([FinerWeightedTarget(0, [1, 2], 0.5)] * 3, [FinerWeightedTarget(0, [1, 2], 0.5)] * 3),
+    ):
+        ours = compat.HiResCAM(model, [layer])(batch, targets)
+        assert_same_maps(ours, reference("HiResCAM", model, [layer], batch, upstream))
+
+
+# ----------------------------------------------------------------------------------------------- transformers
+@pytest.fixture(scope="module")
+def vit() -> nn.Module:
+    """A small ViT of torchvision, 4 x 4 tokens and a class token."""
+    from torchvision.models import VisionTransformer
+
+    from xaimed_core.models import calibrate_on_phantoms
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = VisionTransformer(
+            64, 16, num_layers=3, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=4
+        ).eval()
+    calibrate_on_phantoms(model, size=64)
+    return model
+
+
+def grid_of_tokens(tokens: Tensor) -> Tensor:
+    return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("method", REDUCTIONS)
+def test_reshape_transform_opens_a_vit(method, vit):
+    layer = vit.encoder.layers[-1].ln_1
+    batch, targets = every_class(images(64, 3))
+    given = {"reshape_transform": grid_of_tokens}
+    ours = getattr(compat, method)(vit, [layer], **given)(batch, targets)
+    assert_same_maps(ours, reference(method, vit, [layer], batch, targets, **given))
+
+
+def test_upstreams_own_reshape_transforms_are_there(vit):
+    from pytorch_grad_cam.utils import reshape_transforms as theirs
+
+    from xaimed_core.compat.utils import reshape_transforms as ours
+
+    tokens = torch.randn(2, 17, 5)
+    assert torch.equal(ours.vit_reshape_transform(tokens, 4, 4), theirs.vit_reshape_transform(tokens, 4, 4))
+    windows = torch.randn(2, 6, 5)
+    assert torch.equal(
+        ours.swinT_reshape_transform(windows, 2, 3), theirs.swinT_reshape_transform(windows, 2, 3)
+    )
+
+
+def test_ablationcam_of_a_vit_ablates_the_channel_in_every_token(vit):
+    """grad-cam writes minimum - 1e7 into signed activations, so the comparison is with the definition, in float64."""
+    layer = vit.encoder.layers[-1].mlp
+    batch = images(64, 2)
+    cam = compat.AblationCAM(
+        vit, [layer], reshape_transform=grid_of_tokens, ablation_layer=compat.AblationLayerVit()
+    )
+    ours = cam(batch, [ClassifierOutputTarget(1)] * 2)
+    vit64 = vit.double()
+    try:
+        expected = ablated_by_hand(vit64, layer, batch.double(), category=1)
+    finally:
+        vit.float()
+    assert_same_maps(ours, expected)
+
+
+def ablated_by_hand(model: nn.Module, layer: nn.Module, batch: Tensor, category: int) -> np.ndarray:
+    def score(channel: int | None) -> Tensor:
+        def zero(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            kept.append(output)
+            ablated = output.clone()
+            if channel is not None:
+                ablated[..., channel] = 0
+            return ablated
+
+        hook = layer.register_forward_hook(zero)
+        with torch.no_grad():
+            found = model(batch)[:, category]
+        hook.remove()
+        return found
+
+    kept: list[Tensor] = []
+    whole = score(None)
+    drops = torch.stack([(whole - score(k)) / whole for k in range(kept[0].shape[-1])], 1)
+    raw = (grid_of_tokens(kept[0]) * drops[:, :, None, None]).sum(1).numpy()
+    return scale_cam_image(scale_cam_image(np.maximum(raw, 0), tuple(batch.shape[:1:-1])))
+
+
+# -------------------------------------------------------------------------------------- a documented difference
+def test_on_a_cpu_grad_cam_explains_what_densenets_in_place_relu_left_of_the_layer():
+    """Why the parity above runs grad-cam with in-place operations off: here it is as it comes.
+
+    The BatchNorm ``features.norm5`` gives signed values. Its output is kept by reference and then overwritten by
+    the ReLU that follows, so that grad-cam on a CPU weighs activations that the layer never gave; on CUDA it copies
+    them to the host first and agrees with us.
+    """
+    model = network("densenet121")
+    layer = model.features.norm5
+    batch = images(96)
+    cam = pytorch_grad_cam.XGradCAM(model, [layer])
+    aliased = cam(batch, None)
+    kept = cam.activations_and_grads.activations[0]
+    assert float(kept.min()) == 0, "what grad-cam kept has been through the ReLU"
+    cam.activations_and_grads.release()
+    ours = compat.XGradCAM(model, [layer])(batch)
+    assert_same_maps(ours, reference("XGradCAM", model, [layer], batch, None))
+    assert float(np.abs(aliased - ours).max()) > 0.1
