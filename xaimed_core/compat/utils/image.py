@@ -60,9 +60,9 @@ def show_cam_on_image(
 
 def _colours(colormap: int) -> NDArray[np.uint8]:
     """256 colours ``[256, 3]``, red first."""
-    levels = np.arange(256, dtype=np.uint8)
     if colormap == COLORMAP_JET:
-        ramps = [np.clip(1.5 - np.abs(4 * levels / 255 - peak), 0, 1) for peak in (3, 2, 1)]
+        levels = np.linspace(0, 4, 256)
+        ramps = [np.clip(1.5 - np.abs(levels - peak), 0, 1) for peak in (3, 2, 1)]
         return np.round(255 * np.stack(ramps, 1)).astype(np.uint8)
     try:
         import cv2  # pyright: ignore[reportMissingImports] # optional: only its other colour maps need it
@@ -70,7 +70,7 @@ def _colours(colormap: int) -> NDArray[np.uint8]:
         raise ModuleNotFoundError(
             f"colormap {colormap} comes from OpenCV: pip install opencv-python-headless, or leave colormap out for jet"
         ) from None
-    return np.asarray(cv2.applyColorMap(levels[None], colormap)[0, :, ::-1], np.uint8)
+    return np.asarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], colormap)[0, :, ::-1], np.uint8)
 
 
 def scale_cam_image(cam: NDArray[Any], target_size: tuple[int, int] | None = None) -> NDArray[np.float32]:

@@ -1,0 +1,346 @@
+"""The mirrored interface: a migration is one import line, and what is not mirrored is refused by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import pytorch_grad_cam
+import torch
+from pytorch_grad_cam.utils import image as upstream_image
+from pytorch_grad_cam.utils import model_targets as upstream_targets
+from torch import nn
+
+import xaimed_core.compat as compat
+from xaimed_core import METHODS
+from xaimed_core.compat.epsilons import GRAD_CAM_FORMULAS
+from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
+from xaimed_core.compat.utils import image, model_targets, svd_on_activations
+
+from .conftest import assert_same_maps, images, network, without_inplace
+
+CAMS = [method.oracle for method in METHODS.values()]
+
+SCRIPT = """
+import numpy as np
+from {package} import GradCAM, XGradCAM
+from {package}.layer_cam import LayerCAM
+from {package}.utils.image import preprocess_image, show_cam_on_image
+from {package}.utils.model_targets import ClassifierOutputTarget
+
+rgb = np.random.default_rng(0).random((96, 96, 3), dtype=np.float32)
+input_tensor = preprocess_image(rgb, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+target_layers = [model.layer3[-1]]
+targets = [ClassifierOutputTarget(2)]
+with GradCAM(model=model, target_layers=target_layers) as cam:
+    grayscale_cam = cam(input_tensor=input_tensor, targets=targets)
+    grayscale_cam = grayscale_cam[0, :]
+    visualization = show_cam_on_image(rgb, grayscale_cam, use_rgb=True)
+    model_outputs = cam.outputs
+smoothed = XGradCAM(model, target_layers)(input_tensor, targets=None, aug_smooth=True)
+layer_cam = LayerCAM(model=model, target_layers=target_layers, reshape_transform=None)
+layer_cam.batch_size = 32
+layered = layer_cam(input_tensor=input_tensor, targets=targets, aug_smooth=False, eigen_smooth=False)
+"""
+
+
+def test_the_same_script_runs_with_only_the_import_replaced():
+    model = network("resnet18")
+    found = []
+    for package in ("pytorch_grad_cam", "xaimed_core.compat"):
+        names: dict[str, object] = {"model": model}
+        with without_inplace(model):
+            exec(compile(SCRIPT.format(package=package), package, "exec"), names)
+        found.append(names)
+    theirs, ours = found
+    for name in ("smoothed", "layered"):
+        assert_same_maps(ours[name], theirs[name])
+    assert_same_maps(ours["grayscale_cam"][None], theirs["grayscale_cam"][None])
+    assert np.abs(ours["visualization"].astype(int) - theirs["visualization"]).max() <= 2, "in levels of 255"
+    torch.testing.assert_close(ours["model_outputs"], theirs["model_outputs"].detach(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CAMS)
+def test_every_method_has_its_class_at_grad_cams_module_path(name):
+    upstream = getattr(pytorch_grad_cam, name)
+    module = importlib.import_module(upstream.__module__.replace("pytorch_grad_cam", "xaimed_core.compat"))
+    assert getattr(module, name) is getattr(compat, name)
+
+
+@pytest.mark.parametrize("name", CAMS)
+def test_constructors_and_calls_take_grad_cams_arguments_in_its_order(name):
+    theirs, ours = getattr(pytorch_grad_cam, name), getattr(compat, name)
+    for function in ("__init__", "__call__", "forward"):
+        wanted = list(inspect.signature(getattr(theirs, function)).parameters)
+        assert list(inspect.signature(getattr(ours, function)).parameters)[: len(wanted)] == wanted
+
+
+def test_every_name_of_grad_cam_is_mirrored_or_refused():
+    public = {name for name in vars(pytorch_grad_cam) if name[0].isupper() or name == "run_dff_on_image"}
+    known = set(compat.__all__) | set(CLASSES) | {"AblationLayerFasterRCNN"}
+    assert public <= known, public - known
+    for upstream, ours in ((upstream_image, image), (upstream_targets, model_targets)):
+        defined = {n for n, v in vars(upstream).items() if getattr(v, "__module__", "") == upstream.__name__}
+        missing = {n for n in defined if n not in vars(ours)}
+        assert missing <= set(UTILITIES), missing
+
+
+def test_the_epsilons_belong_to_methods_that_exist():
+    assert set(GRAD_CAM_FORMULAS) <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_that_are_not_mirrored_are_refused_with_what_to_do(name):
+    with pytest.raises(compat.NotMirroredError, match=f"does not mirror {name}: ."):
+        exec(f"from xaimed_core.compat import {name}")
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members_that_are_not_mirrored_are_refused_with_what_to_do(name):
+    cam = compat.GradCAM(network("resnet18"), [network("resnet18").layer4])
+    with pytest.raises(compat.NotMirroredError, match=f"does not mirror {name}: ."):
+        getattr(cam, name)
+    with pytest.raises(compat.NotMirroredError, match=f"does not mirror {name}"):
+        type("Mine", (compat.GradCAM,), {name: lambda self: None})
+
+
+def test_options_that_are_not_mirrored_are_refused_with_what_to_do():
+    model = network("resnet18")
+    layers = [model.layer4]
+    refused = {
+        "ratio_channels_to_ablate": lambda: compat.AblationCAM(model, layers, ratio_channels_to_ablate=0.5),
+        "compute_input_gradient": lambda: compat.GradCAM(model, layers, compute_input_gradient=True),
+        "detach=False": lambda: compat.GradCAM(model, layers, detach=False),
+        "Own": lambda: compat.AblationCAM(
+            model, layers, ablation_layer=type("Own", (compat.AblationLayer,), {})()
+        ),
+        "get_cam_weights": lambda: importlib.import_module("xaimed_core.compat.base_cam").BaseCAM(
+            model, layers
+        ),
+        "AblationLayerFasterRCNN": lambda: exec(
+            "from xaimed_core.compat.ablation_layer import AblationLayerFasterRCNN"
+        ),
+        "show_factorization_on_image": lambda: image.show_factorization_on_image,
+        "get_2d_projection_kernel": lambda: svd_on_activations.get_2d_projection_kernel,
+    }
+    for name, use in refused.items():
+        with pytest.raises(compat.NotMirroredError, match=f"does not mirror {re.escape(name)}"):
+            use()
+    for unknown in (
+        lambda: compat.GradCam,
+        lambda: image.nothing,
+        lambda: compat.GradCAM(model, layers).nothing,
+    ):
+        with pytest.raises(AttributeError, match="has no '"):
+            unknown()
+
+
+def test_grad_cams_own_ablation_layers_are_understood():
+    model = network("resnet18")
+    for layer, dim in (
+        (pytorch_grad_cam.AblationLayer(), 1),
+        (pytorch_grad_cam.ablation_layer.AblationLayerVit(), -1),
+        (None, 1),
+    ):
+        assert compat.AblationCAM(model, [model.layer4], ablation_layer=layer).channel_dim == dim
+
+
+# ------------------------------------------------------------------------------------------------- behaviour
+def test_maps_are_float32_arrays_of_the_images_size_and_nothing_of_the_model_changes():
+    model = network("resnet18")
+    model.zero_grad()  # grad-cam leaves its gradients behind
+    batch = images(64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for name in CAMS[:7]:
+        maps = getattr(compat, name)(model, [model.layer3])(batch)
+        assert maps.dtype == np.float32
+        assert maps.shape == (3, 64, 64)
+        assert 0 <= maps.min() <= maps.max() <= 1
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_model_in_training_mode_is_put_into_eval_mode_as_grad_cam_does():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).train()
+    compat.GradCAM(model, [model[1]])
+    assert not model.training
+
+
+def test_exceptions_inside_the_block_come_out():
+    model = network("resnet18")
+    with pytest.raises(IndexError), compat.GradCAM(model, [model.layer4]):
+        raise IndexError
+
+
+def test_token_layers_without_reshape_transform_are_refused_with_the_hint():
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(3, 8)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.embed(x.flatten(2).transpose(1, 2)).mean(1))
+
+    model = Tokens()
+    batch = torch.randn(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"\(2, 16, 8\), which is not .*pass reshape_transform"):
+        compat.XGradCAM(model, [model.embed])(batch)
+    with pytest.raises(ValueError, match=r"reshape_transform made \(2, 16, 8\) of \(2, 16, 8\)"):
+        compat.XGradCAM(model, [model.embed], reshape_transform=lambda tokens: tokens)(batch)
+
+
+def test_a_wrong_number_of_targets_is_an_error_not_a_blank_map():
+    model = network("resnet18")
+    with pytest.raises(ValueError, match="1 targets for 3 images"):
+        compat.GradCAM(model, [model.layer4])(images(64), [model_targets.ClassifierOutputTarget(0)])
+
+
+def test_importing_compat_loads_neither_grad_cam_nor_opencv():
+    code = (
+        "import sys, xaimed_core.compat.utils.image, xaimed_core.compat.utils.model_targets; "
+        "print([m for m in ('pytorch_grad_cam', 'cv2', 'torchvision', 'ttach', 'sklearn', 'PIL') if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------------------ targets and images
+TARGETS = {
+    "ClassifierOutputTarget": (2,),
+    "ClassifierOutputSoftmaxTarget": (2,),
+    "ClassifierOutputReST": (2,),
+    "BinaryClassifierOutputTarget": (0,),
+    "SoftmaxOutputTarget": (),
+    "RawScoresOutputTarget": (),
+    "FinerWeightedTarget": (0, [1, 3], 0.7),
+}
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5)], ids=["row", "batch"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_targets_give_grad_cams_scores(name, shape):
+    output = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    theirs = getattr(upstream_targets, name)(*TARGETS[name])(output)
+    ours = getattr(model_targets, name)(*TARGETS[name])(output)
+    assert ours.shape == theirs.shape
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_the_binary_target_negates_for_category_0_alone():
+    output = torch.tensor([[1.5], [-2.0]])
+    for category in (0, 1):
+        theirs = upstream_targets.BinaryClassifierOutputTarget(category)(output)
+        assert torch.equal(model_targets.BinaryClassifierOutputTarget(category)(output), theirs)
+
+
+def test_a_softmax_of_one_logit_is_refused():
+    with pytest.raises(
+        ValueError, match="softmax of one logit is always 1; use BinaryClassifierOutputTarget"
+    ):
+        model_targets.ClassifierOutputSoftmaxTarget(0)(torch.tensor([3.0]))
+
+
+def test_the_segmentation_target_sums_its_class_over_the_mask():
+    output = torch.randn(3, 4, 5)
+    mask = np.random.default_rng(0).random((4, 5)).astype(np.float32)
+    theirs = upstream_targets.SemanticSegmentationTarget(1, mask)(output)
+    torch.testing.assert_close(model_targets.SemanticSegmentationTarget(1, mask)(output), theirs)
+
+
+def test_the_detection_target_gives_grad_cams_score():
+    found = {
+        "boxes": torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40], [5, 5, 9, 9]]),
+        "labels": torch.tensor([1, 2, 1]),
+        "scores": torch.tensor([0.9, 0.8, 0.7]),
+    }
+    wanted = np.array([[1.0, 0, 10, 10], [20, 22, 40, 40], [60, 60, 70, 70]])
+    for labels in ([1, 2, 3], [2, 2, 1]):
+        theirs = upstream_targets.FasterRCNNBoxScoreTarget(labels, wanted)(found)
+        ours = model_targets.FasterRCNNBoxScoreTarget(labels, wanted)(found)
+        torch.testing.assert_close(ours, theirs)
+        assert float(ours) > 0
+    nothing = {name: value[:0] for name, value in found.items()}
+    assert float(model_targets.FasterRCNNBoxScoreTarget([1], wanted)(nothing)) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_are_preprocessed_as_grad_cam_does(dtype):
+    random = np.random.default_rng(1)
+    picture = (random.random((7, 9, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
+    for given in ({}, {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]}):
+        theirs = upstream_image.preprocess_image(picture, **given)
+        torch.testing.assert_close(image.preprocess_image(picture, **given), theirs)
+    np.testing.assert_allclose(
+        image.deprocess_image(picture.astype(np.float32)).astype(int),
+        upstream_image.deprocess_image(picture.astype(np.float32)),
+        atol=1,
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"use_rgb": True}, {"image_weight": 0.2}, {"colormap": 16, "use_rgb": True}]
+)
+def test_overlays_look_like_grad_cams_without_opencv(given):
+    random = np.random.default_rng(2)
+    picture, mask = random.random((16, 20, 3), dtype=np.float32), random.random((16, 20), dtype=np.float32)
+    theirs = upstream_image.show_cam_on_image(picture, mask, **given)
+    ours = image.show_cam_on_image(picture, mask, **given)
+    assert ours.dtype == np.uint8
+    assert np.abs(ours.astype(int) - theirs).max() <= 2, (
+        "in levels of 255: OpenCV rounds its jet colours otherwise"
+    )
+
+
+def test_other_colours_without_opencv_and_bad_pictures_say_what_to_do(monkeypatch):
+    picture, mask = np.ones((4, 4, 3), np.float32), np.zeros((4, 4), np.float32)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(
+        ModuleNotFoundError, match="pip install opencv-python-headless, or leave colormap out"
+    ):
+        image.show_cam_on_image(picture, mask, colormap=16)
+    with pytest.raises(ValueError, match=r"largest value is 255; divide it by 255"):
+        image.show_cam_on_image(picture * 255, mask)
+    with pytest.raises(ValueError, match=r"image_weight must be in \[0, 1\], got 2"):
+        image.show_cam_on_image(picture, mask, image_weight=2)
+
+
+@pytest.mark.parametrize("size", [None, (20, 12), (3, 5)], ids=["kept", "larger", "smaller"])
+def test_maps_are_scaled_as_grad_cam_does(size):
+    maps = np.random.default_rng(3).normal(size=(2, 6, 8)).astype(np.float32)
+    np.testing.assert_allclose(
+        image.scale_cam_image(maps, size), upstream_image.scale_cam_image(maps, size), atol=1e-6
+    )
+    if size:
+        stacked = np.stack([maps, -maps], 1)
+        np.testing.assert_allclose(
+            image.scale_accross_batch_and_channels(stacked, size),
+            upstream_image.scale_accross_batch_and_channels(stacked, size),
+            atol=1e-6,
+        )
+
+
+def test_projections_are_grad_cams_up_to_the_sign_that_the_svd_leaves_open():
+    from pytorch_grad_cam.utils import svd_on_activations as upstream
+
+    activations = np.random.default_rng(4).normal(size=(3, 10, 5, 6)).astype(np.float32)
+    activations[1, 2, 3, 4] = np.nan
+    ours, theirs = svd_on_activations.get_2d_projection(activations), upstream.get_2d_projection(activations)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert min(np.abs(mine - other).max(), np.abs(mine + other).max()) < 1e-4 * np.abs(other).max()
+    np.testing.assert_allclose(
+        svd_on_activations.get_2d_projection_with_sign_correction(activations),
+        upstream.get_2d_projection_with_sign_correction(activations),
+        atol=1e-4 * np.abs(theirs).max(),
+    )
