@@ -59,7 +59,10 @@ def _read_record(cls: type, data: Any, where: str) -> Any:
             values[f.name] = _read(hints[f.name], entries[f.name], f"{where}.{f.name}")
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise UnreadableError(f"{where}.{f.name} is missing")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise UnreadableError(f"{where}: {error}") from error
 
 
 def _read_union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:

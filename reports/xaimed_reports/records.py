@@ -59,6 +59,16 @@ class Timing:
     order: Literal["interleaved", "separated"] = "interleaved"
     """separated: each visit began with a call that is not counted, because carry-over exceeded the noise."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where the fields do not describe the same samples, or one is no time."""
+        lengths = {len(self.wall_s), len(self.block), len(self.after), len(self.device_s or self.wall_s)}
+        if len(lengths) != 1 or not self.wall_s:
+            raise ValueError(
+                f"wall_s, block, after and device_s must be of one length above 0, got {sorted(lengths)}"
+            )
+        if not all(0 < wall_s < 1e9 for wall_s in self.wall_s):
+            raise ValueError("every sample must be a time above 0 s")
+
 
 @final
 @dataclass(frozen=True)

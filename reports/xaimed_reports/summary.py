@@ -203,22 +203,18 @@ def _span(values: list[float]) -> str:
 
 
 def _trust(run: Run, compared: list[Line]) -> str:
-    judged = [
-        r for r in run.rows if r.impl == OURS and r.fidelity is not None and r.status in ("ok", "wrong")
-    ]
-    right = [r for r in judged if r.status == "ok"]
-    bad = [
-        f"{sum(line.verdict == s for line in compared)} {s}"
-        for s in ("wrong", "degenerate", "oom", "failed", "skipped")
-    ]
-    bad = [b for b in bad if not b.startswith("0 ")]
+    ours = [row for row in run.rows if row.impl == OURS and row.fidelity is not None]
+    judged = [row for row in ours if row.status in ("ok", "wrong")]
+    right = [row for row in judged if row.status == "ok"]
     text = f"{len(right)} of {len(judged)} checked outputs of ours agree within what is allowed"
-    if right:
-        closest = max(
-            right, key=lambda r: (r.fidelity.largest / r.allowed) if r.fidelity and r.allowed else 0
-        )
-        assert closest.fidelity is not None
-        text += f" (nearest to the limit: {closest.fidelity.largest:.2g} of {closest.allowed:.2g})"
+    limits = [
+        (row.fidelity.largest, row.allowed) for row in right if row.fidelity is not None and row.allowed
+    ]
+    if limits:
+        largest, allowed = max(limits, key=lambda pair: pair[0] / pair[1])
+        text += f" (nearest to the limit: {largest:.2g} of {allowed:.2g})"
+    counts = {status: sum(line.verdict == status for line in compared) for status in NOT_COMPARED}
+    bad = [f"{count} {status}" for status, count in counts.items() if count]
     text += f"; not compared: {', '.join(bad)}" if bad else "; every case was compared"
     return f"{text}; {_quiet(run)}."
 

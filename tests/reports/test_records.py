@@ -1,0 +1,184 @@
+"""Stored results: what is written comes back, and what is no result is refused in one line."""
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from xaimed_core.cli import main
+from xaimed_reports.journal import Journal, recover
+from xaimed_reports.jsonform import UnreadableError, from_json, to_json
+from xaimed_reports.load import load
+from xaimed_reports.records import SCHEMA, Fidelity, Row, Timing
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_run_comes_back_as_it_was(pair, stored, tmp_path):
+    file = tmp_path / "out.json"
+    file.write_text(json.dumps(stored(pair)))
+    found = load(file)
+    assert sorted(map(repr, found.rows)) == sorted(map(repr, pair.rows))
+    assert dataclasses.replace(found, rows=()) == dataclasses.replace(pair, rows=())
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("schema-*.json")), ids=lambda f: f.stem)
+def test_a_file_of_every_schema_version_loads(file, capsys):
+    run = load(file)
+    assert {row.status for row in run.rows} >= {"ok", "wrong"}
+    assert any(row.timing is not None and len(row.timing.wall_s) >= 4 for row in run.rows)
+    assert main(["report", str(file)]) == 0
+    assert "xgradcam" in capsys.readouterr().out
+
+
+def test_there_is_a_golden_file_for_every_schema_version():
+    assert {f.stem for f in GOLDEN.glob("schema-*.json")} == {f"schema-{v}" for v in range(1, SCHEMA + 1)}
+
+
+def test_numbers_that_are_not_finite_are_never_written():
+    with pytest.raises(ValueError, match="finite"):
+        to_json(Fidelity("maps", largest=float("nan"), rms=0.0, spread=1.0))
+
+
+def test_samples_that_are_no_times_are_refused(make_timing):
+    for wrong in (0.0, -1.0, float("inf")):
+        with pytest.raises(ValueError, match="above 0 s"):
+            make_timing(0.1, wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"wall_s": "fast"}, "wall_s must be a list"),
+        ({"wall_s": [0.1, None]}, r"wall_s\[1\] must be a finite number"),
+        ({"wall_s": [float("nan")]}, "finite"),
+        ({"first_s": True}, "first_s must be"),
+        ({"order": "random"}, "order must be one of 'interleaved', 'separated'"),
+    ],
+)
+def test_a_field_of_another_type_is_named(change, said, make_timing):
+    with pytest.raises(UnreadableError, match=said):
+        from_json(Timing, to_json(make_timing(0.1, 0.2)) | change)
+
+
+def test_a_missing_field_is_named(make_row):
+    data = to_json(make_row())
+    del data["case"]["bench"]
+    with pytest.raises(UnreadableError, match=r"Row\.case\.bench is missing"):
+        from_json(Row, data)
+
+
+def test_unknown_fields_of_a_later_release_are_ignored(make_row):
+    row = make_row()
+    assert from_json(Row, to_json(row) | {"colour": "blue"}) == row
+
+
+FOREIGN = {
+    "empty": "",
+    "no json": "hello",
+    "a list": "[]",
+    "null": "null",
+    "a number": "7",
+    "pytest-benchmark of another project": '{"benchmarks": [], "machine_info": {}}',
+    "something else": '{"a": 1}',
+    "a newer schema": '{"benchmarks": [], "xaimed": {"schema": 99, "rows": []}}',
+    "schema of another type": '{"benchmarks": [], "xaimed": {"schema": true, "rows": []}}',
+    "deeply nested": "[" * 100_000,
+    "binary": "\x00\x01\x02",
+    "no rows": '{"benchmarks": [], "xaimed": {"schema": 1}}',
+    "benchmarks of another type": '{"benchmarks": {}, "xaimed": {"schema": 1, "rows": []}}',
+}
+
+
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_foreign_file_gives_exit_2_and_one_line(text, command, tmp_path, capsys):
+    file = tmp_path / "foreign.json"
+    file.write_text(text)
+    assert main([command, str(file)] if command == "report" else [command, str(file), str(file)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "foreign.json" in said.err
+    assert len(said.err) < 300
+
+
+def test_a_missing_file_gives_exit_2_and_one_line(tmp_path, capsys):
+    assert main(["report", str(tmp_path / "absent.json")]) == 2
+    assert "absent.json: No such file" in capsys.readouterr().err
+
+
+def test_files_cut_anywhere_are_refused(pair, stored, tmp_path, capsys):
+    whole = json.dumps(stored(pair))
+    file = tmp_path / "cut.json"
+    for at in range(0, len(whole) - 1, 97):
+        file.write_text(whole[:at])
+        assert main(["report", str(file)]) == 2
+    assert capsys.readouterr().err.count("\n") == len(range(0, len(whole) - 1, 97))
+
+
+def test_values_changed_at_random_never_crash_a_report(pair, stored, tmp_path, capsys):
+    """A mutated file is either refused in one line or still a valid run; never a traceback."""
+    chance = random.Random(0)
+    file = tmp_path / "mutated.json"
+    refused = 0
+    for _ in range(200):
+        data = json.loads(json.dumps(stored(pair)))
+        for _ in range(chance.randint(1, 3)):
+            mutate(data, chance)
+        file.write_text(json.dumps(data))
+        code = main(["report", str(file), "--markdown", "-"])
+        said = capsys.readouterr()
+        assert code in (0, 2)
+        assert said.err.count("\n") == (1 if code == 2 else 0)
+        refused += code == 2
+    assert 20 < refused < 200
+
+
+def mutate(data, chance):
+    """Replace, remove or duplicate one value somewhere."""
+    at = data
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        if not keys:
+            return
+        key = chance.choice(keys)
+        if isinstance(at[key], dict | list) and at[key] and chance.random() < 0.8:
+            at = at[key]
+            continue
+        match chance.randint(0, 2):
+            case 0:
+                at[key] = chance.choice([None, -1, 0, 1e308, "", "x" * 50, [], {}, True, [None]])
+            case 1:
+                del at[key]
+            case _ if isinstance(at, list):
+                at.append(at[key])
+            case _:
+                at[str(key) + "2"] = at[key]
+        return
+
+
+def test_a_journal_holds_every_finished_row_after_a_crash(pair, tmp_path):
+    journal = Journal(tmp_path / "x.journal.jsonl")
+    journal.start(pair)
+    for row in pair.rows[:2]:
+        journal.begin(row.case.key)
+        journal.add(row)
+    journal.begin(pair.rows[2].case.key)
+    with journal.path.open("a") as file:
+        file.write('{"row": {"case": {"ben')  # the process died while writing
+    found = recover(journal.path.read_text())
+    assert found.run.rows == pair.rows[:2]
+    assert found.unfinished == pair.rows[2].case.key
+    assert load(journal.path).rows == pair.rows[:2]
+
+
+def test_a_journal_damaged_in_the_middle_is_refused(pair, tmp_path):
+    journal = Journal(tmp_path / "x.journal.jsonl")
+    journal.start(pair)
+    journal.add(pair.rows[0])
+    text = journal.path.read_text()
+    with pytest.raises(UnreadableError, match="line 2"):
+        recover(text.replace('{"row"', '{"row', 1) + text)
