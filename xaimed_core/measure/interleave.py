@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -117,19 +118,19 @@ def _blocks(
     samples = {name: _Samples() for name in arms}
     began = time.perf_counter()
     last = ""
-    for block in range(plan.max_blocks):
-        if between is not None:
-            between()
-        with without_garbage_collection():
+    with without_garbage_collection():
+        for block in range(plan.max_blocks):
+            if between is not None:
+                between()
+            gc.collect()
             for name in arms if block % 2 == 0 else reversed(list(arms)):
                 last = _visit(
                     name, arms[name], repeats[name], samples[name], block, last, clock, settle=settle
                 )
-        spent_s = time.perf_counter() - began
-        if block + 1 >= plan.min_blocks and (
-            spent_s + spent_s / (block + 1) > budget_s or _known_well_enough(samples, plan)
-        ):
-            break
+            spent_s = time.perf_counter() - began
+            over = spent_s + spent_s / (block + 1) > budget_s
+            if block + 1 >= plan.min_blocks and (over or _known_well_enough(samples, plan)):
+                break
     return samples, time.perf_counter() - began
 
 

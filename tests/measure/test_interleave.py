@@ -1,0 +1,110 @@
+"""Interleaved timing: fair turns, raw samples, and carry-over that is noticed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xaimed_core.measure import Plan
+from xaimed_core.measure.interleave import MOST_REPEATS, interleave
+from xaimed_core.measure.plan import median_error
+
+
+def arms(clock, **seconds):
+    """Arms that take given seconds; a callable gets the name of the arm that ran before."""
+    log = clock.calls
+
+    def arm(name, takes):
+        def call():
+            clock.now += takes(log[-1] if log else "") if callable(takes) else takes
+            log.append(name)
+
+        return call
+
+    return {name: arm(name, takes) for name, takes in seconds.items()}
+
+
+PLAN = Plan(budget_s=100.0, min_blocks=4, max_blocks=6, relative_error=0.0, warm_up_s=0.5)
+
+
+def test_arms_take_turns_in_opposite_orders(fake_clock):
+    found = interleave(arms(fake_clock, a=1.0, b=1.1), {"a": 1.0, "b": 1.1}, plan=PLAN, clock=fake_clock)
+    timed = fake_clock.calls[2:]  # one warm-up call each
+    assert timed[:8] == ["a", "b", "b", "a", "a", "b", "b", "a"]
+    assert found.timings["a"].block == (0, 1, 2, 3, 4, 5)
+    assert found.timings["a"].after[:4] == ("b", "b", "a", "b") or found.timings["a"].after[1:4] == (
+        "b",
+        "a",
+        "b",
+    )
+
+
+def test_samples_are_kept_raw_and_in_order(fake_clock):
+    series = iter([5.0, 1.0, 1.2, 0.9, 9.0, 1.1, 1.0, 1.3])
+    only = {"a": lambda: setattr(fake_clock, "now", fake_clock.now + next(series))}
+    found = interleave(only, {"a": 5.0}, plan=replace(PLAN, warm_up_s=0.0), clock=fake_clock)
+    assert found.timings["a"].wall_s == pytest.approx((1.0, 1.2, 0.9, 9.0, 1.1, 1.0))
+    assert found.timings["a"].first_s == 5.0
+
+
+def test_warming_up_goes_on_while_calls_get_faster(fake_clock):
+    series = iter([4.0, 2.0, 1.0, 1.0] + [1.0] * 20)
+    only = {"a": lambda: setattr(fake_clock, "now", fake_clock.now + next(series))}
+    found = interleave(only, {"a": 60.0}, plan=replace(PLAN, warm_up_s=100.0), clock=fake_clock)
+    assert found.timings["a"].warm_up_s == 8.0
+    assert found.timings["a"].wall_s == (1.0,) * 6
+
+
+def test_a_fast_arm_repeats_within_its_visit(fake_clock):
+    found = interleave(arms(fake_clock, a=0.01, b=5.0), {"a": 0.01, "b": 5.0}, plan=PLAN, clock=fake_clock)
+    assert len(found.timings["a"].wall_s) == MOST_REPEATS * 6
+    assert len(found.timings["b"].wall_s) == 6
+
+
+def test_measuring_stops_when_the_budget_is_spent_but_not_before_the_least_blocks(fake_clock):
+    spent = replace(PLAN, budget_s=0.0, max_blocks=50)
+    found = interleave(arms(fake_clock, a=1.0, b=1.0), {"a": 1.0, "b": 1.0}, plan=spent, clock=fake_clock)
+    assert max(found.timings["a"].block) == PLAN.min_blocks - 1
+    longer = replace(PLAN, budget_s=20.5, max_blocks=50)
+    found = interleave(arms(fake_clock, a=1.0, b=1.0), {"a": 1.0, "b": 1.0}, plan=longer, clock=fake_clock)
+    assert max(found.timings["a"].block) == 9
+
+
+def test_measuring_stops_when_the_medians_are_known(fake_clock):
+    sure = replace(PLAN, relative_error=0.01, max_blocks=500)
+    found = interleave(arms(fake_clock, a=1.0, b=2.0), {"a": 1.0, "b": 2.0}, plan=sure, clock=fake_clock)
+    assert len(found.timings["a"].wall_s) == 6  # fewer samples know no median
+
+
+def test_carry_over_is_recorded(fake_clock):
+    slower_after_b = arms(fake_clock, a=lambda last: 1.02 if last == "b" else 1.0, b=1.0)
+    found = interleave(
+        slower_after_b, {"a": 1.0, "b": 1.0}, plan=replace(PLAN, max_blocks=30), clock=fake_clock
+    )
+    assert found.carry_over["a"] == pytest.approx(1.02)
+    assert found.timings["a"].order == "interleaved"
+
+
+def test_carry_over_beyond_the_noise_is_measured_apart_and_says_so(fake_clock):
+    slower_after_b = arms(fake_clock, a=lambda last: 1.5 if last == "b" else 1.0, b=1.0)
+    found = interleave(
+        slower_after_b, {"a": 1.0, "b": 1.0}, plan=replace(PLAN, max_blocks=30), clock=fake_clock
+    )
+    assert found.carry_over["a"] == pytest.approx(1.5)
+    assert found.timings["a"].order == "separated"
+    assert set(found.timings["a"].wall_s) == {1.0}
+    assert set(found.timings["a"].after) == {"a"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_is_not_taken_for_carry_over(fake_clock, seed):
+    chance = np.random.default_rng(seed)
+    noisy = arms(fake_clock, a=lambda last: 1.0 + 0.2 * chance.random(), b=1.0)
+    found = interleave(noisy, {"a": 1.0, "b": 1.0}, plan=replace(PLAN, max_blocks=30), clock=fake_clock)
+    assert found.timings["a"].order == "interleaved"
+
+
+def test_the_error_of_a_median_shrinks_with_samples_and_is_unknown_for_few():
+    few, many = [1.0, 1.1, 0.9] * 3, [1.0, 1.1, 0.9] * 300
+    assert median_error([1.0] * 5) == float("inf")
+    assert median_error(many) < median_error(few) < 0.2
