@@ -39,15 +39,11 @@ def place(request) -> Iterator[tuple[nn.Module, nn.Module]]:
     return layer_of(*request.param)
 
 
-def every_class(batch: Tensor) -> tuple[Tensor, list[ClassifierOutputTarget]]:
-    """Each image with each of the four classes as its target."""
-    return batch.repeat_interleave(4, 0), [ClassifierOutputTarget(k) for k in range(4)] * len(batch)
-
-
 @pytest.mark.parametrize("method", REDUCTIONS)
 def test_gradient_methods_give_grad_cams_maps(method, place):
     model, layer = place
-    batch, targets = every_class(images(96, 2))
+    batch = images(96, 2).repeat_interleave(2, 0)
+    targets = [ClassifierOutputTarget(k) for k in range(4)]
     ours = getattr(compat, method)(model, [layer])(batch, targets)
     assert_same_maps(ours, reference(method, model, [layer], batch, targets))
 
@@ -74,7 +70,7 @@ def test_ablationcam_gives_grad_cams_maps_where_the_target_ends_in_relu(name, ro
 def test_eigen_methods_give_the_map_of_one_of_the_two_signs(method, place):
     """The SVD leaves the sign open. Only images whose first two singular values are separated have such a map."""
     model, layer = place
-    batch = images(96, 12)
+    batch = images(96, 9)
     ours = getattr(compat, method)(model, [layer])(batch)
     compared = 0
     for mine, columns in zip(ours, weighted_columns(model, layer, batch, method), strict=True):
@@ -85,7 +81,7 @@ def test_eigen_methods_give_the_map_of_one_of_the_two_signs(method, place):
         both = [scale_cam_image(scale_cam_image(np.maximum(s * projection, 0), (96, 96)))[0] for s in (1, -1)]
         assert min(np.abs(mine - map_).max() for map_ in both) < 1e-3
         compared += mine.std() > SPREAD
-    assert compared >= 4
+    assert compared >= 3
 
 
 def weighted_columns(model: nn.Module, layer: nn.Module, batch: Tensor, method: str) -> list[np.ndarray]:
@@ -231,7 +227,8 @@ def grid_of_tokens(tokens: Tensor) -> Tensor:
 @pytest.mark.parametrize("method", REDUCTIONS)
 def test_reshape_transform_opens_a_vit(method, vit):
     layer = vit.encoder.layers[-1].ln_1
-    batch, targets = every_class(images(64, 3))
+    batch = images(64, 3).repeat_interleave(4, 0)
+    targets = [ClassifierOutputTarget(k) for k in range(4)] * 3
     given = {"reshape_transform": grid_of_tokens}
     ours = getattr(compat, method)(vit, [layer], **given)(batch, targets)
     assert_same_maps(ours, reference(method, vit, [layer], batch, targets, **given))
