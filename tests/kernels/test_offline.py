@@ -17,9 +17,9 @@ SHARED_KIB: dict[Architecture, int] = {
 }  # fmt: skip
 """Shared memory that one program may take (CUDA programming guide, technical specifications; CDNA 3 ISA)."""
 
-SPILLED_BYTES = 256
-"""Of a thread, at most: a channel of 112 x 112 and its sums do not fit 1024 threads of 64 registers, and what is
-over, up to 192 bytes, stays in L1 (README of gradient_maps). Nothing else comes near it."""
+SPILLED_BYTES = {"gradient_maps_kernel": 256, "top_eigenvector_kernel": 1024}
+"""Of a thread, at most; 64 elsewhere. A channel of 112 x 112 and its sums do not fit 1024 threads of 64 registers,
+nor does a 4096 x 4096 Gram matrix's row; what is over stays in L1 (README of the operations)."""
 
 
 @cache
@@ -40,7 +40,7 @@ def assert_launchable(facts: CompiledFacts, target: Architecture) -> None:
     assert facts.instructions > 0, facts
     assert 0 < facts.registers * facts.warps * lanes <= 2**16 * (lanes // 32) * 2, facts
     assert facts.shared_bytes <= SHARED_KIB[target] * 1024, facts
-    assert facts.spilled_bytes <= SPILLED_BYTES, facts
+    assert facts.spilled_bytes <= SPILLED_BYTES.get(facts.kernel.partition("[")[0], 64), facts
 
 
 @pytest.mark.parametrize("target", TARGETS)

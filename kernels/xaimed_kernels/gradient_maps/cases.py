@@ -121,6 +121,15 @@ CASES = (
     _case(Activations((2, 9, 6, 5)), formulas=tuple(FORMULAS.values())),
 )
 
+LAYERS = (
+    (256, 2048, 7, 7),
+    (64, 1024, 14, 14),
+    (64, 512, 28, 28),
+    (64, 256, 56, 56),
+    (64, 64, 112, 112),
+)
+"""Layers of ResNet-50 and VGG-16, at batches beyond a GPU's L2."""
+
 BENCH_CASES = tuple(
     _case(Activations(shape, layout, dtype=dtype), layout)
     for shape in (
@@ -133,4 +142,3 @@ BENCH_CASES = tuple(
     for layout in ("contiguous", "channels_last")
     for dtype in (torch.float32, torch.bfloat16)
 )
-"""Layers of ResNet-50 and VGG-16 at batch 64: beyond a GPU's L2."""

@@ -85,3 +85,6 @@ BENCH_CASES = tuple(
     Case(Activations(shape)) for shape in ((64, 2048, 7, 7), (64, 1024, 14, 14), (64, 512, 28, 28))
 )
 """Layers of ResNet-50 at batch 64."""
+
+LARGEST = Case(Activations((1, 4096, 64, 64)))
+"""The largest Gram matrix that layers up to 4096 channels have: compiled, too slow to test everywhere."""
