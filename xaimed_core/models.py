@@ -17,7 +17,6 @@ from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage] # has no public name
 
 from xaimed_core.data import IMAGENET, PHANTOM_KINDS, phantoms
 
@@ -116,7 +115,7 @@ def build_model(
             calibrate_on_phantoms(model)
     if state is not None:
         _load(model, state, f"{name} from {Path(str(checkpoint)).name}")
-    return model.requires_grad_(True)
+    return model
 
 
 @contextmanager
@@ -138,6 +137,7 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
     BatchNorm takes the mean and variance of what it sees. In networks without BatchNorm every linear and
     convolution is scaled to outputs of unit spread (layer-sequential unit variance, Mishkin & Matas 2016,
     arXiv 1511.06422), and ConvNeXt's layer scale starts at 1 instead of 1e-6, which would silence its blocks.
+    A classifier of zeros (torchvision's ViT) is drawn first, from the global random state.
     The classifier is then centred, over classes and over images, and scaled so that the largest logit of the median
     image is `TRAINED_LOGIT`.
     """
@@ -148,7 +148,7 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
             parameter.fill_(1.0)
     if not head.weight.any():  # torchvision's ViT starts with a classifier of zeros
         nn.init.normal_(head.weight, std=1 / math.sqrt(head.in_features))
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     logits = _measure_batchnorms(model, norms, images) if norms else _scale_to_unit_variance(model, images)
     _scale_classifier(head, logits)
 
@@ -172,7 +172,7 @@ def classifier_of(model: nn.Module) -> nn.Linear:
     return linears[-1]
 
 
-def _measure_batchnorms(model: nn.Module, norms: list[_BatchNorm], images: Tensor) -> Tensor:
+def _measure_batchnorms(model: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> Tensor:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

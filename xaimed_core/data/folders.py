@@ -61,8 +61,8 @@ def find_images(folder: Path) -> Folder:
         p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
     )
     relative = {p: p.relative_to(folder) for p in paths}
-    masks = [p for p in paths if MASKS in (part.lower() for part in relative[p].parts[:-1])]
-    images = [p for p in paths if p not in set(masks)]
+    masked = {p: MASKS in (part.lower() for part in relative[p].parts[:-1]) for p in paths}
+    masks, images = [p for p in paths if masked[p]], [p for p in paths if not masked[p]]
     if not images:
         raise ValueError(
             f"no image in {folder}: looked for {', '.join(sorted(SUFFIXES))} in it and below; "

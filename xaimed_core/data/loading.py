@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -89,7 +90,7 @@ def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | No
     broken: list[str] = []
     deep = 0
     shown = (sys.stderr.isatty() and wanted >= _LONG) if show is None else show
-    with _Bar(wanted, shown) as bar:
+    with _bar(wanted, shown) as step:
         for file in files:
             if len(read.files) == wanted:
                 break
@@ -103,7 +104,7 @@ def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | No
             read.files.append(file)
             read.pixels.append(pixels)
             read.masks.append(mask)
-            bar.step()
+            step()
     if broken:
         read.findings.append(f"{len(broken)} images could not be read and were left out (first: {broken[0]})")
     if deep:
@@ -111,33 +112,19 @@ def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | No
     return read
 
 
-class _Bar:
-    """A progress bar on stderr, or nothing."""
+@contextmanager
+def _bar(total: int, shown: bool) -> Generator[Callable[[], None]]:
+    """What to call after each image: it moves a progress bar on stderr, or does nothing."""
+    if not shown:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def __init__(self, total: int, shown: bool) -> None:
-        self._step = lambda: None
-        self._progress = None
-        if shown:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            console = Console(stderr=True)
-            self._progress = Progress(console=console, transient=console.is_terminal)
-            task = self._progress.add_task("reading images", total=total)
-            self._step = lambda: self._progress.advance(task) if self._progress else None
-
-    def __enter__(self) -> _Bar:
-        if self._progress:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress:
-            self._progress.stop()
-
-    def step(self) -> None:
-        """One image further."""
-        self._step()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=console.is_terminal) as progress:
+        task = progress.add_task("reading images", total=total)
+        yield lambda: progress.advance(task)
 
 
 def _decode(path: Path, size: int) -> tuple[Tensor, bool]:
