@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from xaimed_core.measure import PROFILES, Question
 from xaimed_core.measure.session import Session, new_run, what_finished
@@ -66,7 +68,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "default"
-    )  # the packages measured warn; that is no error of ours
+    )  # what is measured may warn; that is no error of ours
+    warnings.filterwarnings(
+        "default", category=PytestBenchmarkWarning
+    )  # the same for its own, at a run's end
     if config.option.profile is None:
         config.option.profile = "full" if _device(config).type == "cuda" else "quick"
     if hasattr(config.option, "benchmark_quiet"):
