@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,10 @@ class Autocast:
 @final
 @dataclass(frozen=True)
 class Capture:
-    """One forward: its images, the layer's output ``activation`` and the ``logits [n, ...]`` that targets read."""
+    """One forward: its images, the layer's output ``activation`` and the ``logits [n, ...]`` that targets read.
+
+    differentiable: the tail ran with autograd, which makes some modules choose other operations.
+    """
 
     model: nn.Module
     layer: nn.Module
@@ -41,6 +44,7 @@ class Capture:
     logits: Tensor
     channel_dim: int
     autocast: Autocast
+    differentiable: bool
 
     @property
     def channels(self) -> int:
@@ -48,7 +52,7 @@ class Capture:
         return self.activation.shape[self.channel_dim]
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """As the forward ran: same autocast, evaluation mode, but no autograd; everything is as before afterwards."""
         with ExitStack() as stack:
             stack.enter_context(undisturbed(self.model, self.images.device))
@@ -57,3 +61,19 @@ class Capture:
                 torch.autocast(self.autocast.device_type, self.autocast.dtype, self.autocast.enabled)
             )
             yield
+
+
+@contextmanager
+def returning(
+    layer: nn.Module, rows: Tensor, at_layer: Callable[[Tensor], Tensor] = torch.clone
+) -> Generator[None]:
+    """The layer returns ``at_layer(rows)``, a copy by default, whatever its own hooks did: this hook is the last."""
+
+    def give(_module: nn.Module, _inputs: Any, _output: Any) -> Tensor:
+        return at_layer(rows)
+
+    handle = layer.register_forward_hook(give)
+    try:
+        yield
+    finally:
+        handle.remove()

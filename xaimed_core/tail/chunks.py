@@ -1,17 +1,24 @@
-"""Rows of ablated activations in chunks that fit the memory, smaller ones after running out of it."""
+"""Rows of ablations in chunks: how many are fastest, how many fit, and fewer after running out of memory."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+FEWEST = 16
+"""Below this many rows a CPU's matrix products are mostly overhead (measured: see README.md)."""
+
+GAIN = 1.05
+"""A larger chunk must be this much faster per row: less would only spend memory, or be noise."""
+
 
 def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator[tuple[slice, Tensor]]:
     """Yield ``(slice, run(slice))`` over ``count`` rows, at most ``rows`` at a time.
 
-    After an out-of-memory error the chunk is halved for the rest; it is raised again at a single row.
+    After an out-of-memory error the chunk is halved for the rest; at a single row the error is raised.
     """
     start = 0
     while start < count:
@@ -27,6 +34,42 @@ def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator
         start = part.stop
 
 
+def fastest_rows(run: Callable[[slice], Tensor], most: int, device: torch.device) -> int:
+    """The chunk with the highest throughput, up to ``most`` rows: doubled for as long as that pays.
+
+    The results of these runs are thrown away, so that every call computes with the same chunks, bit for bit.
+    """
+    if most <= FEWEST:
+        return max(most, 1)
+    rows, seconds_per_row = FEWEST, float("inf")
+    try:
+        run(slice(0, rows))  # the first run pays for whatever is set up once
+        while True:
+            seconds = _seconds(lambda part=slice(0, rows): run(part), device) / rows
+            if seconds_per_row < GAIN * seconds:
+                return rows // 2
+            if 2 * rows > most:
+                return rows
+            rows, seconds_per_row = 2 * rows, seconds
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        return max(1, rows // 2)
+
+
+def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    run()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has its own class; the CPU allocator only a message."""
+    """CUDA has its own class; the CPU's allocator only a message."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

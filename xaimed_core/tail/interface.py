@@ -21,7 +21,7 @@ class ChannelDrops:
 
     drops: float32 ``[n, c]``, ``y - y_k``: the score minus the score with channel k replaced everywhere.
     scores: float32 ``[n]``, ``y``.
-    route: what ran ("closed-form", "delta(2 convs) + replay", "replay", "full-forward"), and why nothing cheaper applied.
+    route: what ran ("closed-form", "delta(2 convs) + replay", "replay", "full-forward"), and why nothing cheaper did.
     """
 
     drops: Tensor

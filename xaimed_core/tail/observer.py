@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Hashable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, assert_never, final
 
 import torch
 from torch import Tensor, nn
 
 from xaimed_core.tail.capture import Autocast, Capture
+from xaimed_core.tail.decide import PlanDecision, RowsDecision, decide, fits, mechanism, recall, remember
+from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
+from xaimed_core.tail.mechanisms import Mechanism
 from xaimed_core.tail.memory import memory_bound
-from xaimed_core.tail.replay import CallRecorder, ModuleReplay
-from xaimed_core.tail.rows import outputs_by_rows
-from xaimed_core.targets import Targets, logits_of
+from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
+from xaimed_core.tail.replay import CallRecorder
+from xaimed_core.tail.tape import Tape, TapeRecorder
+from xaimed_core.tail.values import exact
+from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets, logits_of
 
 
 def observe_tail(
@@ -29,10 +34,27 @@ def observe_tail(
     """An observer of ``model(images)`` that can ablate the channels of ``layer``'s output afterwards.
 
     channel_dim: where that output holds its channels: 1, or -1 for tokens and channels-last layers.
-    memory_bytes: the most that chunks of ablations may occupy; None takes half of what the device, the machine
+    memory_bytes: the most that ablations may occupy at a time; None takes half of what the device, the machine
         and the container leave free.
     """
+    if memory_bytes is not None:
+        memory_bound(images.device, memory_bytes)
     return _Observer(model, layer, images, channel_dim, memory_bytes)
+
+
+@final
+@dataclass
+class _Seen:
+    """One forward as it goes by."""
+
+    autocast: Autocast
+    random_numbers: Tensor
+    calls: CallRecorder | None = None
+    tape: TapeRecorder | None = None
+    activation: Tensor | None = None
+    differentiable: bool = False
+    outputs: list[Any] = field(default_factory=list[Any])
+    drew_random_numbers: bool = False
 
 
 @final
@@ -43,78 +65,149 @@ class _Observer:
     images: Tensor
     channel_dim: int
     memory_bytes: int | None
-    recorder: CallRecorder | None = None
-    activation: Tensor | None = None
-    random_before: Tensor | None = None
-    outputs: list[Any] = field(default_factory=list[Any])
-    autocast: Autocast | None = None
+    seen: _Seen | None = None
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """See `TailObserver`."""
-        self.activation, self.outputs = None, []
-        self.recorder = CallRecorder(self.model, self.layer)
-        self.autocast = Autocast.now(self.images.device)
+        seen = self.seen = _Seen(Autocast.now(self.images.device), torch.get_rng_state())
+        if isinstance(recall(self.model, self.layer, (*self._key(seen), len(self.images))), RowsDecision):
+            seen.calls = CallRecorder(self.model, self.layer)
 
-        def keep_output(module: nn.Module, inputs: Any, output: Any) -> None:
-            del module, inputs
-            self.outputs.append(output)
+        def keep_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            seen.outputs.append(output)
 
         with ExitStack() as stack:
             stack.callback(self.model.register_forward_hook(keep_output).remove)
-            stack.enter_context(self.recorder.recording())
+            stack.callback(lambda: seen.tape and seen.tape.__exit__(None, None, None))
+            if seen.calls is not None:
+                stack.enter_context(seen.calls.recording())
             yield
+        seen.drew_random_numbers = not torch.equal(seen.random_numbers, torch.get_rng_state())
 
     def at_layer(self, activation: Tensor) -> None:
         """See `TailObserver`."""
-        if self.activation is not None:
+        seen = self.seen
+        if seen is None:
+            raise RuntimeError("at_layer was called outside watching()")
+        if seen.activation is not None:
             raise ValueError(
                 "the layer is called more than once in one forward, so that a channel of its output is not one "
                 "thing; choose the module around it"
             )
-        self.activation = activation.detach().clone()
-        if self.recorder is not None:
-            self.recorder.reach()
+        seen.activation, seen.differentiable = activation.detach().clone(), torch.is_grad_enabled()
+        if seen.calls is not None:
+            seen.calls.reach()
+        else:
+            seen.tape = TapeRecorder(self.model, activation)
+            seen.tape.__enter__()
 
     def tail(self) -> Tail:
         """See `TailObserver`."""
-        if self.activation is None or not self.outputs or self.recorder is None or self.autocast is None:
+        seen = self.seen
+        if seen is None or seen.activation is None or not seen.outputs:
             raise RuntimeError("no forward was watched: run the model inside observer.watching() first")
-        logits = logits_of(self.outputs[-1]).detach()
+        _refuse_random(seen)
+        output = logits_of(seen.outputs[-1])
         capture = Capture(
-            self.model, self.layer, self.images, self.activation, logits, self.channel_dim, self.autocast
+            self.model,
+            self.layer,
+            self.images,
+            seen.activation,
+            output.detach(),
+            self.channel_dim,
+            seen.autocast,
+            seen.differentiable,
         )
-        per_row = 2 * (self.recorder.tail_bytes + self.activation.nbytes) // len(self.images)
-        runner = ModuleReplay(capture, tuple(self.recorder.calls), per_row)
-        return _Replayed(capture, runner, self.memory_bytes)
+        return _Tail(capture, self._mechanism(seen, capture, output), self.memory_bytes)
+
+    def _mechanism(self, seen: _Seen, capture: Capture, output: Tensor) -> Mechanism:
+        recorded: Tape | Refusal | None = None
+        if seen.tape is not None:
+            try:
+                recorded = seen.tape.tape(output)
+            except Refusal as refusal:
+                recorded = refusal
+        n, bound = len(self.images), memory_bound(self.images.device, self.memory_bytes)
+        for key in (self._key(seen), (*self._key(seen), n)):
+            match recall(self.model, self.layer, key):
+                case PlanDecision() as known if recorded is not None and fits(known, recorded, n):
+                    return mechanism(known, capture, recorded)
+                case RowsDecision() as known:
+                    return mechanism(known, capture, seen.calls)
+                case _:
+                    pass
+        decision = decide(capture, recorded or Refusal("nothing was recorded"), bound)
+        key = self._key(seen) if isinstance(decision, PlanDecision) else (*self._key(seen), n)
+        remember(self.model, self.layer, key, decision)
+        return mechanism(decision, capture, recorded if isinstance(decision, PlanDecision) else seen.calls)
+
+    def _key(self, seen: _Seen) -> tuple[Hashable, ...]:
+        images = self.images
+        return self.channel_dim, tuple(images.shape[1:]), images.dtype, images.device.type, seen.autocast
+
+
+def _refuse_random(seen: _Seen) -> None:
+    drawn = seen.tape.random if seen.tape is not None else None
+    if drawn is None and seen.drew_random_numbers:
+        drawn = "an operation"
+    if drawn is not None:
+        raise ValueError(
+            f"{drawn} draws random numbers while the network runs in evaluation mode, so that a score and the score "
+            "after an ablation would come from different draws; make it deterministic (model.eval() must reach it)"
+        )
 
 
 @final
 @dataclass(frozen=True)
-class _Replayed:
+class _Tail:
     capture: Capture
-    runner: ModuleReplay
+    mechanism: Mechanism
     memory_bytes: int | None
 
     def drops(
         self, targets: Targets, *, value: AblationValue = "zero", channels: Tensor | None = None
     ) -> ChannelDrops:
         """See `Tail`."""
-        logits = self.capture.logits.float()
-        scores = targets.score(logits, torch.arange(len(logits), device=logits.device)).detach()
-        ablated = self._each(value, channels, lambda rows, image: targets.score(rows.float(), image))
-        return ChannelDrops(scores.unsqueeze(1) - ablated, scores, self.runner.name)
+        logits = exact(self.capture.logits)
+        with torch.no_grad():
+            scores = targets.score(logits, torch.arange(len(logits), device=logits.device)).detach()
+            match targets:
+                case ClassTargets(index):
+                    outcome = OneClass(index)
+                case ContrastTargets(chosen, against):
+                    outcome = OneClass(chosen.index, against.index)
+                case FunctionTargets():
+                    outcome = Scores(targets, logits)
+                case _:
+                    assert_never(targets)
+            drops = self._each(value, channels, outcome)
+        return ChannelDrops(drops.float(), scores.float(), self.mechanism.route)
 
     def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
         """See `Tail`."""
-        logits = self.capture.logits.float()
-        ablated = self._each(value, channels, lambda rows, _image: rows.float())
-        return ClassDrops(logits.unsqueeze(1) - ablated, logits, self.runner.name)
+        drops = self._each(value, channels, AllClasses())
+        return ClassDrops(drops.float(), self.capture.logits.float(), self.mechanism.route)
 
-    def _each(self, value: AblationValue, channels: Tensor | None, read: Any) -> Tensor:
-        device = self.capture.activation.device
-        chosen = (
-            torch.arange(self.capture.channels, device=device) if channels is None else channels.to(device)
-        )
+    def _each(self, value: AblationValue, channels: Tensor | None, outcome: Outcome) -> Tensor:
+        device, n = self.capture.activation.device, len(self.capture.images)
+        chosen = self._channels(channels).to(device)
+        image = torch.arange(n, device=device).repeat_interleave(len(chosen))
         bound = memory_bound(device, self.memory_bytes)
-        return outputs_by_rows(self.capture, self.runner, value, chosen, bound, read)
+        drops = self.mechanism.drops(Ablations(image, chosen.repeat(n), value), outcome, bound)
+        return drops.unflatten(0, (n, len(chosen)))
+
+    def _channels(self, channels: Tensor | None) -> Tensor:
+        count = self.capture.channels
+        if channels is None:
+            return torch.arange(count)
+        if channels.dtype != torch.int64 or channels.ndim != 1:
+            raise TypeError(
+                f"channels must be an int64 tensor [c], got {channels.dtype} {tuple(channels.shape)}"
+            )
+        wrong = channels[(channels < 0) | (channels >= count)].tolist()
+        if wrong:
+            raise IndexError(
+                f"channels {wrong} are out of range: the layer has the channels 0 to {count - 1}"
+            )
+        return channels

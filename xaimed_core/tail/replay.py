@@ -7,7 +7,7 @@ the layer returns the ablated rows; everything else runs. `FullForward`: only th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from xaimed_core.tail.capture import Capture
+from xaimed_core.tail.capture import Capture, returning
 from xaimed_core.targets import logits_of
 
 
@@ -49,7 +49,7 @@ class FullForward:
 
     def outputs(self, image: Tensor, rows: Tensor) -> Tensor:
         """See `RowRunner`."""
-        with _replacing_output(self.capture.layer, rows):
+        with returning(self.capture.layer, rows):
             return logits_of(self.capture.model(self.capture.images[image]))
 
 
@@ -98,7 +98,7 @@ class ModuleReplay:
             for module in queues:
                 stack.enter_context(_forward_as(module, answer(module, module.forward)))
             stack.enter_context(_forward_as(self.capture.layer, lambda *_args, **_kwargs: rows))
-            stack.enter_context(_replacing_output(self.capture.layer, rows))
+            stack.enter_context(returning(self.capture.layer, rows))
             return logits_of(self.capture.model(take(self.capture.images)))
 
 
@@ -111,10 +111,11 @@ class CallRecorder:
     layer: nn.Module
     calls: list[tuple[nn.Module, Any]] = field(default_factory=list[tuple[nn.Module, Any]])
     tail_bytes: int = 0
+    all_bytes: int = 0
     reached: bool = False
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
+    def recording(self) -> Generator[None]:
         """Entered around the forward."""
         with ExitStack() as stack:
             for module in self.model.modules():
@@ -134,8 +135,10 @@ class CallRecorder:
         def keep(*args: Any, **kwargs: Any) -> Any:
             before, begun = self.reached, len(self.calls)
             output = forward(*args, **kwargs)
+            size = _bytes(output) if leaf else 0
+            self.all_bytes += size
             if self.reached:
-                self.tail_bytes += _bytes(output) if before and leaf else 0
+                self.tail_bytes += size if before else 0
                 return output
             del self.calls[begun:]
             self.calls.append((module, tree_map(_copied, output)))
@@ -171,7 +174,7 @@ def _rows_of(leaf: Any, n: int, take: Callable[[Tensor], Tensor]) -> Any:
 
 
 @contextmanager
-def _forward_as(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def _forward_as(module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:
     """Replace a module's ``forward`` for a while; an instance attribute shadows the class's."""
     own = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
@@ -182,13 +185,3 @@ def _forward_as(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None
             del module.__dict__["forward"]
         else:
             module.__dict__["forward"] = own
-
-
-@contextmanager
-def _replacing_output(layer: nn.Module, rows: Tensor) -> Iterator[None]:
-    """The layer returns (a copy of) these rows, whatever its own hooks did: this hook is the last."""
-    handle = layer.register_forward_hook(lambda _module, _inputs, _output: rows.clone())
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -1,0 +1,171 @@
+"""A tail for any number of rows: integers of the tape as ``a + b * n``, from recordings at two batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from xaimed_core.tail.aten import address
+from xaimed_core.tail.guards import Refusal
+from xaimed_core.tail.tape import ACTIVATION, Call, Tape, replace
+
+
+@final
+@dataclass(frozen=True)
+class Affine:
+    """An integer that grows with the batch: ``constant + per_image * n``."""
+
+    constant: int
+    per_image: int
+
+    def at(self, n: int) -> int:
+        """Its value for ``n`` images or rows."""
+        return self.constant + self.per_image * n
+
+
+@final
+@dataclass(frozen=True)
+class Batch:
+    """Where a value holds the batch: along ``dim``, each image taking ``factor`` consecutive places."""
+
+    dim: int
+    factor: int
+
+
+@final
+@dataclass(frozen=True)
+class Program:
+    """The tail's operations, free of the batch size.
+
+    calls: in order; integers that depend on the batch are `Affine`.
+    shapes: of every value, likewise; dtypes. external: values that come from outside the tail, with where they hold the
+        batch (None: they are the same for all images). logits: the value that targets read.
+    """
+
+    calls: tuple[Call, ...]
+    shapes: dict[int, tuple[int | Affine, ...]]
+    dtypes: dict[int, torch.dtype]
+    external: dict[int, Batch | None]
+    logits: int
+
+    def shape(self, value: int, n: int) -> tuple[int, ...]:
+        """A value's shape for ``n`` images or rows."""
+        return tuple(size.at(n) if isinstance(size, Affine) else size for size in self.shapes[value])
+
+    def batch(self, value: int) -> Batch | None:
+        """Where a value holds the batch; None if it does not. Raises `Refusal` where that is not one axis."""
+        grown = [(dim, size) for dim, size in enumerate(self.shapes[value]) if isinstance(size, Affine)]
+        if not grown:
+            return None
+        if len(grown) > 1 or grown[0][1].constant != 0:
+            raise Refusal(
+                f"a value of shape {self.shape(value, 2)} for two images has no one axis that is the batch"
+            )
+        return Batch(grown[0][0], grown[0][1].per_image)
+
+    def fits(self, tape: Tape, n: int) -> bool:
+        """Whether a recording at ``n`` images is of this very tail."""
+        return (
+            len(tape.calls) == len(self.calls)
+            and tape.logits == self.logits
+            and tape.dtypes == self.dtypes
+            and tape.external.keys() == self.external.keys()
+            and all(tape.shapes[value] == self.shape(value, n) for value in self.shapes)
+            and all(
+                _same_call(at_batch(mine, n), other)
+                for mine, other in zip(self.calls, tape.calls, strict=True)
+            )
+        )
+
+
+def at_batch(call: Call, n: int) -> Call:
+    """The call with its integers for ``n`` images or rows."""
+    return Call(
+        call.op,
+        replace(call.args, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf),
+        {
+            k: replace(v, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf)
+            for k, v in call.kwargs.items()
+        },
+        call.results,
+        call.dtype,
+    )
+
+
+def fit(first: Tape, n: int, second: Tape, m: int) -> Program:
+    """The program of which both are recordings, at ``n`` and ``m`` images. Raises `Refusal` where there is none."""
+    if [c.op for c in first.calls] != [c.op for c in second.calls]:
+        raise Refusal(f"the tail runs other operations for {m} images than for {n}")
+    line = _Line(n, m)
+    calls = tuple(
+        Call(a.op, line.through(a.args, b.args), _fit_keywords(line, a, b), a.results, a.dtype)
+        for a, b in zip(first.calls, second.calls, strict=True)
+        if a.results == b.results or _refuse_difference()
+    )
+    if first.dtypes != second.dtypes or first.logits != second.logits:
+        _refuse_difference()
+    shapes = {value: line.through(first.shapes[value], second.shapes[value]) for value in first.shapes}
+    program = Program(calls, shapes, first.dtypes, dict.fromkeys(first.external), first.logits)
+    for value in first.external:
+        program.external[value] = program.batch(value)
+        if program.external[value] is None:
+            _refuse_unequal(first.external[value], second.external[value])
+    if program.batch(ACTIVATION.index) != Batch(0, 1) or program.batch(first.logits) != Batch(0, 1):
+        raise Refusal("the layer's output or the model's does not hold the batch along its first axis")
+    return program
+
+
+@final
+@dataclass(frozen=True)
+class _Line:
+    """The straight line through two batch sizes."""
+
+    n: int
+    m: int
+
+    def through(self, a: Any, b: Any) -> Any:
+        if isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b):
+            return type(a)(self.through(x, y) for x, y in zip(a, b, strict=True))
+        if a == b and type(a) is type(b):
+            return a
+        if type(a) is int and type(b) is int and (a - b) % (self.n - self.m) == 0:
+            slope = (a - b) // (self.n - self.m)
+            return Affine(a - slope * self.n, slope)
+        raise Refusal(f"an argument is {a!r} for {self.n} images and {b!r} for {self.m}")
+
+
+def _fit_keywords(line: _Line, a: Call, b: Call) -> dict[str, Any]:
+    if a.kwargs.keys() != b.kwargs.keys():
+        _refuse_difference()
+    return {key: line.through(a.kwargs[key], b.kwargs[key]) for key in a.kwargs}
+
+
+def _refuse_difference() -> bool:
+    raise Refusal("the tail wires its operations differently at another batch size")
+
+
+def _refuse_unequal(a: Tensor, b: Tensor) -> None:
+    """What all images share must be the same at every batch size."""
+    same_memory = address(a) == address(b)
+    if not same_memory and not (a.dtype == b.dtype and torch.equal(a, b)):
+        raise Refusal("a tensor that all images share was another at another batch size")
+
+
+def _same_call(a: Call, b: Call) -> bool:
+    def same(x: Sequence[Any] | Any, y: Sequence[Any] | Any) -> bool:
+        if isinstance(x, tuple | list):
+            return type(x) is type(y) and len(x) == len(y) and all(map(same, x, y))
+        return type(x) is type(y) and x == y
+
+    return (
+        a.op is b.op
+        and a.results == b.results
+        and a.dtype == b.dtype
+        and same(a.args, b.args)
+        and a.kwargs.keys() == b.kwargs.keys()
+        and all(same(a.kwargs[key], b.kwargs[key]) for key in a.kwargs)
+    )
