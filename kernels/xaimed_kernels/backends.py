@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -41,6 +43,13 @@ def choose_backend(tensor: Tensor, backend: Backend | None) -> Backend:
         case _:
             raise ValueError(f"unknown backend {chosen!r}; choose one of {', '.join(get_args(Backend))}")
     return chosen
+
+
+@contextmanager
+def plain_arithmetic(device: torch.device) -> Generator[None]:
+    """No autograd and no autocast inside: an operation's precision is its own, whatever surrounds the call."""
+    with torch.no_grad(), torch.autocast("cuda" if device.type == "cuda" else "cpu", enabled=False):
+        yield
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

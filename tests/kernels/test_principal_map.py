@@ -67,6 +67,18 @@ def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: st
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize(
+    ("case", "backend", "device"), runs([Case(Activations((3, 20, 3, 2))), Case(Activations((3, 4, 3, 2)))])
+)
+def test_an_image_that_is_not_finite_gets_a_map_of_nan_alone(case: Case, backend: str, device: str) -> None:
+    activations, weights = case.make(device)
+    activations[0, 1, 2, 1], activations[2, 0, 0, 0] = torch.nan, torch.inf
+    found = principal_map(activations, weights, backend=backend)
+    assert found[[0, 2]].isnan().all()
+    clean = principal_map(activations[[1]], weights[[1]], backend=backend)
+    torch.testing.assert_close(found[[1]], clean, rtol=1e-5, atol=1e-5)
+
+
 def two_blocks() -> Tensor:
     """The largest diagonal entry and the largest eigenvalue in blocks that no product connects."""
     block = torch.zeros(100, 100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from xaimed_kernels.backends import Backend, choose_backend
+from xaimed_kernels.backends import Backend, choose_backend, plain_arithmetic
 from xaimed_kernels.gradient_maps.formula import Formula, GradientMaps, Weigh
 
 __all__ = ["Formula", "GradientMaps", "Weigh", "gradient_maps"]
@@ -28,7 +28,8 @@ def gradient_maps(
             from xaimed_kernels.gradient_maps.cpu import gradient_maps_in_blocks as run
         case "triton":
             from xaimed_kernels.gradient_maps.launch import gradient_maps_triton as run
-    return run(activations, gradients, tuple(formulas))
+    with plain_arithmetic(activations.device):
+        return run(activations, gradients, tuple(formulas))
 
 
 def _check(activations: Tensor, gradients: Tensor, formulas: Sequence[Formula]) -> None:

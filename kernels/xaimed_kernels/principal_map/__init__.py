@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from xaimed_kernels.backends import Backend, choose_backend
+from xaimed_kernels.backends import Backend, choose_backend, plain_arithmetic
 from xaimed_kernels.weighted_map import check_activations_and_weights
 
 Sign = Literal["evidence", "opposite"]
@@ -28,7 +28,8 @@ def principal_map(
 
     A singular vector has no sign of its own. ``sign="evidence"`` takes the one whose inner product with
     ``sum_k w_k a_k`` is positive; where that product is below 1e-4 of the two norms, the one with
-    ``|min| <= max`` (Seg-Eigen-CAM). ``"opposite"`` is its negative. A map of no variation is 0.
+    ``|min| <= max`` (Seg-Eigen-CAM). ``"opposite"`` is its negative. A map of no variation is 0; an image with NaN
+    or infinity gets a map of NaN. Nothing here is differentiable.
 
     Raises ValueError for shapes, devices or a sign that do not fit, TypeError for dtypes.
     """
@@ -42,5 +43,6 @@ def principal_map(
             from xaimed_kernels.principal_map.cpu import principal_map_cpu as run
         case "triton":
             from xaimed_kernels.principal_map.launch import principal_map_triton as run
-    raw = run(activations, weights)
-    return raw if sign == "evidence" else -raw
+    with plain_arithmetic(activations.device):
+        raw = run(activations, weights)
+        return raw if sign == "evidence" else -raw

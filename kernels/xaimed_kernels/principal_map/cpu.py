@@ -25,14 +25,16 @@ def principal_map_cpu(activations: Tensor, weights: Tensor | None) -> Tensor:
     evidence = x.sum(1)
     x = x - x.mean(2, keepdim=True)
     scale = x.abs().amax((1, 2), keepdim=True)
-    x /= torch.where(scale > 0, scale, 1)
+    finite = scale.isfinite()
+    x = (x / torch.where(scale > 0, scale, 1)).where(finite, 0)
     if x.shape[2] <= x.shape[1]:
         gram = torch.bmm(x.mT, x)
         raw = top_eigenvectors(gram)
         raw = raw * torch.bmm(gram, raw.unsqueeze(2)).norm(dim=1).sqrt()
     else:
         raw = torch.bmm(top_eigenvectors(torch.bmm(x, x.mT)).unsqueeze(1), x).squeeze(1)
-    return orient(raw * scale[:, 0], evidence).unflatten(1, activations.shape[2:])
+    raw = orient(raw * scale[:, 0], evidence).where(finite[:, 0], torch.nan)
+    return raw.unflatten(1, activations.shape[2:])
 
 
 def top_eigenvectors(grams: Tensor) -> Tensor:

@@ -15,10 +15,13 @@ def principal_map_reference(activations: Tensor, weights: Tensor | None) -> Tens
     """``X v1`` with the sign rule of :func:`principal_map`, whose shapes these are."""
     a = activations.flatten(2).to(working_dtype(activations.dtype))
     x = a if weights is None else a * weights.reshape(*weights.shape[:2], -1).to(a.dtype)
+    finite = x.isfinite().flatten(1).all(1)
+    x = x.where(finite[:, None, None], 0)
     centred = (x - x.mean(2, keepdim=True)).mT
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     raw = (centred @ directions[:, 0].unsqueeze(2)).squeeze(2)
-    return orient(raw, x.sum(1)).unflatten(1, activations.shape[2:])
+    raw = orient(raw, x.sum(1)).where(finite[:, None], torch.nan)
+    return raw.unflatten(1, activations.shape[2:])
 
 
 def orient(raw: Tensor, evidence: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from xaimed_kernels.backends import Backend, choose_backend
+from xaimed_kernels.backends import Backend, choose_backend, plain_arithmetic
 from xaimed_kernels.rescale_maps.reference import RescaledMaps
 
 __all__ = ["RescaledMaps", "rescale_maps"]
@@ -38,7 +38,8 @@ def rescale_maps(
             from xaimed_kernels.rescale_maps.cpu import rescale_maps_cpu as run
         case "triton":
             from xaimed_kernels.rescale_maps.launch import rescale_maps_triton as run
-    return run(layers, tuple(size), eps)
+    with plain_arithmetic(layers[0].device):
+        return run(layers, tuple(size), eps)
 
 
 def _check(layers: tuple[Tensor, ...], size: Sequence[int], eps: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from xaimed_kernels.backends import Backend, choose_backend
+from xaimed_kernels.backends import Backend, choose_backend, plain_arithmetic
 
 
 def weighted_map(activations: Tensor, weights: Tensor, *, backend: Backend | None = None) -> Tensor:
@@ -22,7 +22,8 @@ def weighted_map(activations: Tensor, weights: Tensor, *, backend: Backend | Non
             from xaimed_kernels.weighted_map.cpu import weighted_map_cpu as run
         case "triton":
             from xaimed_kernels.weighted_map.launch import weighted_map_triton as run
-    return run(activations, weights)
+    with plain_arithmetic(activations.device):
+        return run(activations, weights)
 
 
 def check_activations_and_weights(activations: Tensor, weights: Tensor) -> None:
