@@ -1,0 +1,28 @@
+"""Every table in the README and docs is what the report prints of a committed result."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from xaimed_reports.load import load
+from xaimed_reports.markdown import markdown
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"<!-- begin results: (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end results -->", re.DOTALL)
+BLOCKS = [
+    (page.relative_to(ROOT).as_posix(), found["file"], found["shown"])
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for found in BLOCK.finditer(page.read_text())
+]
+
+
+def test_the_readme_shows_a_committed_result():
+    assert any(page == "README.md" for page, _, _ in BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "shown"), BLOCKS, ids=[f"{page}: {file}" for page, file, _ in BLOCKS]
+)
+def test_a_table_is_what_the_report_prints(page, file, shown):
+    assert shown.strip() == markdown(load(ROOT / file)).strip()
