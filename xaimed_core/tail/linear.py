@@ -102,7 +102,7 @@ def linear_form(call: Call, depend: Collection[int]) -> Form | None:
         return _convolution
     if name in BATCH_NORMS and first_only:
         return _scale_of_batch_norm
-    return {"cat": _cat, "constant_pad_nd": _pad, "_to_copy": _unchanged}.get(name)
+    return {"cat": _join, "stack": _join, "constant_pad_nd": _pad, "_to_copy": _cast}.get(name)
 
 
 def _is(leaf: Any, depend: Collection[int]) -> bool:
@@ -154,17 +154,19 @@ def _scale_of_batch_norm(call: Call, look: Look) -> tuple[Tensor, ...]:
     return (change * scale.reshape(-1, *[1] * (change.ndim - 2)),)
 
 
-def _cat(call: Call, look: Look) -> Tensor:
+def _join(call: Call, look: Look) -> Tensor:
     parts = [
         look(leaf) if _is(leaf, look.depend) else torch.zeros_like(exact(look.other(leaf.index)))
         for leaf in call.args[0]
     ]
-    return torch.cat(parts, *call.args[1:])
+    return call.op(parts, *call.args[1:])
 
 
 def _pad(call: Call, look: Look) -> Tensor:
     return torch.constant_pad_nd(look(call.args[0]), call.args[1])
 
 
-def _unchanged(call: Call, look: Look) -> Tensor:
-    return look(call.args[0])
+def _cast(call: Call, look: Look) -> Tensor:
+    """To the precision that changes of such values are computed in, never below float32."""
+    change, dtype = look(call.args[0]), call.kwargs.get("dtype")
+    return change if dtype is None else change.to(torch.promote_types(dtype, torch.float32))

@@ -16,7 +16,7 @@ def describe(plan: Plan) -> str:
     rows = [step for step in plan.rows if not step.changes]
     after = next((step.call.name for step in rows if step.mixing is None and not step.linear), None)
     if not plan.mixings:
-        return f"replay: {rows[0].call.name} mixes channels, and no rule says what it makes of one channel's change"
+        return f"replay: no rule carries the change of one channel through {rows[0].call.name}"
     counted = Counter(KINDS[name] for name in plan.mixings)
     words = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counted.items())
     return (

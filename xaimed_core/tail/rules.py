@@ -300,6 +300,20 @@ def _cat(site: Site) -> Carried | None:
     return Carried((moved,), lambda regions: (regions.change(parts[at[0]].index),))
 
 
+def _stack(site: Site) -> Carried | None:
+    """Along a new axis; what is not Chan brings no change."""
+    blocks = set(site.blocks.values())
+    (block,) = blocks if len(blocks) == 1 else (None,)
+    result = site.call.results[0]
+    if block is None or result is None:
+        return None
+    new = argument(site.call.op, site.call.args, site.call.kwargs, "dim") % len(site.shape(result))
+    if new == 0:
+        return None
+    moved = Block(block.dim + (new <= block.dim), block.offset, block.width, block.channels)
+    return _carried(site, (moved,), lambda _value, base: block.region(base))
+
+
 def _pad(site: Site) -> Carried | None:
     block = _only(site)
     if block is None:
@@ -335,12 +349,12 @@ def _depthwise(site: Site) -> Carried | None:
 
 
 def _cast(site: Site) -> Carried | None:
-    """To another precision of real numbers: changes keep their own."""
+    """To another precision of real numbers."""
     block = _only(site)
     dtype = site.call.kwargs.get("dtype")
     if block is None or (dtype is not None and not dtype.is_floating_point):
         return None
-    return Carried((block,), lambda regions: (regions.change(site.call.args[0].index),))
+    return _carried(site, (block,), _whole)
 
 
 RULES: dict[str, Rule] = {
@@ -366,6 +380,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("flip", "roll"), _moves(_elsewhere("dims"))),
     "expand": _expand,
     "cat": _cat,
+    "stack": _stack,
     "constant_pad_nd": _pad,
     "convolution": _depthwise,
     "_to_copy": _cast,
