@@ -213,7 +213,9 @@ def _replay(samples: list[float]) -> Callable[[], float]:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    machine_info["node"] = machine_info["release"] = ""  # results are shared: no host names, no private kernel names
+    machine_info["node"] = machine_info["release"] = (
+        ""  # results are shared: no host names, no private kernel names
+    )
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:

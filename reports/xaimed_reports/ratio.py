@@ -34,11 +34,10 @@ class Ratio:
 
 def ratio(over: Timing, under: Timing) -> Ratio:
     """The quotient of two arms' wall times. Both must come from the same interleaved blocks."""
-    quotients = sorted(block_ratios(over, under))
+    quotients = block_ratios(over, under)
     if not quotients:
         raise ValueError("the two timings share no block, so they were not measured together")
-    rank, confidence = _order_statistic(len(quotients))
-    return Ratio(median(quotients), quotients[rank], quotients[-1 - rank], confidence)
+    return Ratio(median(quotients), *interval_of_median(quotients))
 
 
 def block_ratios(over: Timing, under: Timing) -> list[float]:
@@ -50,21 +49,18 @@ def block_ratios(over: Timing, under: Timing) -> list[float]:
 def _by_block(timing: Timing) -> dict[int, float]:
     """Each block's median time of one arm."""
     samples: dict[int, list[float]] = {}
-    for block, wall_s in zip(timing.block, timing.wall_s, strict=True):
+    for block, wall_s in timing.counted:
         samples.setdefault(block, []).append(wall_s)
     return {block: median(found) for block, found in samples.items()}
 
 
-def _order_statistic(count: int) -> tuple[int, float]:
-    """The rank from either end whose two values hold the median at `CONFIDENCE`, and the exact confidence.
+def interval_of_median(values: Sequence[float]) -> tuple[float, float, float]:
+    """Two of the values that hold the true median between them, and the exact probability that they do.
 
-    The number of values below the median is binomial(count, 1/2). With few values even the extremes hold it less often.
+    The number of values below the median is binomial(count, 1/2), whatever the distribution. The probability is at
+    least `CONFIDENCE` from 6 values on; fewer give their extremes with less.
     """
+    ordered, count = sorted(values), len(values)
     tails = [sum(math.comb(count, i) for i in range(k + 1)) / 2**count for k in range((count + 1) // 2)]
     rank = max((k for k, tail in enumerate(tails) if 2 * tail <= 1 - CONFIDENCE), default=0)
-    return rank, 1 - 2 * tails[rank]
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """The mean of ratios: 2x and 0.5x average to 1x."""
-    return math.exp(sum(map(math.log, values)) / len(values))
+    return ordered[rank], ordered[-1 - rank], 1 - 2 * tails[rank]

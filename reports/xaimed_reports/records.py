@@ -10,6 +10,7 @@ the rest under the top-level key ``xaimed``. The journal holds the same records,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Literal, final
 
 SCHEMA = 1
@@ -56,8 +57,10 @@ class Timing:
     """Between two CUDA events around the call; None without CUDA."""
     cache: str = "as the arm before left it"
     """The state of the last-level cache before each sample."""
+    arm: str = ""
+    """Whose samples these are, as named in ``after``."""
     order: Literal["interleaved", "separated"] = "interleaved"
-    """separated: each visit began with a call that is not counted, because carry-over exceeded the noise."""
+    """separated: carry-over from other arms exceeded the noise, so only samples after the arm itself count."""
 
     def __post_init__(self) -> None:
         """Raise ValueError where the fields do not describe the same samples, or one is no time."""
@@ -68,6 +71,24 @@ class Timing:
             )
         if not all(0 < wall_s < 1e9 for wall_s in self.wall_s):
             raise ValueError("every sample must be a time above 0 s")
+        if not self.counted:
+            raise ValueError(
+                f"no sample follows one of the same arm {self.arm!r}, so none counts in separated order"
+            )
+
+    @property
+    def counted(self) -> tuple[tuple[int, float], ...]:
+        """Block and seconds of each sample that counts."""
+        return tuple(
+            (block, wall_s)
+            for block, wall_s, after in zip(self.block, self.wall_s, self.after, strict=True)
+            if self.order == "interleaved" or after == self.arm
+        )
+
+    @property
+    def typical_s(self) -> float:
+        """The median of the samples that count."""
+        return median(wall_s for _, wall_s in self.counted)
 
 
 @final

@@ -39,7 +39,11 @@ def unit_values(row: Row) -> list[float]:
     """Our time in each block, in plain forward passes; each sample in seconds where no forward pass was timed."""
     if row.timing is None:
         return []
-    return block_ratios(row.timing, row.forward) if row.forward is not None else list(row.timing.wall_s)
+    return (
+        block_ratios(row.timing, row.forward)
+        if row.forward is not None
+        else [wall_s for _, wall_s in row.timing.counted]
+    )
 
 
 def loaded(rows: tuple[Row, ...]) -> bool:
@@ -85,7 +89,7 @@ def shown(old: Side, now: Side, key: str) -> str:
     parts: list[str] = []
     a, b = (side.rows[key][0].timing for side in (old, now))
     if _same_device(old, now) and a is not None and b is not None:
-        parts.append(f"seconds {median(b.wall_s) / median(a.wall_s):.3f}")
+        parts.append(f"seconds {b.typical_s / a.typical_s:.3f}")
     beside = [_to_reference(side, key) for side in (old, now)]
     if beside[0] is not None and beside[1] is not None:
         parts.append(f"reference / ours {times(beside[0])} then {times(beside[1])}")
@@ -95,4 +99,4 @@ def shown(old: Side, now: Side, key: str) -> str:
 def _to_reference(side: Side, key: str) -> float | None:
     ours = side.rows[key][0].timing
     other = next((r.timing for r in side.runs[0].rows if r.impl == REFERENCE and r.case.key == key), None)
-    return median(other.wall_s) / median(ours.wall_s) if ours is not None and other is not None else None
+    return other.typical_s / ours.typical_s if ours is not None and other is not None else None

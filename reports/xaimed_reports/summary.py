@@ -108,7 +108,7 @@ def _line(ours: Row | None, other: Row | None, fixed: dict[str, dict[str, str]])
 
 
 def _median(timing: Timing | None) -> float | None:
-    return median(timing.wall_s) if timing is not None else None
+    return timing.typical_s if timing is not None else None
 
 
 def _forwards(row: Row | None) -> float | None:

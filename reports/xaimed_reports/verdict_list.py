@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -60,7 +59,7 @@ def action_benchmark(run: Run) -> list[dict[str, Any]]:
     for row in run.rows:
         if row.impl == OURS and row.timing is not None:
             low, high = min(row.timing.wall_s), max(row.timing.wall_s)
-            entries.append(_entry(row.case.key, "s", median(row.timing.wall_s), f"{low:.4g} to {high:.4g}"))
+            entries.append(_entry(row.case.key, "s", row.timing.typical_s, f"{low:.4g} to {high:.4g}"))
         if row.impl == OURS and row.memory is not None and row.memory.peak_bytes is not None:
             entries.append(_entry(f"{row.case.key}, memory", "bytes", row.memory.peak_bytes))
         if row.impl == OURS and row.fidelity is not None:

@@ -18,6 +18,7 @@ def timing(*wall_s, per_block=1):
         after=("",) * len(wall_s),
         first_s=1.0,
         warm_up_s=0.5,
+        arm="ours",
     )
 
 

@@ -1,5 +1,7 @@
 """Ratios within a run: intervals that cover what they claim, blocks as the unit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,4 +46,18 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_claims(make_timing):
 
 def test_timings_of_different_runs_have_no_ratio(make_timing):
     with pytest.raises(ValueError, match="share no block"):
-        ratio(make_timing(1.0), type(make_timing(1.0))((1.0,), (5,), ("",), 1.0, 0.0))
+        ratio(make_timing(1.0), replace(make_timing(1.0), block=(5,)))
+
+
+def test_in_separated_order_only_samples_after_the_arm_itself_count(make_timing):
+    timing = replace(
+        make_timing(9.0, 2.0, 2.2, 9.0, 4.0, per_block=3),
+        after=("b", "a", "a", "b", "a"),
+        arm="a",
+        order="separated",
+    )
+    assert timing.counted == ((0, 2.0), (0, 2.2), (1, 4.0))
+    assert timing.typical_s == 2.2
+    assert block_ratios(timing, make_timing(1.0, 1.0)) == [2.1, 4.0]
+    with pytest.raises(ValueError, match="none counts"):
+        replace(timing, after=("b",) * 5)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal, final
+from typing import Any, final
 
+from xaimed_reports.ratio import interval_of_median
 from xaimed_reports.records import Timing
 
 from .clock import Clock, without_garbage_collection
@@ -18,8 +19,10 @@ from .plan import Plan, median_error
 Call = Callable[[], Any]
 
 CARRY_OVER_LIMIT = 0.03
-"""An arm that runs this much slower or faster after another arm than after itself is measured apart."""
+"""An arm this much slower or faster after another arm than after itself is judged by the latter calls alone."""
 MOST_REPEATS = 8
+FEWEST_VISITS = 2
+"""Visits to notice a carry-over by; noticing one that is none only costs samples."""
 
 
 @final
@@ -50,35 +53,31 @@ def interleave(
     between: Callable[[], None] | None = None,
 ) -> Interleaved:
     """Time ``arms`` against each other. ``first_s``: what each arm's first call, already made, took.
-    ``between`` runs before each block, to note the state of the machine.
 
-    A block visits each arm once, every other block in the opposite order. An arm much faster than the slowest
-    repeats its call within a visit, so that slow references do not starve it. When an arm's time depends on what
-    ran before it, the blocks so far are dropped and each visit starts with a call that is not counted.
+    A block visits each arm once, every other block in the opposite order. An arm repeats its call within a visit:
+    the first call shows what the arm before left behind (caches, waiting threads), the next ones what the arm costs
+    by itself, and an arm much faster than the slowest is not starved. Where the first calls differ from the next
+    ones by more than noise, only the latter count (``order`` is then "separated"); all are kept.
+    ``between`` runs before each block, to note the state of the machine.
     """
     warm_up_s, typical_s = _warm_up(arms, first_s, plan, clock)
-    repeats = {name: _repeats(typical_s[name], max(typical_s.values())) for name in arms}
-    samples, spent_s = _blocks(arms, repeats, plan, plan.budget_s, clock, between, settle=False)
-    carry_over = {name: _carry_over(name, s) for name, s in samples.items()}
-    order: Literal["interleaved", "separated"] = "interleaved"
-    if any(_depends_on_order(name, s) for name, s in samples.items()):
-        order = "separated"
-        left_s = max(plan.budget_s - spent_s, plan.budget_s / 2)
-        repeats = {name: max(2, r) for name, r in repeats.items()}
-        samples, _ = _blocks(arms, repeats, plan, left_s, clock, between, settle=True)
-    timings = {
-        name: Timing(
-            wall_s=tuple(s.wall_s),
-            block=tuple(s.block),
-            after=tuple(s.after),
+    repeats = _repeats(typical_s, plan)
+    samples = _blocks(arms, repeats, plan, clock, between)
+    timings: dict[str, Timing] = {}
+    carry_over: dict[str, float | None] = {}
+    for name, found in samples.items():
+        carry_over[name], separated = _carry_over(name, found)
+        timings[name] = Timing(
+            wall_s=tuple(found.wall_s),
+            block=tuple(found.block),
+            after=tuple(found.after),
             first_s=first_s[name],
             warm_up_s=warm_up_s[name],
-            device_s=tuple(s.device_s) if s.device_s else None,
+            device_s=tuple(found.device_s) if found.device_s else None,
             cache=clock.cache,
-            order=order,
+            arm=name,
+            order="separated" if separated else "interleaved",
         )
-        for name, s in samples.items()
-    }
     return Interleaved(timings, carry_over)
 
 
@@ -100,21 +99,28 @@ def _warm_up(
     return spent_s, last_s
 
 
-def _repeats(arm_s: float, slowest_s: float) -> int:
-    """Calls per visit: as many as fit into a quarter of the slowest arm's call, 1 to `MOST_REPEATS`."""
-    return max(1, min(MOST_REPEATS, int(slowest_s / (4 * max(arm_s, 1e-9)))))
+def _repeats(typical_s: Mapping[str, float], plan: Plan) -> dict[str, int]:
+    """Calls per visit: 2 to `MOST_REPEATS`, as many as fit into a quarter of the slowest arm's call.
+
+    An arm so slow that calling it twice would leave few blocks is called once.
+    """
+    slowest_s = max(typical_s.values())
+    dear_s = plan.budget_s / 40
+    return {
+        name: 1
+        if arm_s > max(dear_s, slowest_s / 2)
+        else max(2, min(MOST_REPEATS, int(slowest_s / (4 * max(arm_s, 1e-9)))))
+        for name, arm_s in typical_s.items()
+    }
 
 
 def _blocks(
     arms: Mapping[str, Call],
     repeats: Mapping[str, int],
     plan: Plan,
-    budget_s: float,
     clock: Clock,
     between: Callable[[], None] | None,
-    *,
-    settle: bool,
-) -> tuple[dict[str, _Samples], float]:
+) -> dict[str, _Samples]:
     samples = {name: _Samples() for name in arms}
     began = time.perf_counter()
     last = ""
@@ -124,54 +130,46 @@ def _blocks(
                 between()
             gc.collect()
             for name in arms if block % 2 == 0 else reversed(list(arms)):
-                last = _visit(
-                    name, arms[name], repeats[name], samples[name], block, last, clock, settle=settle
-                )
+                for _ in range(repeats[name]):
+                    last = _take(name, arms[name], samples[name], block, last, clock)
             spent_s = time.perf_counter() - began
-            over = spent_s + spent_s / (block + 1) > budget_s
+            over = spent_s + spent_s / (block + 1) > plan.budget_s
             if block + 1 >= plan.min_blocks and (over or _known_well_enough(samples, plan)):
                 break
-    return samples, time.perf_counter() - began
+    return samples
 
 
-def _visit(
-    name: str, call: Call, repeats: int, into: _Samples, block: int, last: str, clock: Clock, *, settle: bool
-) -> str:
-    if settle and last != name:
-        clock.time(call)
-        last = name
-    for _ in range(repeats):
-        sample = clock.time(call)
-        into.wall_s.append(sample.wall_s)
-        into.block.append(block)
-        into.after.append(last)
-        if sample.device_s is not None:
-            into.device_s.append(sample.device_s)
-        last = name
-    return last
+def _take(name: str, call: Call, into: _Samples, block: int, last: str, clock: Clock) -> str:
+    sample = clock.time(call)
+    into.wall_s.append(sample.wall_s)
+    into.block.append(block)
+    into.after.append(last)
+    if sample.device_s is not None:
+        into.device_s.append(sample.device_s)
+    return name
 
 
 def _known_well_enough(samples: Mapping[str, _Samples], plan: Plan) -> bool:
     return all(median_error(s.wall_s) < plan.relative_error for s in samples.values())
 
 
-def _carry_over(name: str, samples: _Samples) -> float | None:
-    """Median after another arm over median after itself; None with fewer than 3 samples of either kind."""
-    own, other = _split(name, samples)
-    return median(other) / median(own) if min(len(own), len(other)) >= 3 else None
+def _carry_over(name: str, samples: _Samples) -> tuple[float | None, bool]:
+    """Time after another arm over time after itself, the median of the blocks; and whether that is more than noise."""
+    ratios = _carry_overs(name, samples)
+    if not ratios:
+        return None, False
+    low, high, _ = interval_of_median(ratios)
+    beyond = low > 1 + CARRY_OVER_LIMIT or high < 1 / (1 + CARRY_OVER_LIMIT)
+    return median(ratios), beyond and len(ratios) >= FEWEST_VISITS
 
 
-def _depends_on_order(name: str, samples: _Samples) -> bool:
-    """Whether the carry-over exceeds `CARRY_OVER_LIMIT` and what the scatter of the samples explains."""
-    own, other = _split(name, samples)
-    if min(len(own), len(other)) < 6:
-        return False
-    shift = abs(median(other) / median(own) - 1)
-    return shift > CARRY_OVER_LIMIT and shift > median_error(own) + median_error(other)
-
-
-def _split(name: str, samples: _Samples) -> tuple[list[float], list[float]]:
-    """Samples taken after the arm itself, and after another arm."""
-    own = [s for s, after in zip(samples.wall_s, samples.after, strict=True) if after == name]
-    other = [s for s, after in zip(samples.wall_s, samples.after, strict=True) if after not in (name, "")]
-    return own, other
+def _carry_overs(name: str, samples: _Samples) -> list[float]:
+    """Per block that has both: the call after another arm over the median of the calls after the arm itself."""
+    own: dict[int, list[float]] = {}
+    other: dict[int, float] = {}
+    for wall_s, block, after in zip(samples.wall_s, samples.block, samples.after, strict=True):
+        if after == name:
+            own.setdefault(block, []).append(wall_s)
+        elif after:
+            other[block] = wall_s
+    return [other[block] / median(own[block]) for block in other if block in own]
