@@ -148,9 +148,17 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
             parameter.fill_(1.0)
     if not head.weight.any():  # torchvision's ViT starts with a classifier of zeros
         nn.init.normal_(head.weight, std=1 / math.sqrt(head.in_features))
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    logits = _measure_batchnorms(model, norms, images) if norms else _scale_to_unit_variance(model, images)
-    _scale_classifier(head, logits)
+    seen: list[Tensor] = []
+    watch = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        if norms:
+            _measure_batchnorms(model, norms, images)
+        else:
+            _scale_to_unit_variance(model, images)
+    finally:
+        watch.remove()
+    _shape_classifier(head, seen[0])
 
 
 def _calibration_images(per_kind: int, size: int) -> Tensor:
@@ -172,20 +180,19 @@ def classifier_of(model: nn.Module) -> nn.Linear:
     return linears[-1]
 
 
-def _measure_batchnorms(model: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> Tensor:
+def _measure_batchnorms(model: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean of what is seen, here one batch
         norm.train()
-    logits = model(images)
+    model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
-    return logits
 
 
-def _scale_to_unit_variance(model: nn.Module, images: Tensor) -> Tensor:
+def _scale_to_unit_variance(model: nn.Module, images: Tensor) -> None:
     def scale(module: nn.Linear | nn.Conv2d, _: Any, output: Tensor) -> Tensor:
         spread = output.std()
         module.weight.div_(spread)
@@ -195,25 +202,25 @@ def _scale_to_unit_variance(model: nn.Module, images: Tensor) -> Tensor:
 
     hooks = [m.register_forward_hook(scale) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     try:
-        return model(images)
+        model(images)
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _scale_classifier(head: nn.Linear, logits: Tensor) -> None:
-    """Centre and scale the classifier, given the logits ``[n, classes]`` that it gave to the phantoms."""
-    if (
-        head.out_features > 1
-    ):  # what all classes share says nothing; without it no image's top logit is negative
+def _shape_classifier(head: nn.Linear, features: Tensor) -> None:
+    """Centre and scale the classifier, given the features ``[n, in]`` that the phantoms gave it.
+
+    Its weights, not its bias, forget what all images and all classes share. A map shows weights times activations, so
+    that the top logit, which then is never negative, has evidence: with a centring bias many maps are empty.
+    """
+    common = features.mean(0)
+    head.weight.sub_((head.weight @ common)[:, None] * (common / common.square().sum()))
+    if head.out_features > 1:
         head.weight.sub_(head.weight.mean(0))
-        head.bias.sub_(head.bias.mean())
-        logits = logits - logits.mean(1, keepdim=True)
-    centre = logits.mean(0)
-    tops = (logits - centre).abs().max(1).values
-    factor = TRAINED_LOGIT / tops.median().clamp_min(1e-12)
-    head.weight.mul_(factor)
-    head.bias.sub_(centre).mul_(factor)
+    largest = (features @ head.weight.T).abs().max(1).values
+    head.weight.mul_(TRAINED_LOGIT / largest.median().clamp_min(1e-12))
+    head.bias.zero_()
 
 
 # ---------------------------------------------------------------------------------------------- checkpoints
