@@ -20,9 +20,9 @@ where a layer is that large.
 
 
 def gradient_maps_in_blocks(
-    activations: Tensor, gradients: Tensor, formulas: tuple[Formula, ...]
+    activations: Tensor, gradients: Tensor, formulas: tuple[Formula, ...], block: int = BLOCK
 ) -> GradientMaps:
-    """Shapes as :func:`gradient_maps`. Works on any device: volumes on a GPU take it too."""
+    """Shapes as :func:`gradient_maps`. Works on any device: volumes on a GPU take it, in larger blocks."""
     a, g = activations.flatten(2), gradients.flatten(2)
     n, c, s = a.shape
     dtype = working_dtype(a.dtype)
@@ -31,7 +31,7 @@ def gradient_maps_in_blocks(
         torch.empty(n, c, dtype=dtype, device=a.device) if formula.per_channel else None
         for formula in formulas
     ]
-    for images, channels in _blocks(n, c, s):
+    for images, channels in _blocks(n, c, s, block):
         block_a, block_g = a[images, channels].to(dtype), g[images, channels].to(dtype)
         for formula, out, kept in zip(formulas, maps, weights, strict=True):
             w = formula.weights(block_a, block_g, total, s)
@@ -41,10 +41,10 @@ def gradient_maps_in_blocks(
     return GradientMaps(maps.unflatten(2, activations.shape[2:]), tuple(weights))
 
 
-def _blocks(n: int, c: int, s: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(n: int, c: int, s: int, block: int) -> Iterator[tuple[slice, slice]]:
     """Images and channels of each block: whole images where several fit, else a part of one's channels."""
-    images = min(n, max(1, BLOCK // (c * s)))
-    channels = min(c, max(1, BLOCK // (images * s)))
+    images = min(n, max(1, block // (c * s)))
+    channels = min(c, max(1, block // (images * s)))
     for i in range(0, n, images):
         for k in range(0, c, channels):
             yield slice(i, i + images), slice(k, k + channels)

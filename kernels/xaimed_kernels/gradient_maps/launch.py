@@ -18,6 +18,9 @@ LARGEST = 1 << 14
 """Positions of a channel that one tile holds: 112 x 112 and a quarter more. Larger ones (volumes) are no case
 for one tile's registers; they take the blocked torch path, on their device."""
 
+VOLUME_BLOCK = 1 << 26
+"""Values per block of that path: temporaries of 256 MiB, few launches."""
+
 
 @final
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def gradient_maps_triton(
     a, g = activations.flatten(2), gradients.flatten(2)
     n, c, s = a.shape
     if s > LARGEST:
-        return gradient_maps_in_blocks(activations, gradients, formulas)
+        return gradient_maps_in_blocks(activations, gradients, formulas, VOLUME_BLOCK)
     if reads_across_channels(a):
         a, g = a.contiguous(), g.contiguous()
     tile = tile_for(s, c, len(formulas), channels_adjacent=a.stride(1) == 1 and s > 1)

@@ -83,7 +83,10 @@ def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
         trace = tl.sum(tl.sum(tl.where(diagonal, powers, 0.0), axis=1), axis=0)
         powers = powers / tl.where(trace > 0.0, trace, 1.0)
         powers = tl.dot(powers, powers, input_precision="ieee")
-    largest = tl.argmax(tl.sum(tl.where(diagonal, powers, 0.0), axis=1), axis=0)
+    weight = tl.sum(tl.where(diagonal, powers, 0.0), axis=1)
+    largest = tl.argmax(
+        tl.where(weight == weight, weight, 0.0), axis=0
+    )  # an order needs numbers; NaN comes below
     column = tl.sum(tl.where(k[None, :] == largest, powers, 0.0), axis=1)
     norm = tl.sqrt(tl.sum(column * column, axis=0))
     return column / tl.where(norm > 0.0, norm, 1.0)
