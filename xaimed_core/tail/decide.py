@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import assert_never, final
 from weakref import WeakKeyDictionary
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaimed_core.tail.capture import Capture, returning
+from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.mechanisms import ByPlan, ByRows, Mechanism
 from xaimed_core.tail.plan import Plan, plan
 from xaimed_core.tail.program import fit
+from xaimed_core.tail.recording import record_calls, record_copies
 from xaimed_core.tail.replay import CallRecorder, FullForward, ModuleReplay
 from xaimed_core.tail.routes import describe
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, unablated_disagreement
@@ -33,10 +34,15 @@ MIXING = 100.0
 @final
 @dataclass(frozen=True)
 class PlanDecision:
-    """The tail is a plan, at any batch size. ``chunks``: rows per chunk as measured, by kind of outcome."""
+    """The tail is a plan, at any batch size.
+
+    copies: of one image that are needed for a recording of it; more than 1 only where one image alone runs other
+        operations. chunks: rows per chunk as measured, by kind of outcome.
+    """
 
     plan: Plan
     route: str
+    copies: int = 1
     chunks: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -74,24 +80,24 @@ def remember(model: nn.Module, layer: nn.Module, key: Hashable, decision: Decisi
         known.popitem(last=False)
 
 
-def fits(decision: PlanDecision, recorded: Tape | Refusal, n: int) -> bool:
-    """Whether a recording is of the tail that was planned."""
-    return isinstance(recorded, Tape) and decision.plan.program.fits(recorded, n)
-
-
 def mechanism(
-    decision: Decision, capture: Capture, recorded: Tape | CallRecorder | Refusal | None
+    decision: Decision, capture: Capture, recorded: Tape | Refusal, calls: CallRecorder | None
 ) -> Mechanism:
-    """The decided mechanism for one capture, with what its forward recorded."""
+    """The decided mechanism, with what this capture's forward recorded. Raises `Refusal` if that is another tail."""
     match decision:
-        case PlanDecision(plan, route, chunks):
-            assert isinstance(recorded, Tape)
-            return ByPlan(capture, plan, recorded.external, route, chunks)
+        case PlanDecision(plan, route, copies, chunks):
+            n = len(capture.images)
+            tape = recorded if copies == 1 else record_copies(capture, copies)
+            if isinstance(tape, Refusal):
+                raise tape
+            if not plan.program.fits(tape, n * copies):
+                raise Refusal("this is not the tail that was planned")
+            return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
         case RowsDecision(route, whole, alone, bytes_per_row):
             if whole:
                 return ByRows(capture, FullForward(capture, bytes_per_row), route, alone)
-            calls = recorded if isinstance(recorded, CallRecorder) else record_calls(capture)
-            return ByRows(capture, ModuleReplay(capture, tuple(calls.calls), bytes_per_row), route, alone)
+            found = tuple((calls or record_calls(capture)).calls)
+            return ByRows(capture, ModuleReplay(capture, found, bytes_per_row), route, alone)
         case _:
             assert_never(decision)
 
@@ -104,23 +110,30 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> Dec
     alone = isinstance(recorded, Refusal) and recorded.one_row
     truth = brute_force(capture, alone=alone)
     try:
-        return _plan(capture, recorded, truth, memory_bytes)
+        decision = _planned(capture, recorded, truth)
+        found = mechanism(decision, capture, recorded, None)
+        if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
+            raise Refusal("the recorded operations disagree with brute force")
+        return decision
     except Refusal as refusal:
         return _rows(capture, truth, refusal.reason, alone, memory_bytes)
 
 
-def _plan(capture: Capture, recorded: Tape | Refusal, truth: BruteForce, memory_bytes: int) -> PlanDecision:
-    for tape in (recorded, truth.tape):
-        if isinstance(tape, Refusal):
-            raise tape
-    assert isinstance(recorded, Tape)
-    assert isinstance(truth.tape, Tape)
-    program = fit(recorded, len(capture.images), truth.tape, len(truth.logits))
+def _planned(capture: Capture, recorded: Tape | Refusal, truth: BruteForce) -> PlanDecision:
+    if isinstance(recorded, Refusal):
+        raise recorded
+    if isinstance(truth.tape, Refusal):
+        raise truth.tape
+    n, m, copies = len(capture.images), len(truth.logits), 1
+    try:
+        program = fit(recorded, n, truth.tape, m)
+    except Refusal:
+        tape = record_copies(capture, m + 1) if n == 1 else recorded
+        if isinstance(tape, Refusal) or n != 1:
+            raise
+        program, copies = fit(tape, m + 1, truth.tape, m), m
     found = plan(program, capture.channels, capture.channel_dim)
-    decision = PlanDecision(found, describe(found))
-    if disagreement(mechanism(decision, capture, recorded), capture, truth, memory_bytes) > ROUNDING:
-        raise Refusal("the recorded operations disagree with brute force")
-    return decision
+    return PlanDecision(found, describe(found), copies)
 
 
 def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_bytes: int) -> RowsDecision:
@@ -151,19 +164,6 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
 def _disagreement(
     decision: RowsDecision, capture: Capture, truth: BruteForce, calls: CallRecorder, memory_bytes: int
 ) -> float:
-    found = mechanism(decision, capture, calls)
+    found = mechanism(decision, capture, Refusal(decision.route), calls)
     assert isinstance(found, ByRows)
     return max(disagreement(found, capture, truth, memory_bytes), unablated_disagreement(found, capture))
-
-
-def record_calls(capture: Capture) -> CallRecorder:
-    """One more forward, in which modules' outputs are kept up to the layer."""
-    recorder = CallRecorder(capture.model, capture.layer)
-
-    def reach(rows: Tensor) -> Tensor:
-        recorder.reach()
-        return rows.clone()
-
-    with capture.running(), recorder.recording(), returning(capture.layer, capture.activation, reach):
-        capture.model(capture.images)
-    return recorder

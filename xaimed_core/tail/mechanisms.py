@@ -82,16 +82,8 @@ class ByPlan:
     def _front(self, start: int, stop: int, ablations: Ablations) -> Front:
         activation = self.capture.activation[start:stop]
         replaced = replacement(activation, self.capture.channel_dim, ablations.value)
-        return run_front(self.plan, activation, replaced, self._external_of(start, stop), start)
-
-    def _external_of(self, start: int, stop: int) -> dict[int, Tensor]:
-        found = dict(self.external)
-        for value, batch in self.plan.program.external.items():
-            if batch is not None:
-                found[value] = found[value].narrow(
-                    batch.dim, start * batch.factor, (stop - start) * batch.factor
-                )
-        return found
+        external = self.plan.program.of_images(self.external, start, stop)
+        return run_front(self.plan, activation, replaced, external, start)
 
     def _in_chunks(
         self, front: Front, ablations: Ablations, at: Tensor, outcome: Outcome, most: int

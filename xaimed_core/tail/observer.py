@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.tail.capture import Autocast, Capture
-from xaimed_core.tail.decide import PlanDecision, RowsDecision, decide, fits, mechanism, recall, remember
+from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
 from xaimed_core.tail.mechanisms import Mechanism
@@ -71,7 +71,7 @@ class _Observer:
     def watching(self) -> Generator[None]:
         """See `TailObserver`."""
         seen = self.seen = _Seen(Autocast.now(self.images.device), torch.get_rng_state())
-        if isinstance(recall(self.model, self.layer, (*self._key(seen), len(self.images))), RowsDecision):
+        if recall(self.model, self.layer, self._rows_key(seen)) is not None:
             seen.calls = CallRecorder(self.model, self.layer)
 
         def keep_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -122,29 +122,38 @@ class _Observer:
         return _Tail(capture, self._mechanism(seen, capture, output), self.memory_bytes)
 
     def _mechanism(self, seen: _Seen, capture: Capture, output: Tensor) -> Mechanism:
-        recorded: Tape | Refusal | None = None
-        if seen.tape is not None:
-            try:
-                recorded = seen.tape.tape(output)
-            except Refusal as refusal:
-                recorded = refusal
-        n, bound = len(self.images), memory_bound(self.images.device, self.memory_bytes)
-        for key in (self._key(seen), (*self._key(seen), n)):
-            match recall(self.model, self.layer, key):
-                case PlanDecision() as known if recorded is not None and fits(known, recorded, n):
-                    return mechanism(known, capture, recorded)
-                case RowsDecision() as known:
-                    return mechanism(known, capture, seen.calls)
-                case _:
-                    pass
-        decision = decide(capture, recorded or Refusal("nothing was recorded"), bound)
-        key = self._key(seen) if isinstance(decision, PlanDecision) else (*self._key(seen), n)
+        recorded = _recorded(seen, output)
+        of_plan, of_rows = (*self._key(seen), capture.differentiable), self._rows_key(seen)
+        for key in ((*of_plan, len(self.images)), of_plan, of_rows):
+            known = recall(self.model, self.layer, key)
+            if known is not None:
+                try:
+                    return mechanism(known, capture, recorded, seen.calls)
+                except Refusal:  # the model was changed, or runs other operations for this many images
+                    continue
+        decision = decide(capture, recorded, memory_bound(self.images.device, self.memory_bytes))
+        if isinstance(decision, RowsDecision):
+            key = of_rows
+        else:
+            key = of_plan if recall(self.model, self.layer, of_plan) is None else (*of_plan, len(self.images))
         remember(self.model, self.layer, key, decision)
-        return mechanism(decision, capture, recorded if isinstance(decision, PlanDecision) else seen.calls)
+        return mechanism(decision, capture, recorded, seen.calls)
 
     def _key(self, seen: _Seen) -> tuple[Hashable, ...]:
         images = self.images
         return self.channel_dim, tuple(images.shape[1:]), images.dtype, images.device.type, seen.autocast
+
+    def _rows_key(self, seen: _Seen) -> tuple[Hashable, ...]:
+        return *self._key(seen), "rows", len(self.images)
+
+
+def _recorded(seen: _Seen, output: Tensor) -> Tape | Refusal:
+    if seen.tape is None:
+        return Refusal("nothing was recorded")
+    try:
+        return seen.tape.tape(output)
+    except Refusal as refusal:
+        return refusal
 
 
 def _refuse_random(seen: _Seen) -> None:

@@ -67,6 +67,16 @@ class Program:
             )
         return Batch(grown[0][0], grown[0][1].per_image)
 
+    def of_images(self, external: dict[int, Tensor], start: int, stop: int) -> dict[int, Tensor]:
+        """External tensors for images ``start`` to ``stop`` of those they were recorded with, views."""
+        found = dict(external)
+        for value, batch in self.external.items():
+            if batch is not None:
+                found[value] = found[value].narrow(
+                    batch.dim, start * batch.factor, (stop - start) * batch.factor
+                )
+        return found
+
     def fits(self, tape: Tape, n: int) -> bool:
         """Whether a recording at ``n`` images is of this very tail."""
         return (

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.ablation import ablate, replacement
-from xaimed_core.tail.capture import Capture, returning
+from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.mechanisms import ByRows, Mechanism
 from xaimed_core.tail.outcomes import Ablations, AllClasses
-from xaimed_core.tail.tape import Tape, TapeRecorder
+from xaimed_core.tail.recording import record
+from xaimed_core.tail.tape import Tape
 from xaimed_core.tail.values import exact
-from xaimed_core.targets import logits_of
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Of the largest logit: what rounding alone may leave between two ways through a deep network."""
@@ -48,32 +48,10 @@ def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
     rank = torch.arange(len(image), device=device) % capture.channels
     ablations = Ablations(image, order[image, rank], "zero")
     parts = [slice(i, i + 1) for i in range(len(image))] if alone else [slice(0, len(image))]
-    runs = [_run(capture, image[part], ablations.channel[part]) for part in parts]
-    return BruteForce(ablations, torch.cat([logits for logits, _ in runs]), runs[-1][1])
-
-
-def _run(capture: Capture, image: Tensor, channel: Tensor) -> tuple[Tensor, Tape | Refusal]:
     replaced = replacement(capture.activation, capture.channel_dim, "zero")
-    rows = ablate(capture.activation, capture.channel_dim, replaced, image, channel)
-    recorders: list[TapeRecorder] = []
-
-    def start(rows: Tensor) -> Tensor:
-        torch.set_grad_enabled(capture.differentiable)
-        passed = rows.clone().requires_grad_(capture.differentiable).clone()
-        recorders.append(TapeRecorder(capture.model, passed))
-        recorders[-1].__enter__()
-        return passed
-
-    with capture.running(), returning(capture.layer, rows, start):
-        try:
-            logits = logits_of(capture.model(capture.images[image]))
-        finally:
-            for recorder in reversed(recorders):
-                recorder.__exit__(None, None, None)
-    try:
-        return logits.detach(), recorders[-1].tape(logits)
-    except Refusal as refusal:
-        return logits.detach(), refusal
+    rows = ablate(capture.activation, capture.channel_dim, replaced, image, ablations.channel)
+    runs = [record(capture, image[part], rows[part]) for part in parts]
+    return BruteForce(ablations, torch.cat([logits for logits, _ in runs]), runs[-1][1])
 
 
 def disagreement(mechanism: Mechanism, capture: Capture, truth: BruteForce, memory_bytes: int) -> float:
