@@ -307,3 +307,11 @@ def test_wrong_dtypes_are_named():
         impute(torch.zeros(1, 3, 8, 8), keep.float())
     with pytest.raises(TypeError, match="images must be floating-point"):
         impute(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), keep)
+
+
+def test_nearly_dependent_coarse_vertices_do_not_blow_up():
+    """Few removed pixels off each other: direct solutions on the coarsest grid were large differences, once."""
+    for seed in range(40):
+        for family in ("cam and dust", "scattered, 99% kept"):
+            result = one(family, 96, 96, seed=seed, channels=1)
+            assert errors(result.images[0], family, 96, 96, seed=seed, channels=1).max() <= TOL

@@ -97,7 +97,9 @@ def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend) -> Filled:
         case "cpu":
             from xaimed_kernels.impute.cpu import impute_by_multigrid as run
         case "triton":
-            raise NotImplementedError("impute runs on CPU tensors so far; move them, or use backend='reference'")
+            raise NotImplementedError(
+                "impute runs on CPU tensors so far; move them, or use backend='reference'"
+            )
     working = images if images.dtype == torch.float64 else images.float()
     return run(working.detach(), keep, tol)
 

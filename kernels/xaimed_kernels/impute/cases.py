@@ -40,6 +40,12 @@ def _scattered(rng: Generator, height: int, width: int, *, kept: float) -> Mask:
     return rng.random((height, width)) < kept
 
 
+def _cam_and_dust(rng: Generator, height: int, width: int) -> Mask:
+    """A small hole, single pixels off it, and its edge eaten: coarse vertices that see little of what is removed."""
+    map_ = heat(rng, height, width) + 0.05 * rng.standard_normal((height, width))
+    return map_ <= np.quantile(map_, 0.95)
+
+
 def _pixels(rng: Generator, height: int, width: int, *, places: tuple[tuple[float, float], ...]) -> Mask:
     keep = np.zeros((height, width), dtype=bool)
     for y, x in places:
@@ -119,7 +125,8 @@ _SPIRALS = {f"spiral of {turns} turns": partial(_spiral, turns=turns) for turns 
 
 FAMILIES: dict[str, Draw] = {
     **{f"cam, {k:.0%} kept": partial(_cam, kept=k) for k in (0.2, 0.5, 0.8)},
-    **{f"scattered, {k:.0%} kept": partial(_scattered, kept=k) for k in (0.01, 0.1, 0.5, 0.9)},
+    **{f"scattered, {k:.0%} kept": partial(_scattered, kept=k) for k in (0.01, 0.1, 0.5, 0.9, 0.99)},
+    "cam and dust": _cam_and_dust,
     "one pixel kept": partial(_pixels, places=((0.3, 0.5),)),
     "one pixel removed": partial(_inverted, partial(_pixels, places=((0.3, 0.5),))),
     "two opposite corners": partial(_pixels, places=((0, 0), (1, 1))),

@@ -147,6 +147,8 @@ def _solve(
             _sweep_image(scratch.u, scratch.other, relax, damping[0, 0], image)
             _sweep_image(scratch.other, scratch.u, relax, damping[0, 1], image)
         step = np.float64(_largest_change(scratch.u, scratch.before, size))
+        if not np.isfinite(step):
+            return cycle, np.inf
         if cycle > 1:  # the first step is the whole fill
             shown = step / last if cycle > 2 and last > 0 else 0.0
             left = max(rate, min(shown, 0.9))
@@ -186,19 +188,24 @@ def _sweep_image(u: Floats, out: Floats, relax: Floats, damping: np.float32, gri
 
 @compiled
 def _largest_change(new: Floats, old: Floats, size: int) -> np.float32:
-    lanes = np.zeros(64, dtype=np.float32)
+    """The largest ``|new - old|``, in lanes so that it is vectorised; NaN where anything is not finite."""
+    lanes = np.zeros((2, 64), dtype=np.float32)
+    largest, odd = lanes[0], lanes[1]
     blocks = size // 64
     for block in range(blocks):
         a, b = new[64 * block : 64 * block + 64], old[64 * block : 64 * block + 64]
         for k in range(64):
             change = abs(a[k] - b[k])
-            lanes[k] = change if change > lanes[k] else lanes[k]
-    largest = ZERO
-    for k in range(64):
-        largest = max(largest, lanes[k])
+            largest[k] = change if change > largest[k] else largest[k]
+            odd[k] += change - change
     for i in range(64 * blocks, size):
-        largest = max(largest, abs(new[i] - old[i]))
-    return largest
+        change = abs(new[i] - old[i])
+        largest[0] = change if change > largest[0] else largest[0]
+        odd[0] += change - change
+    for k in range(1, 64):
+        largest[0] = largest[k] if largest[k] > largest[0] else largest[0]
+        odd[0] += odd[k]
+    return largest[0] + odd[0]
 
 
 @compiled
@@ -377,7 +384,7 @@ def _residual(level: int, hierarchy: Hierarchy, scratch: Scratch) -> None:
 
 @compiled_in_any_order
 def _solve_directly(band: Floats, grid: Ints, b: Floats, x: Floats, scratch: Scratch) -> None:
-    """Forward and backward substitution on the coarsest grid; a dependent point stays 0."""
+    """Forward and backward substitution on the coarsest grid."""
     height, width, stride = grid[0], grid[1], grid[2]
     line, reach, points = scratch.line, width + 1, height * width
     for y in range(height):
