@@ -1,8 +1,10 @@
 """A gradient CAM's formula, written once for torch tensors and Triton tiles.
 
 Plain operators are what both share. A formula may use ``+ - * /``, comparisons (a truth value multiplies as
-0 or 1), ``&`` and ``|`` between comparisons, ``x.abs()``, ``x.exp()``, ``x.sqrt()``, local names, numbers and
-``total``. It may not use torch functions, keyword arguments, ``**``, ``if`` on a tensor, or globals.
+0 or 1), ``&`` and ``|`` between comparisons, ``x.abs()``, ``x.exp()``, ``x.sqrt()``, local names, ``total``, and numbers,
+its own or plain ones of its module or closure. It may not use torch functions, keyword arguments, ``**``, indices
+or axes (tiles have others than tensors), ``if`` on a tensor, or any other name from outside. It is a ``def`` in a
+file, for Triton compiles its source; annotations and docstring are left out there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, final
 from torch import Tensor
 
 Weigh = Callable[[Any, Any, Callable[[Any], Any], int], Any]
-"""``(a, g, total, positions) -> w``; ``Any`` is a torch tensor ``[n, c, s]`` or a Triton tile ``[c, s]``."""
+"""``(a, g, total, positions) -> w``; ``Any`` is a torch tensor ``[n, c, s]`` or a Triton tile."""
 
 
 @final
@@ -22,11 +24,10 @@ Weigh = Callable[[Any, Any, Callable[[Any], Any], int], Any]
 class Formula:
     """How one gradient CAM weighs activation maps: ``map = sum over channels of w * a``.
 
-    ``weights(a, g, total, positions)`` gets activations ``a`` and gradients ``g`` as ``[..., c, s]`` (the
-    last axis runs over positions), ``total(x)``, the sum over positions with the axis kept, and
-    ``positions``, their number; it returns ``w``, broadcastable to ``a``. Lanes beyond the last position or
-    channel hold ``a = g = 0`` and must add nothing to a total. ``per_channel``: ``w`` is ``[..., c, 1]``;
-    such weights are returned too.
+    ``weights(a, g, total, positions)`` gets activations ``a`` and gradients ``g`` over channels and
+    positions, ``total(x)``, the sum of x over positions with the axis kept, and ``positions``, their number; it
+    returns ``w``, broadcastable to ``a``. A tile is filled up with ``a = g = 0``, which must add nothing to a total.
+    ``per_channel``: one weight for each channel, made of totals; such weights are returned too.
     """
 
     name: str
