@@ -10,6 +10,7 @@ from xaimed_core.methods import Reduction
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.gradient_maps.cases import CASES
 from xaimed_kernels.launching import recording
+from xaimed_kernels.offline import compile_offline
 
 METHOD_FORMULAS = (
     *(method.kind.formula for method in METHODS.values() if isinstance(method.kind, Reduction)),
@@ -20,6 +21,14 @@ THRESHOLD = 0.25
 
 def above(a, g, total, positions):
     return g * (g > THRESHOLD)
+
+
+def everything(a, g, total, positions):
+    middle = (a > 0.1) & (a <= 1) | (g == 0)
+    return middle * -g.sigmoid() / (1 + total(a.abs()) / positions)
+
+
+EVERYTHING = Formula("everything", everything, per_channel=False)
 
 
 def with_factor(factor: float) -> Formula:
@@ -39,6 +48,23 @@ def test_every_methods_formula_runs_as_a_kernel() -> None:
     expected = gradient_maps(a.double(), g.double(), METHOD_FORMULAS, backend="reference")
     for row in range(len(METHOD_FORMULAS)):
         assert_agrees(found.maps[row], expected.maps[row])
+
+
+@pytest.mark.interpret
+def test_what_formulas_are_said_to_use_means_the_same_in_torch_and_triton() -> None:
+    a, g = torch.randn(2, 2, 9, 3, 5, generator=torch.Generator().manual_seed(0))
+    found = gradient_maps(a, g, [EVERYTHING], backend="triton")
+    expected = gradient_maps(a.double(), g.double(), [EVERYTHING], backend="reference")
+    assert expected.maps.abs().min() > 0
+    assert_agrees(found.maps, expected.maps)
+
+
+@pytest.mark.offline
+def test_what_formulas_are_said_to_use_compiles() -> None:
+    a = torch.empty(2, 9, 3, 5, device="meta")
+    with recording() as launches:
+        gradient_maps(a, a, [EVERYTHING], backend="triton")
+    assert compile_offline(launches[0], 90).instructions > 0
 
 
 @pytest.mark.interpret
