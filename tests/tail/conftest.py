@@ -16,8 +16,12 @@ from xaimed_core.targets import logits_of
 
 REPLACEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "zero": torch.zeros_like,
-    "minimum": lambda channel: channel.flatten(1).amin(1).reshape(-1, *[1] * (channel.ndim - 1)).expand_as(channel),
-    "mean": lambda channel: channel.flatten(1).mean(1).reshape(-1, *[1] * (channel.ndim - 1)).expand_as(channel),
+    "minimum": lambda channel: (
+        channel.flatten(1).amin(1).reshape(-1, *[1] * (channel.ndim - 1)).expand_as(channel)
+    ),
+    "mean": lambda channel: (
+        channel.flatten(1).mean(1).reshape(-1, *[1] * (channel.ndim - 1)).expand_as(channel)
+    ),
 }
 
 
@@ -30,14 +34,18 @@ def logit_drops(
     value: str = "zero",
     channel_dim: int = 1,
     dtype: torch.dtype = torch.float64,
+    activation: Tensor | None = None,
 ) -> Tensor:
-    """Logits minus the logits with a channel replaced: a whole forward per channel, ``[n, c, ...]``."""
+    """Logits minus the logits with a channel replaced: a whole forward per channel, ``[n, c, ...]``.
+
+    activation: what the layer gives, so that only the tail's own rounding counts; None lets the layer compute it.
+    """
     exact = copy.deepcopy(model).to(dtype).eval()
     module, images = exact.get_submodule(layer), images.to(dtype)
 
     def logits(channel: int | None) -> Tensor:
         def ablate(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            output = output.clone()
+            output = output.clone() if activation is None else activation.to(dtype, copy=True)
             if channel is not None:
                 chosen = output.select(channel_dim, channel)
                 chosen.copy_(REPLACEMENTS[value](chosen))

@@ -16,7 +16,9 @@ def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
     return model.eval()
 
 
-def brute_force_drops(model: nn.Module, name: str, images: Tensor, classes: Tensor, channel_dim: int) -> Tensor:
+def brute_force_drops(
+    model: nn.Module, name: str, images: Tensor, classes: Tensor, channel_dim: int
+) -> Tensor:
     """y - y_k in float64, one whole forward per channel."""
     import copy
 
@@ -51,7 +53,9 @@ def brute_force_drops(model: nn.Module, name: str, images: Tensor, classes: Tens
     [("resnet18", "layer4.1", 1), ("densenet121", "features.denseblock4.denselayer3", 1)],
 )
 @pytest.mark.parametrize("gradients", [False, True])
-def test_replayed_drops_are_those_of_brute_force(name: str, layer: str, channel_dim: int, gradients: bool) -> None:
+def test_replayed_drops_are_those_of_brute_force(
+    name: str, layer: str, channel_dim: int, gradients: bool
+) -> None:
     torch.manual_seed(0)
     images = torch.randn(2, 3, 64, 64)
     model = calibrated(torchvision.models.get_model(name, num_classes=5), torch.randn(8, 3, 64, 64))

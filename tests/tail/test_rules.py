@@ -24,7 +24,9 @@ class Tailed(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         seen = self.layer(images)
-        skip = torch.sin(images.mean(1, keepdim=True)) + torch.arange(6.0, dtype=images.dtype).view(1, 6, 1, 1)
+        skip = torch.sin(images.mean(1, keepdim=True)) + torch.arange(6.0, dtype=images.dtype).view(
+            1, 6, 1, 1
+        )
         x = self.own(seen) if self.own is not None else self.operation(seen, skip)
         return self.head(x.flatten(1))
 
@@ -67,9 +69,13 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "reflected padding": lambda x, _: F.pad(x, (1, 1, 2, 2), mode="reflect"),
     "channels last": lambda x, _: x.permute(0, 2, 3, 1).relu(),
     "tokens": lambda x, _: x.flatten(2).transpose(1, 2).sigmoid(),
-    "tokens and back": lambda x, _: x.flatten(2).transpose(1, 2).reshape(-1, 7, 7, 6).permute(0, 3, 1, 2).relu(),
+    "tokens and back": lambda x, _: (
+        x.flatten(2).transpose(1, 2).reshape(-1, 7, 7, 6).permute(0, 3, 1, 2).relu()
+    ),
     "flattening": lambda x, _: x.flatten(1).sigmoid(),
-    "flattening after concatenation": lambda x, s: torch.cat([s[:, :2].expand(-1, -1, 7, 7), x], 1).flatten(1).relu(),
+    "flattening after concatenation": lambda x, s: (
+        torch.cat([s[:, :2].expand(-1, -1, 7, 7), x], 1).flatten(1).relu()
+    ),
     "axes of length 1": lambda x, _: x.unsqueeze(2).relu().squeeze(2),
     "selection of a row": lambda x, _: x[:, :, 3].relu(),
     "slice of columns": lambda x, _: x[..., 1:5].relu(),
@@ -88,7 +94,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "batch normalisation": lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(inplace=True)),
     "batch normalisation without weights": lambda: nn.Sequential(nn.BatchNorm2d(6, affine=False), nn.ReLU()),
     "depthwise convolution": lambda: nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.GELU()),
-    "depthwise convolution, two each": lambda: nn.Sequential(nn.Conv2d(6, 12, 3, stride=2, groups=6), nn.SiLU()),
+    "depthwise convolution, two each": lambda: nn.Sequential(
+        nn.Conv2d(6, 12, 3, stride=2, groups=6), nn.SiLU()
+    ),
     "prelu": lambda: nn.PReLU(6),
     "dropout outside training": lambda: nn.Dropout(0.5),
 }

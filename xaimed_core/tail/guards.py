@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
+from torch import Tensor
 from torch._ops import OpOverload
 
 from xaimed_core.tail.aten import argument, functional_form, name_of
@@ -37,9 +39,15 @@ def draws_random_numbers(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str
     return not any(value is not None and not value for value in given)
 
 
-def refuse_unfit(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def refuse_unfit(
+    op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], ablated: Callable[[Any], bool]
+) -> None:
     """Raise `Refusal` for a call on ablated values that no later batch can repeat from the tape."""
     name = name_of(op)
+    if name == "index" and not any(
+        ablated(x) for x in args[1] if isinstance(x, Tensor) and x.dtype == torch.bool
+    ):
+        return  # whole numbers, or a mask that no ablation changes: the shape is known
     if name in READS_VALUES:
         raise Refusal(
             f"the tail's Python reads ablated values ({name}), e.g. to branch on them", one_row=True

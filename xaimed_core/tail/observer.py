@@ -107,7 +107,7 @@ class _Observer:
         seen = self.seen
         if seen is None or seen.activation is None or not seen.outputs:
             raise RuntimeError("no forward was watched: run the model inside observer.watching() first")
-        _refuse_random(seen)
+        _refuse_fault(seen)
         output = logits_of(seen.outputs[-1])
         capture = Capture(
             self.model,
@@ -156,14 +156,14 @@ def _recorded(seen: _Seen, output: Tensor) -> Tape | Refusal:
         return refusal
 
 
-def _refuse_random(seen: _Seen) -> None:
-    drawn = seen.tape.random if seen.tape is not None else None
-    if drawn is None and seen.drew_random_numbers:
-        drawn = "an operation"
-    if drawn is not None:
+def _refuse_fault(seen: _Seen) -> None:
+    fault = seen.tape.fault if seen.tape is not None else None
+    if fault is None and seen.drew_random_numbers:
+        fault = "an operation draws random numbers"
+    if fault is not None:
         raise ValueError(
-            f"{drawn} draws random numbers while the network runs in evaluation mode, so that a score and the score "
-            "after an ablation would come from different draws; make it deterministic (model.eval() must reach it)"
+            f"{fault} while the network runs in evaluation mode, so that a score and the score after an ablation would "
+            "come from different networks; make the forward pass deterministic and without memory"
         )
 
 

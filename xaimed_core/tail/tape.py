@@ -111,7 +111,7 @@ class _Memory:
 class TapeRecorder(TorchDispatchMode):
     """Records the tail while entered; entered in the layer's hook, with the tensor the tail will consume.
 
-    ``refused``: why it stopped recording. ``random``: the first operation that drew random numbers.
+    ``refused``: why it stopped recording. ``fault``: what makes an ablation's score undefined, however computed.
     """
 
     @classmethod
@@ -122,7 +122,7 @@ class TapeRecorder(TorchDispatchMode):
     def __init__(self, model: nn.Module, activation: Tensor) -> None:
         super().__init__()
         self.refused: Refusal | None = None
-        self.random: str | None = None
+        self.fault: str | None = None
         self._model = model
         self._calls: list[Call] = []
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -136,8 +136,8 @@ class TapeRecorder(TorchDispatchMode):
     ) -> Any:
         """Run one operation and record it if it depends on the layer."""
         kwargs = kwargs or {}
-        if self.random is None and draws_random_numbers(func, args, kwargs):
-            self.random = name_of(func)
+        if self.fault is None and draws_random_numbers(func, args, kwargs):
+            self.fault = f"{name_of(func)} draws random numbers"
         if self.refused is not None:
             return func(*args, **kwargs)
         try:
@@ -211,7 +211,7 @@ class TapeRecorder(TorchDispatchMode):
             return None
         if name_of(func) == "as_strided_" and _geometry(args[0]) == _strided_geometry(*args):
             return None
-        refuse_unfit(func, args, kwargs)
+        refuse_unfit(func, args, kwargs, self._is_dependent)
         op, dtype = func, None
         if writes(func):
             op, dtype = functional(func), args[0].dtype
@@ -222,7 +222,7 @@ class TapeRecorder(TorchDispatchMode):
             {key: replace(leaf, self._argument) for key, leaf in kwargs.items()},
         )
         if dtype is not None:
-            self._refuse_state(args[0])
+            self._check_state(func, args[0])
             self._keep_what_is_overwritten([self._memories.get(_address(args[0]))])
         return Call(op, *values, (), dtype)
 
@@ -240,6 +240,10 @@ class TapeRecorder(TorchDispatchMode):
             if result is not None:
                 self._holds(out, result, dependent=True)
         self._calls.append(Call(call.op, call.args, call.kwargs, results, call.dtype))
+
+    def _is_dependent(self, tensor: Tensor) -> bool:
+        memory = self._memories.get(_address(tensor))
+        return memory is not None and memory.dependent
 
     def _argument(self, leaf: Any) -> Any:
         return (
@@ -288,11 +292,11 @@ class TapeRecorder(TorchDispatchMode):
                     self._external[value] = self._external[value].clone()
                 memory.held.clear()
 
-    def _refuse_state(self, written: Tensor) -> None:
-        address = _address(written)
-        state = (*self._model.parameters(), *self._model.buffers())
-        if any(_address(tensor) == address for tensor in state):
-            raise Refusal("the tail writes into one of the model's parameters or buffers")
+    def _check_state(self, func: OpOverload, written: Tensor) -> None:
+        """What the forward leaves in the model would be there for the next: no two ablations would see one network."""
+        for name, tensor in (*self._model.named_parameters(), *self._model.named_buffers()):
+            if _address(tensor) == _address(written):
+                self.fault = f"{name_of(func)} writes what depends on the layer into the model's {name}"
 
 
 def _address(tensor: Tensor) -> int:

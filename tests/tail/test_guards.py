@@ -1,0 +1,259 @@
+"""What a tape must not be built on: exact all the same, or an error; and wrong without the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaimed_core.tail import decide, program
+from xaimed_core.tail.mechanisms import ByPlan, ByRows
+from xaimed_core.tail.tape import TapeRecorder
+
+
+class Net(nn.Module):
+    """``layer``, then ``tail(self, x, stem)``; ``stem`` is what came before the layer."""
+
+    def __init__(self, tail: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, padding=1)
+        self.layer = nn.Conv2d(6, 6, 3, padding=1)
+        self.late = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+        self.tail = tail
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem(images)
+        x = self.tail(self, torch.relu(self.layer(stem)), stem)
+        return self.head(x.mean((2, 3)))
+
+
+def reads_a_stale_view(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    half = x[:, :3]
+    x.mul_(torch.tensor([3.0, -2.0, 1.0, 5.0, 1.0, 1.0], dtype=x.dtype).view(1, 6, 1, 1))
+    return torch.cat([half, x[:, 3:]], 1)
+
+
+def overwrites_what_it_read_outside(net: Net, x: Tensor, stem: Tensor) -> Tensor:
+    y = torch.tanh(net.late(x) + stem)
+    stem.mul_(-4.0)
+    return y + stem
+
+
+def branches(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(x) if x[:, 0].mean() > 0 else 2 - 3 * x
+
+
+def branches_by_item(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return x * x.max().item()
+
+
+def selects_by_mask(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(x) * x[x > 0.1].mean()
+
+
+def leaves_torch(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(x) * torch.from_numpy(2 + x.detach().numpy())
+
+
+def leaves_torch_wholly(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(torch.from_numpy(x.detach().numpy().copy()))
+
+
+def addresses_memory(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    x = x.contiguous()
+    return net.late(x.as_strided(x.shape, (x.stride(0), x.stride(1), 1, x.shape[3])))
+
+
+def writes_where_nothing_is_functional(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    torch.mul(x, 2.0, out=out)
+    return net.late(out)
+
+
+def sums_over_the_batch(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return torch.relu(x - x.mean(0, keepdim=True))
+
+
+def normalises_in_training_mode(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return torch.relu(nn.functional.batch_norm(x, None, None, training=True))
+
+
+def normalises_instances(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(nn.functional.instance_norm(x))
+
+
+def drops_at_random(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return nn.functional.dropout(x, 0.5, training=True)
+
+
+def adds_noise(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return x + torch.randn(1, 6, 1, 1, dtype=x.dtype)
+
+
+def remembers(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    net.total.add_(x.mean())
+    return x * net.total
+
+
+def depends_on_the_batch_size(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(x) if len(x) == 1 else -2 * x
+
+
+REFUSED = {
+    "reads_a_stale_view": (reads_a_stale_view, 2, "another view"),
+    "branches": (branches, 1, "row by row: the tail's Python reads ablated values"),
+    "branches_by_item": (branches_by_item, 1, "row by row: the tail's Python reads ablated values"),
+    "selects_by_mask": (
+        selects_by_mask,
+        1,
+        "row by row: the shape of index's result depends on ablated values",
+    ),
+    "leaves_torch": (leaves_torch, 2, "disagree with brute force"),
+    "leaves_torch_wholly": (leaves_torch_wholly, 2, "not come from the layer"),
+    "addresses_memory": (addresses_memory, 2, "addresses memory directly"),
+    "writes_out": (writes_where_nothing_is_functional, 2, "no functional form"),
+    "normalises_in_training_mode": (normalises_in_training_mode, 1, "training mode"),
+    "normalises_instances": (normalises_instances, 2, "training mode"),
+    "depends_on_the_batch_size": (depends_on_the_batch_size, 1, "row by row"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("again", [False, True], ids=["first call", "second call"])
+def test_what_a_tape_cannot_hold_is_replayed_exactly_and_the_route_says_why(
+    name: str, again: bool, watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    tail, n, reason = REFUSED[name]
+    model, images = Net(tail).eval(), torch.randn(n, 2, 5, 5)
+    if again:
+        watch(model, "layer", torch.randn(n, 2, 5, 5))
+    found = watch(model, "layer", images)
+    assert isinstance(found.mechanism, ByRows), found.mechanism.route
+    drops = found.class_drops()
+    assert reason in drops.route
+    exact = torch.cat(
+        [logit_drops(model, "layer", images[i : i + 1], channels=list(range(6))) for i in range(n)]
+    )
+    assert relative_error(drops.drops, exact) <= 2e-4
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_what_was_overwritten_outside_is_kept_as_it_was_read(
+    gradients: bool, watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    model, images = Net(overwrites_what_it_read_outside).eval(), torch.randn(2, 2, 5, 5)
+    tail = watch(model, "layer", images, gradients=gradients)
+    assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
+    exact = logit_drops(model, "layer", images, channels=list(range(6)))
+    assert relative_error(tail.class_drops().drops, exact) <= 1e-5
+
+
+def _allow(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("xaimed_core.tail.tape.refuse_unfit", lambda *_: None)
+
+
+def _value_without_guard(self: TapeRecorder, tensor: Tensor, memory: Any) -> int:
+    geometry = (tensor.storage_offset(), tuple(tensor.shape))
+    for held, value in () if memory is None else memory.held.items():
+        if held[:2] == geometry:
+            return value
+    value = self._new_value(tensor)
+    self._external[value] = tensor.detach().clone()
+    return value
+
+
+UNGUARDED: dict[str, tuple[Callable, int, Callable[[pytest.MonkeyPatch], None]]] = {
+    "a stale view": (
+        reads_a_stale_view,
+        2,
+        lambda patch: patch.setattr(TapeRecorder, "_value", _value_without_guard),
+    ),
+    "memory overwritten outside": (
+        overwrites_what_it_read_outside,
+        2,
+        lambda patch: patch.setattr(TapeRecorder, "_keep_what_is_overwritten", lambda *_: None),
+    ),
+    "a branch": (branches, 1, _allow),
+    "a number read": (branches_by_item, 1, _allow),
+    "a detour through NumPy": (leaves_torch, 2, lambda _patch: None),
+    "another tail for one image": (
+        depends_on_the_batch_size,
+        1,
+        lambda patch: patch.setattr(program.Program, "fits", lambda *_: True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNGUARDED)
+def test_without_its_guard_and_the_self_check_the_result_is_silently_wrong(
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    watch: Callable,
+    logit_drops: Callable,
+    relative_error: Callable,
+) -> None:
+    tail, n, remove_guard = UNGUARDED[name]
+    model, images = Net(tail).eval(), torch.randn(n, 2, 5, 5)
+    exact = logit_drops(model, "layer", images, channels=list(range(6)))
+    monkeypatch.setattr(decide, "ROUNDING", float("inf"))
+    remove_guard(monkeypatch)
+    found = watch(model, "layer", images)
+    assert isinstance(found.mechanism, ByPlan), found.mechanism.route
+    assert relative_error(found.class_drops().drops, exact) > 0.01
+
+
+FAULTS = {
+    "dropout": (drops_at_random, "native_dropout|bernoulli_ draws random numbers"),
+    "noise": (adds_noise, "randn draws random numbers"),
+    "memory": (remembers, "add_ writes what depends on the layer into the model's total"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_tail_whose_score_is_undefined_is_refused_by_the_operations_name(
+    name: str, watch: Callable
+) -> None:
+    tail, message = FAULTS[name]
+    with pytest.raises(ValueError, match=message):
+        watch(Net(tail).eval(), "layer", torch.randn(2, 2, 5, 5))
+
+
+def test_random_numbers_before_the_layer_are_refused(watch: Callable) -> None:
+    model = Net(lambda _net, x, _stem: x).eval()
+    model.stem.register_forward_hook(lambda _module, _inputs, output: output + torch.randn(6, 1, 1))
+    with pytest.raises(ValueError, match="an operation draws random numbers"):
+        watch(model, "layer", torch.randn(2, 2, 5, 5))
+
+
+@pytest.mark.parametrize("tail", [normalises_in_training_mode, sums_over_the_batch])
+def test_images_that_depend_on_each_other_are_refused(tail: Callable, watch: Callable) -> None:
+    with pytest.raises(ValueError, match="depends on the other images of the batch"):
+        watch(Net(tail).eval(), "layer", torch.randn(3, 2, 5, 5))
+
+
+def test_a_layer_called_twice_is_refused(watch: Callable) -> None:
+    model = Net(lambda net, x, _stem: net.layer(x)).eval()
+    with pytest.raises(ValueError, match="more than once"):
+        watch(model, "layer", torch.randn(2, 2, 5, 5))
+
+
+def test_a_model_in_training_mode_is_explained_as_in_evaluation_mode(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    model = Net(lambda net, x, _stem: net.late(nn.functional.dropout(x, 0.5, net.training))).train()
+    images = torch.randn(2, 2, 5, 5)
+    exact = logit_drops(model, "layer", images, channels=list(range(6)))
+    assert relative_error(watch(model, "layer", images).class_drops().drops, exact) <= 1e-5
+    assert model.training
+
+
+def test_an_output_without_logits_is_refused(watch: Callable) -> None:
+    model = Net(lambda _net, x, _stem: x).eval()
+    model.register_forward_hook(lambda _module, _inputs, output: {"boxes": output})
+    with pytest.raises(TypeError, match="no logits were found"):
+        watch(model, "layer", torch.randn(2, 2, 5, 5))
