@@ -117,11 +117,9 @@ def test_a_score_function_that_is_not_linear_sees_whole_outputs(
 ) -> None:
     tail = watch(model, "two", images)
     every = tail.class_drops()
-    probability = FunctionTargets((lambda row: row.softmax(0)[2],) * 3)
-    before, after = (
-        every.logits.softmax(1)[:, 2],
-        (every.logits.unsqueeze(1) - every.drops).softmax(2)[..., 2],
-    )
+    probability = FunctionTargets((lambda row: (row / 40).softmax(0)[2],) * 3)
+    before = (every.logits / 40).softmax(1)[:, 2]
+    after = ((every.logits.unsqueeze(1) - every.drops) / 40).softmax(2)[..., 2]
     found = tail.drops(probability)
     assert found.drops.abs().max() > 1e-3
     torch.testing.assert_close(found.drops, before.unsqueeze(1) - after, rtol=1e-4, atol=1e-6)

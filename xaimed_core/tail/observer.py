@@ -108,18 +108,22 @@ class _Observer:
         if seen is None or seen.activation is None or not seen.outputs:
             raise RuntimeError("no forward was watched: run the model inside observer.watching() first")
         _refuse_fault(seen)
+        with torch.inference_mode(False), torch.no_grad():
+            return self._tail(seen, seen.activation)
+
+    def _tail(self, seen: _Seen, activation: Tensor) -> Tail:
         output = logits_of(seen.outputs[-1])
         capture = Capture(
             self.model,
             self.layer,
             self.images,
-            seen.activation,
+            activation,
             output.detach(),
             self.channel_dim,
             seen.autocast,
             seen.differentiable,
         )
-        return _Tail(capture, self._mechanism(seen, capture, output), self.memory_bytes)
+        return _CapturedTail(capture, self._mechanism(seen, capture, output), self.memory_bytes)
 
     def _mechanism(self, seen: _Seen, capture: Capture, output: Tensor) -> Mechanism:
         recorded = _recorded(seen, output)
@@ -169,7 +173,7 @@ def _refuse_fault(seen: _Seen) -> None:
 
 @final
 @dataclass(frozen=True)
-class _Tail:
+class _CapturedTail:
     capture: Capture
     mechanism: Mechanism
     memory_bytes: int | None
@@ -179,7 +183,7 @@ class _Tail:
     ) -> ChannelDrops:
         """See `Tail`."""
         logits = exact(self.capture.logits)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             scores = targets.score(logits, torch.arange(len(logits), device=logits.device)).detach()
             match targets:
                 case ClassTargets(index):
@@ -195,7 +199,8 @@ class _Tail:
 
     def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
         """See `Tail`."""
-        drops = self._each(value, channels, AllClasses())
+        with torch.inference_mode(False), torch.no_grad():
+            drops = self._each(value, channels, AllClasses())
         return ClassDrops(drops.float(), self.capture.logits.float(), self.mechanism.route)
 
     def _each(self, value: AblationValue, channels: Tensor | None, outcome: Outcome) -> Tensor:
