@@ -1,67 +1,126 @@
-"""Replayed tails give the drops of brute force."""
+"""Module replay: only the tail runs again, and what was done before the layer is taken as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from xaimed_core.forward import observe
-from xaimed_core.tail import observe_tail
+from xaimed_core.tail.mechanisms import ByRows
+
+EVERY = list(range(6))
 
 
-def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
-    model.train()
-    with torch.no_grad():
-        model(images)
-    return model.eval()
+class Refused(nn.Module):
+    """No tape holds this tail (it reads a stale view), so that modules are replayed."""
+
+    def __init__(self, middle: Callable[[Refused, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.skip = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(2, 6, 1)
+        self.norm = nn.BatchNorm2d(6)
+        self.act = nn.ReLU(inplace=True)
+        self.layer, self.late = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+        self.middle = middle
+
+    def forward(self, images: Tensor) -> Tensor:
+        skip = self.skip(images)
+        x = self.layer(self.middle(self, self.act(self.norm(self.stem(images)))))
+        half = x[:, :3]
+        x.mul_(2)
+        x = self.act(self.late(torch.cat([half, x[:, 3:]], 1)) + skip)
+        return self.head(x.mean((2, 3)))
 
 
-def brute_force_drops(
-    model: nn.Module, name: str, images: Tensor, classes: Tensor, channel_dim: int
-) -> Tensor:
-    """y - y_k in float64, one whole forward per channel."""
-    import copy
-
-    exact = copy.deepcopy(model).double()
-    layer, images = exact.get_submodule(name), images.double()
-    at = torch.arange(len(images))
-
-    def score(k: int | None) -> Tensor:
-        def ablate(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-            output = output.clone()
-            if k is not None:
-                output.select(channel_dim, k).zero_()
-            return output
-
-        handle = layer.register_forward_hook(ablate)
-        with torch.no_grad():
-            logits = exact(images)
-        handle.remove()
-        return logits[at, classes]
-
-    channels = dict(exact.named_modules())[name]
-    shapes: list[int] = []
-    handle = channels.register_forward_hook(lambda _m, _i, o: shapes.append(o.shape[channel_dim]))
-    with torch.no_grad():
-        exact(images)
-    handle.remove()
-    return torch.stack([score(None) - score(k) for k in range(8)], 1)
+def writes_in_place(_net: Refused, x: Tensor) -> Tensor:
+    return x.add_(1.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "layer", "channel_dim"),
-    [("resnet18", "layer4.1", 1), ("densenet121", "features.denseblock4.denselayer3", 1)],
-)
-@pytest.mark.parametrize("gradients", [False, True])
+def calls_a_module_twice(net: Refused, x: Tensor) -> Tensor:
+    return net.act(net.stem.bias.view(1, 6, 1, 1) - x) + x
+
+
+def folds_the_batch(_net: Refused, x: Tensor) -> Tensor:
+    return nn.Identity()(x.reshape(-1, 2, *x.shape[2:])).reshape(x.shape)
+
+
+MIDDLES = {
+    "nothing": lambda _net, x: x,
+    "an operation in place": writes_in_place,
+    "a module called again": calls_a_module_twice,
+    "the batch folded": folds_the_batch,
+}
+
+
+@pytest.mark.parametrize("name", MIDDLES)
 def test_replayed_drops_are_those_of_brute_force(
-    name: str, layer: str, channel_dim: int, gradients: bool
+    name: str, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
-    torch.manual_seed(0)
-    images = torch.randn(2, 3, 64, 64)
-    model = calibrated(torchvision.models.get_model(name, num_classes=5), torch.randn(8, 3, 64, 64))
-    observer = observe_tail(model, model.get_submodule(layer), images, channel_dim=channel_dim)
-    seen = observe(model, images, {layer: model.get_submodule(layer)}, gradients=gradients, observer=observer)
-    found = observer.tail().drops(seen.targets, channels=torch.arange(8))
-    exact = brute_force_drops(model, layer, images, seen.targets.index, channel_dim)
-    assert exact.abs().max() > 1e-3
-    assert (found.drops - exact).abs().max() <= 2e-4 * exact.abs().max()
+    model, images = Refused(MIDDLES[name]).eval(), torch.randn(3, 2, 5, 5)
+    exact = logit_drops(model, "layer", images, channels=EVERY)
+    for _ in range(2):  # modules' outputs come from a forward of their own, then from the engine's
+        found = watch(model, "layer", images).class_drops()
+        assert (
+            found.route
+            == "replay: a tensor is read after its memory was written in place through another view"
+        )
+        assert relative_error(found.drops, exact) <= 2e-4
+
+
+def test_only_the_tail_runs_again(watch: Callable) -> None:
+    model, images = Refused(MIDDLES["nothing"]).eval(), torch.randn(3, 2, 5, 5)
+    watch(model, "layer", images)
+    ran: list[str] = []
+    for name in ("stem", "skip", "late"):
+        inner = getattr(model, name)._conv_forward
+        getattr(model, name)._conv_forward = lambda *args, name=name, inner=inner: (
+            ran.append(name),
+            inner(*args),
+        )[1]
+    tail = watch(model, "layer", images)
+    assert ran == ["skip", "stem", "late"]
+    tail.class_drops()
+    assert set(ran[3:]) == {"late"}
+
+
+def test_hooks_that_the_caller_added_take_part(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    model, images = Refused(MIDDLES["nothing"]).eval(), torch.randn(2, 2, 5, 5)
+    for name, factor in (("skip", 3.0), ("layer", -1.5), ("late", 2.0)):
+        getattr(model, name).register_forward_hook(
+            lambda _module, _inputs, output, factor=factor: factor * output
+        )
+    exact = logit_drops(model, "layer", images, channels=EVERY)
+    found = watch(model, "layer", images)
+    assert isinstance(found.mechanism, ByRows)
+    assert relative_error(found.class_drops().drops, exact) <= 2e-4
+
+
+def test_where_modules_cannot_be_replayed_whole_forwards_run_and_the_route_says_so(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    class Shares(Refused):
+        """A module hands its result on beside its output, where no replay finds it."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            skip, kept = self.skip(images), list[Tensor]()
+            handle = self.stem.register_forward_hook(lambda _module, inputs, _output: kept.append(inputs[0]))
+            x = self.layer(self.act(self.stem(images + 1)))
+            handle.remove()
+            half = x[:, :3]
+            x.mul_(2)
+            return self.head((torch.cat([half, x[:, 3:]], 1) + skip * self.count(kept)).mean((2, 3)))
+
+        def count(self, kept: list[Any]) -> float:
+            return float(len(kept)) if self.stem.__dict__.get("forward") is None else 100.0
+
+    model, images = Shares(MIDDLES["nothing"]).eval(), torch.randn(2, 2, 5, 5)
+    exact = logit_drops(model, "layer", images, channels=EVERY)
+    for _ in range(2):
+        found = watch(model, "layer", images).class_drops()
+        assert found.route.startswith("full-forward: ")
+        assert relative_error(found.drops, exact) <= 2e-4

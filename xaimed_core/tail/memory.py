@@ -27,7 +27,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min((machine_free_bytes(), *_container_free_bytes()), default=2**33)
+    return min((machine_free_bytes(), *container_free_bytes()), default=2**33)
 
 
 def machine_free_bytes() -> int:
@@ -38,7 +38,7 @@ def machine_free_bytes() -> int:
     return 2**33
 
 
-def _container_free_bytes(
+def container_free_bytes(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[int]:
     """Limit minus use of every control group this process is in, outer ones included (versions 1 and 2)."""

@@ -71,7 +71,8 @@ class _Observer:
     def watching(self) -> Generator[None]:
         """See `TailObserver`."""
         seen = self.seen = _Seen(Autocast.now(self.images.device), torch.get_rng_state())
-        if recall(self.model, self.layer, self._rows_key(seen)) is not None:
+        known = recall(self.model, self.layer, self._rows_key(seen))
+        if isinstance(known, RowsDecision) and not known.whole:
             seen.calls = CallRecorder(self.model, self.layer)
 
         def keep_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
