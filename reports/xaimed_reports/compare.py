@@ -8,6 +8,7 @@ from statistics import median
 from typing import Literal, final
 
 from .floor import Floor
+from .ratio import interval_of_median
 from .records import Row, Run
 from .sides import Side, unit_values, why_incomparable
 from .sides import loaded as loaded_rows
@@ -100,7 +101,7 @@ def compare(
         became_unknown=tuple(
             k
             for k, c in found.items()
-            if k not in loaded and c.decision == "unknown" and _noisier(before[k], after[k])
+            if processes and k not in loaded and c.decision == "unknown" and _noisier(before[k], after[k])
         ),
     )
 
@@ -122,9 +123,9 @@ def _values(rows: tuple[Row, ...], processes: bool) -> list[float]:
 
 
 def _noisier(base: Sequence[float], new: Sequence[float]) -> bool:
-    """Whether the new side scatters so much more than the base that it alone prevents a decision."""
-    spreads = [max(side) / min(side) - 1 for side in (base, new)]
-    return spreads[1] > max(3 * spreads[0], 0.10)
+    """Whether the new side's median is known so much less well than the base's that it alone prevents a decision."""
+    (a_low, a_high, _), (b_low, b_high, _) = interval_of_median(base), interval_of_median(new)
+    return b_high / b_low - 1 > max(0.10, 3 * (a_high / a_low - 1))
 
 
 def _row_judgement(key: str, old: tuple[Row, ...] | None, now: tuple[Row, ...] | None) -> Judgement | None:

@@ -214,5 +214,3 @@ class Run:
     seconds: float
     rows: tuple[Row, ...]
     schema: int = SCHEMA
-    floor: float | None = None
-    """Noise floor of this machine from an A/A run, as a ratio above 1; None if never measured."""

@@ -34,7 +34,9 @@ PROFILES: dict[ProfileName, Plan] = {
         budget_s=8.0, min_blocks=4, max_blocks=60, relative_error=0.01, warm_up_s=2.0, total_s=180.0
     ),
     "full": Plan(budget_s=30.0, min_blocks=8, max_blocks=400, relative_error=0.003, warm_up_s=20.0),
-    "gate": Plan(budget_s=2.0, min_blocks=4, max_blocks=40, relative_error=0.01, warm_up_s=1.0, total_s=75.0),
+    "gate": Plan(
+        budget_s=4.0, min_blocks=4, max_blocks=60, relative_error=0.005, warm_up_s=1.0, total_s=70.0
+    ),
 }
 
 
