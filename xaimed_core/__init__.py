@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xaimed_core.engine import Explanation, explain
+    from xaimed_core.faithfulness import METRICS, Faithfulness, evaluate, road
     from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
     from xaimed_core.methods import METHODS
 
 __version__ = "0.1.0"
 
-__all__ = ["METHODS", "ChannelsFirst", "ChannelsLast", "Explanation", "Tokens", "__version__", "explain"]
+__all__ = [
+    "METHODS",
+    "METRICS",
+    "ChannelsFirst",
+    "ChannelsLast",
+    "Explanation",
+    "Faithfulness",
+    "Tokens",
+    "__version__",
+    "evaluate",
+    "explain",
+    "road",
+]
 
 _HOMES = {
     "Explanation": "engine",
@@ -22,6 +35,10 @@ _HOMES = {
     "ChannelsLast": "layout",
     "Tokens": "layout",
     "METHODS": "methods",
+    "Faithfulness": "faithfulness",
+    "METRICS": "faithfulness",
+    "evaluate": "faithfulness",
+    "road": "faithfulness",
 }
 
 
