@@ -11,6 +11,7 @@ from torch import Tensor
 from xaimed_kernels.backends import Backend, choose_backend
 from xaimed_kernels.impute.imputation import Filled, Imputation
 from xaimed_kernels.impute.reference import residual
+from xaimed_kernels.launching import is_recording
 
 __all__ = ["SMALLEST_TOL", "Imputation", "impute"]
 
@@ -75,7 +76,7 @@ def impute(
     spread = _noise_of(noise, images)
     masks = keep if keep.ndim == 4 else keep.unsqueeze(1)
     filled = _fill(images, masks, tol, choose_backend(images, backend))
-    if not (images.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if not (is_recording() or (images.is_cuda and torch.cuda.is_current_stream_capturing())):
         _verify(filled, tol)
     left = _residual_of(filled.images, masks, images) if details else None
     result = filled.images
@@ -97,9 +98,7 @@ def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend) -> Filled:
         case "cpu":
             from xaimed_kernels.impute.cpu import impute_by_multigrid as run
         case "triton":
-            raise NotImplementedError(
-                "impute runs on CPU tensors so far; move them, or use backend='reference'"
-            )
+            from xaimed_kernels.impute.launch import impute_triton as run
     working = images if images.dtype == torch.float64 else images.float()
     return run(working.detach(), keep, tol)
 

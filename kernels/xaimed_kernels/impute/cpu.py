@@ -15,25 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xaimed_kernels.impute.imputation import Filled
-from xaimed_kernels.impute.levels import grids
+from xaimed_kernels.impute.levels import MOST_CYCLES, RATE, damping, grids
 
 if TYPE_CHECKING:
     from xaimed_kernels.impute.cpu_cycle import Scratch
     from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
-
-IMAGE_SPECTRUM = (2 / 3, 4 / 3)
-"""Eigenvalues of D^-1 A that no coarser grid represents, on the image itself (the stencil's symbol)."""
-
-COARSE_SPECTRUM = (0.35, 1.7)
-"""The same on coarser grids, found by trial: see the README's tuning log."""
-
-LINE_SPECTRUM = (0.5, 2.0)
-"""The same where an image is a single row or column."""
-
-RATE = 1 / 7
-"""What one cycle leaves of the error at most: 0.133 was the largest in 12,000 random masks, 0.04 is usual on CAMs."""
-
-MOST_CYCLES = 30
 
 
 def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
@@ -51,11 +37,11 @@ def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
     build, fill = kernels()
 
     def work() -> None:
-        hierarchy, scratch, damping = _allocate(h, w)
+        hierarchy, scratch, steps = _allocate(h, w)
         for i, j, channels in tasks:  # shared: `next` on a list's iterator is atomic
             build(kept[i, j], hierarchy)
             fill(
-                values[i, channels], kept[i, j], out[i, j, channels], hierarchy, scratch, damping,
+                values[i, channels], kept[i, j], out[i, j, channels], hierarchy, scratch, steps,
                 tol, RATE, MOST_CYCLES, account[i, j, channels],
             )  # fmt: skip
 
@@ -80,16 +66,6 @@ def compile_kernels() -> float:
     return time.perf_counter() - start
 
 
-def damping(shapes: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
-    """Step sizes ``[levels, 2]`` of two Jacobi sweeps: the inverse roots of Chebyshev's polynomial of degree 2."""
-    steps = np.zeros((len(shapes), 2), dtype=np.float32)
-    for level, shape in enumerate(shapes):
-        low, high = LINE_SPECTRUM if 1 in shape else COARSE_SPECTRUM if level else IMAGE_SPECTRUM
-        spread = (high - low) / 2 * math.cos(math.pi / 4)
-        steps[level] = 1 / ((low + high) / 2 + spread), 1 / ((low + high) / 2 - spread)
-    return steps
-
-
 def _allocate(height: int, width: int) -> tuple[Hierarchy, Scratch, NDArray[np.float32]]:
     """One thread's memory: 7 floats for each pixel, whatever the number of images, masks and channels."""
     from xaimed_kernels.impute.cpu_cycle import Scratch
@@ -109,7 +85,8 @@ def _allocate(height: int, width: int) -> tuple[Hierarchy, Scratch, NDArray[np.f
         zeros(size), zeros(size), zeros(size), zeros(offset), zeros(offset), zeros(offset),
         zeros(4, stride), zeros(points + 2 * reach),
     )  # fmt: skip
-    return hierarchy, scratch, damping(shapes)
+    steps = np.array([damping(level, shape) for level, shape in enumerate(shapes)], dtype=np.float32)
+    return hierarchy, scratch, steps
 
 
 def _zeros(*shape: int) -> NDArray[np.float32]:

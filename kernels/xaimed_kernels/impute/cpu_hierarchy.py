@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
+from xaimed_kernels.impute.levels import STIFFER
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 C, E, SW, S, SE = 0, 1, 2, 3, 4
 HALF, QUARTER, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.25, 0.0, 1.0, 2.0))
-STIFFER = np.float32(1 + 1e-4)
-"""Factor of the coarsest diagonal. Vertices around few removed pixels are nearly dependent; without this their
-solution is a large difference that rounding blows up. It leaves 2 % of the smoothest error, a matter of one visit."""
+STIFF = np.float32(STIFFER)
 
 
 class Hierarchy(NamedTuple):
@@ -245,7 +244,7 @@ def _factorise(planes: Floats, grid: Ints, band: Floats) -> None:
         at = (y + 1) * stride + x + 1
         row = band[i]
         row[:] = ZERO
-        row[0] = STIFFER * planes[at]
+        row[0] = STIFF * planes[at]
         if x + 1 < width:
             row[1] = planes[E * size + at]
         if y + 1 < height:

@@ -1,0 +1,107 @@
+"""The Triton path: in the interpreter on small images, on a GPU on all of them."""
+
+import pytest
+import torch
+
+from xaimed_kernels.impute import impute
+from xaimed_kernels.impute.cases import FAMILIES, SHAPES, image, mask
+
+TOL = 1e-4
+INTERPRETED = [
+    ("cam, 20% kept", 12, 11),
+    ("two neighbours", 1, 40),
+    ("scattered, 50% kept", 2, 9),
+    ("frame", 17, 20),
+]
+"""Direct after one level, a single row, two rows, and three levels; the interpreter takes seconds for each."""
+
+
+def pair(family, height, width, device="cpu", channels=1):
+    pictures = torch.stack([image(height, width, channels=channels, seed=s) for s in (0, 1)]).to(device)
+    keep = torch.stack([mask(family, height, width, seed=s) for s in (0, 1)]).to(device)
+    return pictures, keep
+
+
+def compare(family, height, width, device, channels=1):
+    """Triton against the CPU path, which is tested against the definition, and against that itself."""
+    pictures, keep = pair(family, height, width, device, channels)
+    triton = impute(pictures, keep, tol=TOL, details=True, backend="triton")
+    cpu = impute(pictures.cpu(), keep.cpu(), tol=TOL, details=True)
+    exact = impute(pictures.cpu().double(), keep.cpu(), backend="reference")
+    spread = (pictures.amax() - pictures.amin()).item()
+    assert triton.error.max() <= TOL
+    assert (triton.images.cpu().double() - exact).abs().max() <= TOL * spread
+    assert (triton.images.cpu() - cpu.images).abs().max() <= 2e-5 * spread
+    assert (triton.cycles.cpu() - cpu.cycles).abs().max() <= 1
+    kept = keep[:, None].expand_as(pictures)
+    assert torch.equal(triton.images[kept], pictures[kept])
+
+
+@pytest.mark.interpret
+@pytest.mark.parametrize(("family", "height", "width"), INTERPRETED)
+def test_interpreted_kernels_fill_as_the_cpu_does(family, height, width, monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 4)  # idle cycles take as long here
+    compare(family, height, width, "cpu")
+
+
+@pytest.mark.interpret
+def test_large_grids_take_a_launch_per_step(monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 3)
+    monkeypatch.setattr("xaimed_kernels.impute.launch.SMALL", 100)
+    compare("cam, 50% kept", 22, 19, "cpu")
+
+
+@pytest.mark.interpret
+def test_what_needs_no_solution_and_what_has_none_is_told(monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 3)
+    pictures, keep = pair("cam, 50% kept", 6, 5)
+    keep[0] = True
+    keep[1] = False
+    result = impute(pictures, keep, details=True, backend="triton")
+    assert torch.equal(result.images[0], pictures[0])
+    assert (result.images[1] == 0).all()
+    assert result.unreached.tolist() == [False, True]
+    assert (result.cycles == 0).all()
+    assert (result.error == 0).all()
+    pictures[0, 0, 2, 3] = torch.nan
+    with pytest.raises(ValueError, match="image 0, channel 0 has kept pixels that are not finite"):
+        impute(pictures, keep, backend="triton")
+
+
+@pytest.mark.interpret
+def test_planes_that_are_done_stay_as_they_are(monkeypatch):
+    """One image is constant and done before the first cycle, one after two, one later."""
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 5)
+    pictures = torch.stack([image(9, 12, channels=1), torch.full((1, 9, 12), 2.5), image(9, 12, channels=1)])
+    families = ("checkerboard", "frame", "two opposite corners")
+    keep = torch.stack([mask(family, 9, 12) for family in families])
+    result = impute(pictures, keep, tol=1e-6, details=True, backend="triton")
+    exact = impute(pictures.double(), keep, backend="reference")
+    assert len(set(result.cycles.flatten().tolist())) == 3
+    assert (result.images - exact).abs().max() < 2e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kind_of_hole_is_filled_on_a_gpu(family):
+    for height, width in SHAPES:
+        compare(family, height, width, "cuda", channels=3)
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_can_hold_the_imputation():
+    pictures, keep = pair("cam, 20% kept", 224, 224, "cuda", channels=3)
+    expected = impute(pictures, keep, details=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = impute(pictures, keep, details=True)
+    pictures.copy_(pictures.flip(0))
+    keep.copy_(keep.flip(0))
+    graph.replay()
+    assert torch.equal(captured.images, expected.images.flip(0))
+    assert torch.equal(captured.error, expected.error.flip(0))
+
+
+@pytest.mark.gpu
+def test_large_images_are_filled_on_a_gpu():
+    compare("spiral of 7 turns", 512, 512, "cuda", channels=3)
