@@ -1,0 +1,94 @@
+"""What ROAD costs: filling removed pixels, and the whole metric, beside grad-cam's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from xaimed_core import explain
+from xaimed_core.compat.metrics.road import ROADCombined
+from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
+from xaimed_core.faithfulness import masks_of
+from xaimed_core.measure import of_values
+from xaimed_kernels.impute import impute
+
+KEPT = ("20", "50", "80")  # percent
+PERCENTILES = [20, 40, 60, 80]  # of grad-cam's tutorial
+IMPUTED_AGREE = 1e-4  # of the largest pixel: both solve one system, grad-cam directly in float64
+SCORES_AGREE = 1e-4  # of the largest score
+
+
+def imputations(profile: str) -> list[tuple[str, str, str]]:
+    """(kept, size, batch); grad-cam assembles and factorises one system per image, a second or so at 224."""
+    match profile:
+        case "gate":
+            return [(kept, "128", "2") for kept in KEPT]
+        case "quick":
+            return [(kept, "224", "2") for kept in KEPT]
+        case _:
+            return [(kept, size, "8") for size in ("112", "224", "448") for kept in KEPT]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kept" in metafunc.fixturenames:
+        metafunc.parametrize("kept, size, batch", imputations(metafunc.config.getoption("--profile")))
+    elif "model" in metafunc.fixturenames:
+        metafunc.parametrize("model, size, batch", [("resnet18", "112", "2")])
+
+
+def bench_imputing_removed_pixels(measure, subjects, kept, size, batch):
+    subject = subjects.get("resnet50", "last", batch=int(batch), size=int(size))
+    maps = explain(subject.model, subject.images, "layercam", subject.layer, subject.classes).maps["layercam"]
+    keep = masks_of(maps, [1 - int(kept) / 100], ["morf"]).keep[:, 0, 0]
+    measure(
+        lambda: impute(subject.images, keep),
+        against=lambda: their_imputation(subject.images, keep),
+        what="grad-cam NoisyLinearImputer, noise 0",
+        forward=subject.forward,
+        judge=partial(of_values, name="filled pixels"),
+        allowed=IMPUTED_AGREE,
+        images=len(keep),
+        notes=lambda ours: [f"{1 - keep.float().mean().item():.4f} of the pixels were removed"],
+    )
+
+
+def bench_scoring_maps_by_road(measure, subjects, monkeypatch, model, size, batch):
+    subject = subjects.get(model, "last", batch=int(batch), size=int(size))
+    maps = explain(subject.model, subject.images, "layercam", subject.layer, subject.classes).maps["layercam"]
+    targets = [ClassifierOutputTarget(k) for k in subject.classes]
+    metric = ROADCombined(PERCENTILES, noise=0.0)
+    measure(
+        lambda: metric(subject.images, maps.cpu().numpy(), targets, subject.model),
+        against=their_road(subject.images, maps.cpu().numpy(), targets, subject.apart("road"), monkeypatch),
+        what="grad-cam ROADCombined, noise 0",
+        forward=subject.forward,
+        judge=partial(of_values, name="scores"),
+        allowed=SCORES_AGREE,
+        images=len(subject.images),
+    )
+
+
+def their_imputation(images: Tensor, keep: Tensor) -> Tensor:
+    """As grad-cam does it: image by image, on the CPU."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+
+    fill = NoisyLinearImputer(noise=0.0)
+    return torch.stack(
+        [fill(image.cpu(), mask.float().cpu()) for image, mask in zip(images, keep, strict=True)]
+    )
+
+
+def their_road(
+    images: Tensor, maps: Any, targets: list[Any], model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Any]:
+    """grad-cam's metric; its noise has no seed and no argument, so that it is taken out of the default."""
+    from pytorch_grad_cam.metrics import road
+
+    monkeypatch.setattr(road.NoisyLinearImputer.__init__, "__defaults__", (0.0, []))
+    metric = road.ROADCombined(PERCENTILES)
+    return lambda: metric(images, maps, targets, model)
