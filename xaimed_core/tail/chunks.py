@@ -15,6 +15,9 @@ GAIN = 1.05
 """A larger chunk must be this much faster per row: less would only spend memory, or be noise."""
 
 
+REPEATS = 3
+
+
 def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator[tuple[slice, Tensor]]:
     """Yield ``(slice, run(slice))`` over ``count`` rows, at most ``rows`` at a time.
 
@@ -58,11 +61,15 @@ def fastest_rows(run: Callable[[slice], Tensor], most: int, device: torch.device
 
 
 def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
-    _finish(device)
-    start = time.perf_counter()
-    run()
-    _finish(device)
-    return time.perf_counter() - start
+    """The shortest of a few runs: whatever else the machine does only lengthens one."""
+    found: list[float] = []
+    for _ in range(REPEATS):
+        _finish(device)
+        start = time.perf_counter()
+        run()
+        _finish(device)
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def _finish(device: torch.device) -> None:
