@@ -5,6 +5,7 @@ from xaimed_core.faithfulness.evaluation import Faithfulness, NoiseSpace, evalua
 from xaimed_core.faithfulness.masks import Masks, Order, Ties, masks_of
 from xaimed_core.faithfulness.metric import METRICS, Metric, Multiply, Remove, ScoreLike, metric_of
 from xaimed_core.faithfulness.removal import Blur, Impute, Mean, Removal, Zero, remove
+from xaimed_core.faithfulness.table import RoadTable, road_table
 
 __all__ = [
     "BLUR_BIAS",
@@ -20,6 +21,7 @@ __all__ = [
     "Order",
     "Removal",
     "Remove",
+    "RoadTable",
     "ScoreLike",
     "Ties",
     "Zero",
@@ -31,4 +33,5 @@ __all__ = [
     "random_maps",
     "remove",
     "road",
+    "road_table",
 ]
