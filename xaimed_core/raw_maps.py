@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never, final
 
-import torch
 from torch import Tensor, nn
 
 from xaimed_core.input_probe import masked_scores
 from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
 from xaimed_core.semantics import Semantics
 from xaimed_core.tail import AblationValue, Tail
-from xaimed_core.targets import ContrastTargets, Targets
+from xaimed_core.targets import Targets
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.weighted_map import weighted_map
@@ -101,22 +100,11 @@ def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) ->
 
 def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
     assert view.tail is not None
-    if isinstance(targets, ContrastTargets):
-        of_classes = view.tail.class_drops(value=view.value)
-        rows = torch.arange(len(of_classes.logits), device=of_classes.logits.device)
-        by_channel = of_classes.drops.flatten(0, 1)  # a row per image and channel
-        weights = targets.score(by_channel, rows.repeat_interleave(of_classes.drops.shape[1]))
-        weights, scores, route = (
-            weights.view(len(rows), -1),
-            targets.score(of_classes.logits, rows),
-            of_classes.route,
-        )
-    else:
-        drops = view.tail.drops(targets, value=view.value)
-        weights, scores, route = drops.drops, drops.scores, drops.route
+    drops = view.tail.drops(targets, value=view.value)
+    weights = drops.drops
     if semantics.divide_by_score:
-        weights = weights / scores.unsqueeze(1)
-    return RawMap(weighted_map(view.activations, weights), weights, route)
+        weights = weights / drops.scores.unsqueeze(1)
+    return RawMap(weighted_map(view.activations, weights), weights, drops.route)
 
 
 def _backward(method: Method) -> str:
