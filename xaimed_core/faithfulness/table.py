@@ -58,12 +58,15 @@ class RoadTable:
         figure = Figure(figsize=(11, 4.5), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
         titles = ("least relevant first: should stay up", "most relevant first: should fall")
+        colours: dict[str, int] = {}
         for k, (panel, title) in enumerate(zip(panels, titles, strict=True)):
             for name, row in self.rows.items():
                 fractions = [0.0, *row.removed[:, k].mean(0).tolist()]
                 scores = [float(row.before.mean()), *row.curve[:, k].mean(0).tolist()]
                 style = "--" if name in self.baselines else "-"
-                panel.plot(fractions, scores, style, marker="o", markersize=3, label=name)
+                of_map = name.removesuffix(", blurred")  # a blurred copy has its map's colour, dashed
+                colour = f"C{colours.setdefault(of_map, len(colours)) % 10}"
+                panel.plot(fractions, scores, style, color=colour, marker="o", markersize=3, label=name)
             panel.set_title(title)
             panel.set_xlabel("fraction of pixels removed")
         panels[0].set_ylabel("mean score")
