@@ -4,8 +4,8 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 OUT    ?= xaimed-results
 # the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled
-INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests -m "not offline"
-COMPILED    := $(PY) -m pytest tests -m offline
+INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600 -m "not offline"
+COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
 
 .PHONY: help bench test check test-gpu report profile clean
 .DEFAULT_GOAL := help
