@@ -41,31 +41,34 @@ def kind(method: str) -> type:
     return type(METHODS[method].kind)
 
 
-def cases(profile: str) -> list[Cam]:
-    """The cases of a profile; later axes vary around the paper's ResNet-50."""
+def cases(profile: str, *, cuda: bool) -> list[Cam]:
+    """The cases of a profile; later axes vary around the paper's ResNet-50.
+
+    A GPU gets batches that fill it, and AblationCAM at full size, which takes grad-cam minutes per image on a CPU.
+    """
     paper = [name for name, spec in MODELS.items() if spec.paper]
     whole = [m for m in METHODS if kind(m) in (Reduction, Projection)]
-    probing = [m for m in METHODS if kind(m) is ChannelProbe]  # minutes per image in grad-cam at full size
+    probing = [m for m in METHODS if kind(m) is ChannelProbe]
+    batch = "64" if cuda else "4"
+    probed = [Cam(m, batch="1") if cuda else Cam(m, model="resnet18", batch="1", size="96") for m in probing]
     match profile:
         case "gate":
-            return [Cam(m, model="resnet18", size="128") for m in whole] + [
-                Cam(m, model="resnet18", batch="1", size="96") for m in probing
-            ]
+            model, size = ("resnet50", "224") if cuda else ("resnet18", "128")
+            return [Cam(m, model, batch=batch, size=size) for m in whole] + probed
         case "quick":
             return [
-                *(Cam(m) for m in whole),
-                Cam("together"),
-                *(Cam(m, model="resnet18", batch="1", size="96") for m in probing),
-                *(Cam("xgradcam", model=name) for name in paper if name != "resnet50"),
-                *(Cam(m, layer="earlier") for m in ("xgradcam", "layercam")),
+                *(Cam(m, batch=batch) for m in whole),
+                Cam("together", batch=batch),
+                *probed,
+                *(Cam("xgradcam", model=name, batch=batch) for name in paper if name != "resnet50"),
+                *(Cam(m, layer="earlier", batch=batch) for m in ("xgradcam", "layercam")),
             ]
         case _:
-            large = "64" if torch.cuda.is_available() else "4"
-            batches = tuple(dict.fromkeys(("1", large)))
+            batches = tuple(dict.fromkeys(("1", batch)))
             at = [(name, layer) for name in paper for layer in MODELS[name].layers]
             return [
-                *(Cam(m, name, layer, batch) for name, layer in at for batch in batches for m in whole),
-                *(Cam("together", batch=batch) for batch in batches),
+                *(Cam(m, name, layer, each) for name, layer in at for each in batches for m in whole),
+                *(Cam("together", batch=each) for each in batches),
                 *(Cam(m, batch="1") for m in probing),
                 *(
                     Cam(m, name, layer, batch="1", size="96")
@@ -78,7 +81,11 @@ def cases(profile: str) -> list[Cam]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "method" in metafunc.fixturenames:
-        chosen = [astuple(case) for case in cases(metafunc.config.getoption("--profile"))]
+        config = metafunc.config
+        cuda = (
+            torch.device(config.getoption("--device") or "cuda").type == "cuda" and torch.cuda.is_available()
+        )
+        chosen = [astuple(case) for case in cases(config.getoption("--profile"), cuda=cuda)]
         metafunc.parametrize("method, model, layer, batch, dtype, size", chosen)
 
 

@@ -35,7 +35,8 @@ SESSION = pytest.StashKey[Session]()
 OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {
         "choices": [*PROFILES],
-        "help": "how much is measured; default: full with CUDA, else quick",
+        "default": "quick",
+        "help": "how much is measured: quick (minutes, the default), full (about an hour), gate (regressions only)",
     },
     "--device": {"help": "where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"},
     "--data": {"default": os.environ.get("XAIMED_DATA"), "help": "folder of real images; default: phantoms"},
@@ -72,8 +73,6 @@ def pytest_configure(config: pytest.Config) -> None:
     warnings.filterwarnings(
         "default", category=PytestBenchmarkWarning
     )  # the same for its own, at a run's end
-    if config.option.profile is None:
-        config.option.profile = "full" if _device(config).type == "cuda" else "quick"
     if hasattr(config.option, "benchmark_quiet"):
         config.option.benchmark_quiet = not config.option.verbose  # our table closes the run; -v shows both
 
