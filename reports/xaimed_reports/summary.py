@@ -10,6 +10,7 @@ from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from .records import OURS, REFERENCE, Row, Run, Timing
 from .sides import LOADED_SHARE
 from .verdicts import Verdict
+from .words import case_words
 
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped")
 LEAST_CONFIDENCE = 0.85
@@ -76,8 +77,8 @@ def fixed_axes(run: Run) -> dict[str, dict[str, str]]:
 
 
 def _name(row: Row, other: Row | None, fixed: dict[str, dict[str, str]]) -> str:
-    varying = [value for axis, value in row.case.axes.items() if axis not in fixed[row.case.bench]]
-    name = " ".join(varying) or " ".join(row.case.axes.values()) or row.case.bench
+    varying = {axis: v for axis, v in row.case.axes.items() if axis not in fixed[row.case.bench]}
+    name = case_words(varying or row.case.axes) or row.case.bench
     return name if other is None or other.impl == REFERENCE else f"{name} vs {other.impl}"
 
 

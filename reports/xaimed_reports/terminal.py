@@ -11,7 +11,7 @@ from rich.text import Text
 from .records import Run
 from .summary import Line, fixed_axes, lines, sentences
 from .verdicts import Verdict
-from .words import byte_count, difference, seconds, times
+from .words import byte_count, case_words, difference, seconds, times
 
 COLOURS: dict[Verdict, str] = {
     "faster": "green",
@@ -63,7 +63,7 @@ def show(run: Run, out: Console) -> None:
 
 def title(run: Run, bench: str) -> str:
     """The question, and what is the same in all its cases."""
-    fixed = ", ".join(f"{axis} {value}" for axis, value in fixed_axes(run).get(bench, {}).items())
+    fixed = case_words(fixed_axes(run).get(bench, {}))
     return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
 
 

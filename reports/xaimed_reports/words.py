@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .records import Fidelity, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
+
+
+NUMBERS = {"batch": "batch {}", "size": "{} px", "kept": "{} % kept"}
+"""How the bare number of an axis is said."""
+
+
+def case_words(axes: Mapping[str, str]) -> str:
+    """A case's axes, e.g. "xgradcam resnet50 last, batch 4, 224 px": names first, numbers with what they count."""
+    names = " ".join(value for value in axes.values() if not value.isdigit())
+    numbers = [
+        NUMBERS.get(axis, axis + " {}").format(value) for axis, value in axes.items() if value.isdigit()
+    ]
+    return ", ".join([name for name in (names, *numbers) if name])
 
 
 def seconds(value: float | None) -> str:

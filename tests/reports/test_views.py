@@ -25,7 +25,7 @@ from xaimed_reports.summary import lines, sentences
 from xaimed_reports.terminal import COLOURS, show
 from xaimed_reports.verdict_list import action_benchmark, comparison_markdown, show_comparison
 from xaimed_reports.verdicts import MEANINGS, Verdict
-from xaimed_reports.words import byte_count, seconds, times
+from xaimed_reports.words import byte_count, case_words, seconds, times
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -239,3 +239,12 @@ def test_a_browser_shows_the_page_without_errors_or_requests(pair, with_pictures
     assert "CONSOLE" not in done.stderr
     hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text()))
     assert {h for h in hosts if not h.endswith((".google.com", ".googleapis.com"))} == set()  # its own
+
+
+def test_a_case_is_said_with_what_its_numbers_count():
+    assert case_words({"method": "xgradcam", "model": "resnet50", "batch": "4", "size": "224"}) == (
+        "xgradcam resnet50, batch 4, 224 px"
+    )
+    assert case_words({"kept": "20"}) == "20 % kept"
+    assert case_words({"depth": "3"}) == "depth 3"
+    assert case_words({}) == ""
