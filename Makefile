@@ -1,8 +1,13 @@
 # make bench and make test do all their own set-up: a virtual environment in .venv, filled once.
 PYTHON ?= python3
 VENV   ?= .venv
-PY     := $(VENV)/bin/python
+PY     ?= $(VENV)/bin/python
 OUT    ?= xaimed-results
+# PY=python3 uses an environment of yours instead, as it is: nothing is installed, the checkout's own code is found by path
+READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.ready)
+ifeq ($(READY),)
+export PYTHONPATH := .:kernels:reports
+endif
 # the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600 -m "not offline"
 COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
@@ -12,7 +17,7 @@ COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'variables: DATA=folder of images, CHECKPOINT=weights, PROFILE=quick|full|gate, OUT=$(OUT), ARGS=more for pytest'
+	@echo 'variables: DATA=folder of images, CHECKPOINT=weights, PROFILE=quick|full|gate, OUT=$(OUT), ARGS=more for pytest, PY=your own python'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or later is needed; set PYTHON='; exit 1; }
@@ -21,7 +26,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,peers,dev]'
 	@touch $@
 
-bench: $(VENV)/.ready ## measure every method beside grad-cam on this machine; DATA=folder for real scans
+bench: $(READY) ## measure every method beside grad-cam on this machine; DATA=folder for real scans
 	@mkdir -p $(OUT)
 	$(PY) -m pytest bench --benchmark-json=$(OUT)/bench.json \
 		$(if $(DATA),--data $(DATA)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
@@ -30,18 +35,18 @@ test: check ## check, then all tests: interpreted kernels, and kernels compiled 
 	$(INTERPRETED) $(ARGS)
 	$(COMPILED) $(ARGS)
 
-check: $(VENV)/.ready ## format, lint and types
+check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pyright
 
-test-gpu: $(VENV)/.ready ## the tests that need a CUDA device
+test-gpu: $(READY) ## the tests that need a CUDA device
 	$(PY) -m pytest tests -m gpu $(ARGS)
 
-report: $(VENV)/.ready ## turn the last bench into a table here and a page beside it
+report: $(READY) ## turn the last bench into a table here and a page beside it
 	$(PY) -m xaimed_core.cli report $(OUT)/bench.json --html $(OUT)/report.html
 
-profile: $(VENV)/.ready ## the profile card of this device
+profile: $(READY) ## the profile card of this device
 	$(PY) -m xaimed_core.cli profile $(ARGS)
 
 clean: ## remove what make left, but not .venv
