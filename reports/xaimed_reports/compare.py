@@ -13,15 +13,15 @@ from .records import Row, Run
 from .sides import Side, unit_values, why_incomparable
 from .sides import loaded as loaded_rows
 from .sides import shown as shown_only
-from .statistics import Change, changes
+from .statistics import Change, Noise, changes
 from .verdicts import Verdict
 from .words import byte_count
 
 What = Literal["time", "memory", "fidelity", "row"]
 
 FAILING: frozenset[Verdict] = frozenset(("slower", "larger", "gone", "wrong", "failed", "oom"))
-ASSUMED_FLOOR = 0.10
-"""Between two single runs, where the machine's noise floor was never measured: processes differ that much."""
+ASSUMED = Noise(row=0.10, family=0.10)
+"""Between two single runs, where the machine's noise was never measured: processes may differ that much."""
 HOST_SLACK = (0.25, 8 * 2**20)
 """Peaks of a process count allocator slack and repeat only roughly: a quarter, and 8 MiB."""
 CUDA_SLACK = (0.01, 0)
@@ -76,14 +76,15 @@ def compare(
     ``floor``: how far runs of the same code lie apart on this machine.
     """
     old, now = Side(tuple(base)), Side(tuple(new))
-    processes = min(len(old.runs), len(now.runs)) > 1
+    units = min(len(old.runs), len(now.runs))
+    processes = units > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
     both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
     loaded = [k for k in both if loaded_rows(old.rows[k]) or loaded_rows(now.rows[k])]
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
     judged = [k for k in both if k not in apart]
     before, after = ({k: _values(side.rows[k], processes) for k in judged} for side in (old, now))
-    found = changes(before, after, _floors(floor, judged, processes))
+    found = changes(before, after, _noise(floor, judged, units))
     judgements: list[Judgement] = []
     for key in keys:
         row = _row_judgement(key, old.rows.get(key), now.rows.get(key))
@@ -106,10 +107,15 @@ def compare(
     )
 
 
-def _floors(floor: Floor | None, keys: Sequence[str], processes: bool) -> dict[str, float]:
-    """What each row's change must exceed; without a measured floor, processes speak for themselves."""
-    assumed = dict.fromkeys(keys, 0.0 if processes else ASSUMED_FLOOR)
-    return assumed if floor is None else assumed | (floor.sides if processes else floor.single)
+def _noise(floor: Floor | None, keys: Sequence[str], units: int) -> dict[str, Noise]:
+    """The machine's noise in each row; without a measured floor, several processes speak for themselves."""
+    found = dict.fromkeys(keys, Noise() if units > 1 else ASSUMED)
+    if floor is None:
+        return found
+    for key in floor.spread.keys() & found.keys():
+        row, family = (floor.differ(key, processes=units, among=among) for among in (1, len(keys)))
+        found[key] = Noise(row, family)
+    return found
 
 
 def _timed(rows: tuple[Row, ...] | None) -> bool:

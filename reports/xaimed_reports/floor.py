@@ -3,73 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import exp, log
+from math import exp, log, pi, sqrt
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import Any, final
 
-import numpy as np
+from scipy import stats
 
 from .jsonform import UnreadableError, from_json, to_json
 from .ratio import EQUAL
 from .records import SCHEMA, Machine, Run
 from .sides import Side, unit_values
-from .statistics import SEED
+from .statistics import LEVEL
 
-COVERED = 0.95
+FEWEST_RUNS = 4
 
 
 @final
 @dataclass(frozen=True)
 class Floor:
-    """One machine's floor, per row: 0.04 says that 95 of 100 comparisons of the same code differ by less than 4 %."""
+    """How much equal code differs on one machine, from an A/A experiment of ``runs`` processes."""
 
     machine: Machine
     runs: int
-    single: dict[str, float]
-    """Between two single runs."""
-    sides: dict[str, float]
-    """Between the medians of two halves of the runs, each a process."""
+    spread: dict[str, float]
+    """Per row, the standard deviation of the logarithm of a process's median."""
     schema: int = SCHEMA
+
+    def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
+        """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
+
+        A prediction limit by Student's t, wider the fewer runs the spread was estimated from. ``processes``: a side's
+        units, of which the median is taken. ``among``: so many rows keep their limits at once (Bonferroni).
+        """
+        of_a_side = 1.0 if processes == 1 else sqrt(pi / 2 / processes)
+        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self.runs - 1))
+        return exp(reach * sqrt(2) * of_a_side * self.spread[key]) - 1
 
 
 def floor_of(runs: Sequence[Run]) -> Floor:
-    """The floor from an A/A experiment. Needs 4 runs of one code at least; 12 are better."""
-    if len(runs) < 4:
-        raise ValueError(f"a noise floor needs 4 runs of the same code at least, got {len(runs)}")
+    """The floor from runs of one code; 12 are better than the `FEWEST_RUNS` it needs."""
+    if len(runs) < FEWEST_RUNS:
+        raise ValueError(f"a noise floor needs {FEWEST_RUNS} runs of the same code at least, got {len(runs)}")
     centres = {
-        key: [median(values) for row in rows if (values := unit_values(row))]
+        key: [log(median(values)) for row in rows if (values := unit_values(row))]
         for key, rows in Side(tuple(runs)).rows.items()
     }
-    known = {key: values for key, values in centres.items() if len(values) >= 4}
-    return Floor(
-        runs[0].machine,
-        len(runs),
-        single={key: _covered(combinations(values, 2)) for key, values in known.items()},
-        sides={key: _covered(_halves(values)) for key, values in known.items()},
-    )
+    complete = {key: values for key, values in centres.items() if len(values) == len(runs)}
+    return Floor(runs[0].machine, len(runs), {key: stdev(values) for key, values in complete.items()})
 
 
-def _covered(pairs: Iterable[tuple[float, float]]) -> float:
-    """The share by which `COVERED` of the pairs differ at most."""
-    return exp(float(np.quantile([abs(log(a / b)) for a, b in pairs], COVERED))) - 1
-
-
-def _halves(values: Sequence[float], splits: int = 500) -> Iterator[tuple[float, float]]:
-    """Medians of random disjoint halves."""
-    random = np.random.default_rng(SEED)
-    half = len(values) // 2
-    for _ in range(splits):
-        mixed = random.permutation(values)
-        yield float(np.median(mixed[:half])), float(np.median(mixed[half : 2 * half]))
-
-
-def smallest_visible_effect(floor: Floor, key: str) -> float:
-    """The slow-down that alternating processes find more often than not: beyond the threshold by the floor again."""
-    return max(EQUAL, floor.sides[key]) + floor.sides[key]
+def smallest_visible_effect(floor: Floor, key: str, *, processes: int) -> float:
+    """The slow-down that sides of ``processes`` find more often than not: beyond the threshold by the noise again."""
+    among = len(floor.spread)
+    threshold = max(EQUAL, floor.differ(key, processes=processes, among=among))
+    return (1 + threshold) * (1 + floor.differ(key, processes=processes)) - 1
 
 
 def store_floor(floor: Floor, path: Path) -> None:

@@ -36,21 +36,33 @@ class Change:
     """Of a ratio this far beyond the threshold by chance, before Holm's correction."""
 
 
+@final
+@dataclass(frozen=True)
+class Noise:
+    """How far equal code differs in one row: with 95 % in this row, and with 95 % in all rows at once; shares."""
+
+    row: float = 0.0
+    family: float = 0.0
+
+
 def changes(
-    base: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]], floors: Mapping[str, float]
+    base: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]], noise: Mapping[str, Noise]
 ) -> dict[str, Change]:
     """Judge every row that both sides have. Values: one per unit (a process, or a block), in one scale.
 
     The ratio is that of the medians; its interval comes from resampling the units of each side apart (a stratified
-    percentile bootstrap). A row is slower when its ratio lies beyond ``1 + max(3 %, floor)`` and Holm's procedure
-    rejects the opposite at 5 % over all rows; faster likewise; the same when the whole interval lies within 3 %.
+    percentile bootstrap) and is never narrower than the row's noise. A row is slower when its ratio lies beyond
+    ``1 + max(3 %, the family's noise)`` and Holm's procedure rejects the opposite at 5 % over all rows; faster
+    likewise; the same when the whole interval lies within 3 %.
     """
     keys = [k for k in base if k in new and min(len(base[k]), len(new[k])) >= FEWEST_UNITS]
     drawn = {k: _resampled(base[k], new[k]) for k in keys}
-    thresholds = {k: max(EQUAL, floors.get(k, 0.0)) for k in keys}
+    thresholds = {k: max(EQUAL, noise.get(k, Noise()).family) for k in keys}
     values = {k: _p_value(drawn[k][1], thresholds[k]) for k in keys}
     rejected = holm(values)
-    return {k: _change(*drawn[k], thresholds[k], values[k], rejected[k]) for k in keys}
+    return {
+        k: _change(*drawn[k], noise.get(k, Noise()).row, thresholds[k], values[k], rejected[k]) for k in keys
+    }
 
 
 def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
@@ -83,8 +95,9 @@ def _p_value(ratios: Array, threshold: float) -> float:
     return float(min(1.0, 2 * min(slower, faster)))
 
 
-def _change(ratio: float, ratios: Array, threshold: float, p: float, rejected: bool) -> Change:
+def _change(ratio: float, ratios: Array, noise: float, threshold: float, p: float, rejected: bool) -> Change:
     low, high = (float(v) for v in np.quantile(ratios, (LEVEL / 2, 1 - LEVEL / 2)))
+    low, high = min(low, ratio / (1 + noise)), max(high, ratio * (1 + noise))
     decision: Decision = "unknown"
     if rejected:
         decision = "slower" if ratio > 1 else "faster"

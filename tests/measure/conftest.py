@@ -1,12 +1,14 @@
-"""A clock and arms whose times are known."""
+"""A clock and arms whose times are known, and runs that were never measured."""
 
+import json
 import time
 
 import pytest
 import torch
 
 from xaimed_core.measure import Plan, Question
-from xaimed_reports.records import Case
+from xaimed_reports.jsonform import to_json
+from xaimed_reports.records import Case, Machine, Run
 
 
 class FakeClock:
@@ -53,3 +55,17 @@ def ask():
         return Question(**(defaults | fields))
 
     return ask
+
+
+@pytest.fixture
+def make_run():
+    """A run without rows."""
+    machine = Machine("Linux x86_64", "a processor", 2, 8 * 2**30, 2, {"torch": "2.14.1"})
+    head = {"profile": "gate", "images_from": "phantoms", "revision": None, "started_utc": "", "seconds": 1.0}
+    return lambda **fields: Run(**({"machine": machine, "rows": ()} | head | fields))
+
+
+@pytest.fixture
+def store():
+    """Writes a run as pytest-benchmark does."""
+    return lambda run, path: path.write_text(json.dumps({"benchmarks": [], "xaimed": to_json(run)}))

@@ -7,7 +7,7 @@ import pytest
 
 from xaimed_core.cli import main
 from xaimed_reports.compare import compare
-from xaimed_reports.floor import floor_of, load_floor, store_floor
+from xaimed_reports.floor import floor_of, load_floor, smallest_visible_effect, store_floor
 from xaimed_reports.records import Conditions, Memory
 from xaimed_reports.statistics import changes, clopper_pearson, holm
 
@@ -148,14 +148,43 @@ def test_two_single_runs_need_the_machines_floor_to_be_called_slower(make_run, m
     assert compare(noisy[:1], noisy[1:], floor=floor).judgements[0].verdict == "unknown"
 
 
-def test_a_floor_covers_the_pairs_it_was_measured_on(make_run, make_row, tmp_path):
+@pytest.mark.parametrize(("noise", "verdict"), [(0.002, "same"), (0.02, "unknown")])
+def test_two_single_runs_are_the_same_only_as_far_as_the_machine_can_tell(noise, verdict, make_run, make_row):
+    equal = make_run(make_row(wall_s=(0.1,) * 8))
+    assert compare([equal], [equal]).judgements[0].verdict == "unknown"
+    floor = floor_of(processes(make_run, make_row, count=12, noise=noise))
+    found = compare([equal], [equal], floor=floor).judgements[0]
+    assert found.verdict == verdict
+    (key,) = floor.spread
+    assert found.change.high == pytest.approx(1 + floor.differ(key))
+
+
+def test_a_floor_holds_19_of_20_comparisons_of_equal_code(make_run, make_row):
+    hits = {1: 0, 6: 0}
+    for seed in range(100):
+        chance = np.random.default_rng(seed)
+        floor = floor_of(processes(make_run, make_row, count=12, noise=0.03, seed=1000 + seed))
+        (key,) = floor.spread
+        for count in hits:
+            a, b = (np.median(0.03 * chance.standard_normal(count)) for _ in range(2))
+            hits[count] += abs(a - b) < np.log1p(floor.differ(key, processes=count))
+    assert all(90 <= found <= 100 for found in hits.values())
+
+
+def test_a_floor_is_wider_for_more_rows_and_narrower_for_more_processes(make_run, make_row, tmp_path):
     runs = processes(make_run, make_row, count=12, noise=0.03)
     floor = floor_of(runs)
-    (single,), (sides,) = floor.single.values(), floor.sides.values()
-    assert 0.02 < sides < single < 0.25
+    (key,) = floor.spread
+    assert floor.differ(key, processes=6) < floor.differ(key) < floor.differ(key, among=8)
+    assert smallest_visible_effect(floor, key, processes=6) > 0.03
     store_floor(floor, tmp_path / "floor.json")
     assert load_floor(tmp_path / "floor.json", runs[0].machine) == floor
     assert load_floor(tmp_path / "floor.json", dataclasses.replace(runs[0].machine, cpu="another")) is None
+
+
+def test_too_few_runs_give_no_floor(make_run, make_row):
+    with pytest.raises(ValueError, match="needs 4 runs"):
+        floor_of(processes(make_run, make_row, count=3))
 
 
 def test_holm_rejects_step_by_step():

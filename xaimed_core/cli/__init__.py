@@ -18,6 +18,7 @@ COMMANDS = {
 
 USABLE, UNUSABLE_INPUT = 0, 2
 """Exit codes shared by all subcommands; `compare` adds its own."""
+INTERRUPTED = 130
 
 
 class Command(Protocol):
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.arguments(parser)
     try:
         return command.run(parser.parse_args(rest))
+    except KeyboardInterrupt:
+        print(f"\nxaimed {name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, head or less, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USABLE

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xaimed_reports.verdicts import Verdict
 
 FLOOR_FILE = Path("xaimed-results/floor.json")
+KEEP = Path("xaimed-results/compare")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="WORDS", help="measure only rows whose name holds these words (pytest -k)"
     )
     parser.add_argument("--confirm", action="store_true", help="run slower rows again; both runs must agree")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep every process's results")
+    parser.add_argument(
+        "--keep", type=Path, default=KEEP, metavar="DIR", help=f"where each process's results go ({KEEP})"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="take what --keep already holds of the same commits"
+    )
     parser.add_argument(
         "--floor-file", type=Path, default=FLOOR_FILE, help=f"this machine's floor ({FLOOR_FILE})"
     )
@@ -72,7 +78,9 @@ def _measure(given: argparse.Namespace, fail_on: frozenset[Verdict] | None) -> i
     from xaimed_core.measure.alternate import Alternation, RevisionError, measure_floor
 
     try:
-        with Alternation(Path.cwd(), given.base or "HEAD", runs=given.runs, keep=given.keep) as sides:
+        with Alternation(
+            Path.cwd(), given.base or "HEAD", runs=given.runs, keep=given.keep, resume=given.resume
+        ) as sides:
             if given.floor:
                 return measure_floor(sides, given.floor_file, given.only)
             base, new = sides.measure(given.only)
@@ -81,7 +89,7 @@ def _measure(given: argparse.Namespace, fail_on: frozenset[Verdict] | None) -> i
             if code != 1 or not given.confirm or not slower:
                 return code
             print(f"\nRunning {len(slower)} slower rows again:")
-            again = sides.measure(given.only, keys=slower)
+            again = sides.measure(given.only, keys=slower, called="again")
             return _judge(given, *again, fail_on)
     except RevisionError as error:
         return _refuse(str(error))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self, final
 
 from xaimed_reports.floor import floor_of, smallest_visible_effect, store_floor
@@ -26,124 +28,171 @@ class RevisionError(Exception):
 
 @final
 class Alternation:
-    """The work trees of both sides, as a context: they are removed at its end. ``runs``: processes a side.
+    """The work trees of both sides, as a context: they are removed at its end, also when a signal ends it.
 
-    The new side is the checkout as it is, uncommitted changes of tracked files included. Both sides run with this
-    process's interpreter, hence with one set of dependencies; only xaimed's own code comes from the work trees.
+    ``runs``: processes a side. ``keep``: where each finished process's results go at once; with ``resume``, those
+    of the same commits that lie there already are not measured again. The new side is the checkout as it is,
+    uncommitted changes of tracked files included. Both sides run with this process's interpreter, hence with one set
+    of dependencies; only xaimed's own code comes from the work trees.
     """
 
-    def __init__(self, checkout: Path, base: str, *, runs: int, keep: Path | None = None) -> None:
+    def __init__(self, checkout: Path, base: str, *, runs: int, keep: Path, resume: bool = False) -> None:
         self._checkout = checkout
         self._base = base
         self._runs = runs
-        self._keep = keep
-        self._folder = Path()
+        self._keep = keep.absolute()
+        self._resume = resume
+        self._commits: dict[str, str] = {}
         self._trees: dict[str, Path] = {}
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         """Check both revisions out."""
-        self._folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-"))
-        try:
-            self._trees = {
-                "base": self._tree("base", self._commit(self._base)),
-                "new": self._tree("new", self._commit("HEAD", dirty=True)),
-            }
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        with ExitStack() as opened:
+            opened.enter_context(signals_raise())
+            folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-"))
+            opened.callback(self._remove, folder)
+            self._commits = {"base": self._commit(self._base), "new": self._commit("HEAD", dirty=True)}
+            for side, commit in self._commits.items():
+                self._trees[side] = folder / side
+                _git(self._checkout, "worktree", "add", "--detach", str(folder / side), commit)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the work trees."""
-        for tree in self._trees.values():
-            _git(self._checkout, "worktree", "remove", "--force", str(tree))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._opened.close()
 
-    def measure(self, only: str | None = None, keys: Sequence[str] = ()) -> tuple[list[Run], list[Run]]:
-        """Run both sides in turns, rows in another order each time. ``only``: pytest's -k; ``keys``: these rows."""
-        found: dict[str, list[Run]] = {"base": [], "new": []}
-        began = time.perf_counter()
-        sides = [
-            side for i in range(self._runs) for side in (("base", "new") if i % 2 == 0 else ("new", "base"))
-        ]
-        for i, side in enumerate(sides):
-            left_s = (time.perf_counter() - began) / max(1, i) * (len(sides) - i)
-            said = f", about {left_s / 60:.0f} min left" if i else ""
-            print(f"process {i + 1} of {len(sides)}: {side}{said}", flush=True)
-            found[side].append(self._process(side, i, only, keys))
-        return found["base"], found["new"]
+    def _remove(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        _git(self._checkout, "worktree", "prune")
+
+    def measure(
+        self, only: str | None = None, keys: Sequence[str] = (), *, called: str = "first"
+    ) -> tuple[list[Run], list[Run]]:
+        """Run both sides in turns, rows in another order each time; ``called`` tells one such series from another.
+
+        ``only``: rows that pytest's -k selects; ``keys``: just these rows.
+        """
+        turns = (("base", "new") if i % 2 == 0 else ("new", "base") for i in range(self._runs))
+        sides = [side for turn in turns for side in turn]
+        found = self._series(sides, called, only, keys)
+        return [run for side, run in found if side == "base"], [run for side, run in found if side == "new"]
 
     def repeat(self, count: int, only: str | None = None) -> list[Run]:
         """Run the new side alone ``count`` times."""
-        runs: list[Run] = []
-        for i in range(count):
-            print(f"process {i + 1} of {count}", flush=True)
-            runs.append(self._process("new", i, only, ()))
-        return runs
+        return [run for _, run in self._series(["new"] * count, "alike", only, ())]
 
     @property
     def runs(self) -> int:
         """Processes a side."""
         return self._runs
 
-    def _process(self, side: str, index: int, only: str | None, keys: Sequence[str]) -> Run:
-        tree = self._trees[side]
-        stored = self._folder / f"{side}-{index}.json"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            *BENCH,
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--benchmark-json={stored}",
-        ]
-        command += ["--profile", "gate", "--shuffle", str(index)]
-        command += ["-k", only] if only else []
-        command += [word for key in keys for word in ("--only-case", key)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports")),
-        }
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-        if not stored.exists():
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-            raise RevisionError(f"the {side} side measured nothing (exit {done.returncode}):\n{tail}")
-        if self._keep is not None:
-            self._keep.mkdir(parents=True, exist_ok=True)
-            shutil.copy(stored, self._keep)
-        return load(stored)
+    def _series(
+        self, sides: Sequence[str], called: str, only: str | None, keys: Sequence[str]
+    ) -> list[tuple[str, Run]]:
+        found: list[tuple[str, Run]] = []
+        began, measured = time.perf_counter(), 0
+        for i, side in enumerate(sides):
+            stored = self._keep / f"{called}-{i:02}-{side}.json"
+            run = self._kept(stored, side)
+            if run is None:
+                each_s = (time.perf_counter() - began) / max(1, measured)
+                said = f", about {each_s * (len(sides) - i) / 60:.0f} min left" if measured else ""
+                print(f"process {i + 1} of {len(sides)}: {side}{said}", flush=True)
+                run = gate_process(
+                    self._trees[side], stored, "--shuffle", str(i), *_selection(only, keys), name=side
+                )
+                measured += 1
+            found.append((side, run))
+        return found
+
+    def _kept(self, stored: Path, side: str) -> Run | None:
+        """What an interrupted series left of this process, where it measured the same commit."""
+        if not self._resume or not stored.exists():
+            return None
+        run = load(stored)
+        return run if run.revision and self._commits[side].startswith(run.revision) else None
 
     def _commit(self, revision: str, *, dirty: bool = False) -> str:
         """The commit of a revision; with ``dirty``, one that also holds the uncommitted changes of tracked files."""
-        stash = _git(self._checkout, "stash", "create") if dirty else ""
+        stash = _git(self._checkout, "stash", "create", dated=True) if dirty else ""
         return stash or _git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
 
-    def _tree(self, name: str, commit: str) -> Path:
-        tree = self._folder / name
-        _git(self._checkout, "worktree", "add", "--detach", str(tree), commit)
-        return tree
+
+def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
+    """Run the gate profile of the checkout ``tree`` in a fresh process, which writes ``stored``.
+
+    ``words``: further arguments of pytest. Raises RevisionError, in which ``name`` stands for the tree, when
+    nothing was measured.
+    """
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", *BENCH, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
+    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports"))
+    done = subprocess.run(
+        [*command, f"--benchmark-json={stored}", *words],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not stored.exists() or not stored.stat().st_size:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise RevisionError(f"the {name} side measured nothing (exit {done.returncode}):\n{tail}")
+    return load(stored)
+
+
+@contextmanager
+def signals_raise() -> Generator[None]:
+    """SIGTERM and SIGHUP end the program as an exception does, so that what was begun is undone; once."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
     """Run the checkout against itself, print each row's floor and smallest visible effect, and store them."""
     floor = floor_of(sides.repeat(2 * sides.runs, only))
-    for key, share in floor.single.items():
-        visible = smallest_visible_effect(floor, key)
+    for key in floor.spread:
+        single, of_sides = (floor.differ(key, processes=count) for count in (1, sides.runs))
+        visible = smallest_visible_effect(floor, key, processes=sides.runs)
         print(
-            f"{key}: single runs differ by {share:.1%}, sides of {sides.runs} processes by {floor.sides[key]:.1%}; "
+            f"{key}: equal code differs by {single:.1%} between two runs, by {of_sides:.1%} between sides of"
         )
-        print(f"    the smallest slow-down that is visible: {visible:.1%}")
+        print(f"    {sides.runs} processes; the smallest slow-down that these make visible: {visible:.1%}")
     store_floor(floor, path)
     print(f"stored in {path}")
     return 0
 
 
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+def _selection(only: str | None, keys: Sequence[str]) -> list[str]:
+    return [*(["-k", only] if only else []), *(word for key in keys for word in ("--only-case", key))]
+
+
+def _git(root: Path, *arguments: str, dated: bool = False) -> str:
+    """Output of a git command. ``dated``: what it commits bears one date, so that equal content is one commit."""
+    dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z") if dated else {}
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **dates},
+    )
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or ["git failed"]
         raise RevisionError(f"git {' '.join(arguments[:2])}: {why[0]}")
