@@ -22,6 +22,7 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 from xaimed_core.measure import PROFILES, Question
 from xaimed_core.measure.session import Session, new_run, what_finished
 from xaimed_core.measure.subject import Subjects
+from xaimed_core.measure.trial_work import with_extra_work
 from xaimed_reports.journal import Journal, Recovered
 from xaimed_reports.jsonform import to_json
 from xaimed_reports.load import pictures_path
@@ -53,6 +54,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": [],
         "metavar": "KEY",
         "help": "measure only the case of this key",
+    },
+    "--extra-work": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY=SHARE",
+        "help": "for trials of the gate: make ours of this case really slower by this share",
     },
     "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
     "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},
@@ -156,10 +163,13 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         report. The rest as in `xaimed_core.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
         """
         case = _case(request.node, images)
+        share = _extra_work(request.config).get(case.key, 0.0)
+        if share and not session.knows(case.key):
+            ours = with_extra_work(ours, share, session.device)
         asked = Question(
             case=case,
             arms={OURS: ours, **({REFERENCE: against} if against else {}), **(peers or {})},
-            what={OURS: "xaimed", REFERENCE: what},
+            what={OURS: f"xaimed with {share:.0%} extra work" if share else "xaimed", REFERENCE: what},
             keep=pictures and (lambda mine, expected: session.keep(case.key, pictures(mine, expected))),
             **question,
         )
@@ -168,6 +178,12 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         _report(request, session.rows(asked).get(impl))
 
     return measure
+
+
+def _extra_work(config: pytest.Config) -> dict[str, float]:
+    """The share of extra work by case key."""
+    pairs = (text.rpartition("=") for text in config.option.extra_work)
+    return {key: float(share) for key, _, share in pairs}
 
 
 def _case(item: pytest.Function, images: int) -> Case:

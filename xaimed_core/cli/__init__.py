@@ -12,6 +12,7 @@ from typing import Protocol, cast
 COMMANDS = {
     "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
+    "trial": "put the regression gate on trial here: false alarms, power, load, overhead",
     "profile": "measure what this device can do, and how much of it the kernels reach",
     "doctor": "print what a bug report needs to know about this machine",
 }

@@ -1,0 +1,276 @@
+"""What a trial of the gate found: false alarms of equal code, slow-downs found, and what load does to verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import final
+
+import numpy as np
+
+from .compare import Comparison, compare
+from .floor import Floor, floor_of
+from .records import OURS, SCHEMA, Machine, Run
+from .sides import Side, unit_values
+from .sides import loaded as loaded_rows
+from .statistics import SEED, clopper_pearson
+from .trial_plan import FLOOR_RUNS, Planned
+
+SIDE = 6
+"""Processes a side, as `xaimed compare --base` takes."""
+DRAWS = 100
+Runs = Mapping[Planned, Run]
+
+
+@final
+@dataclass(frozen=True)
+class Count:
+    """So many of so many, with the exact 95 % interval of the proportion where the trials do not share runs."""
+
+    hits: int
+    of: int
+    low: float | None = None
+    high: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Verdicts:
+    """How a series of comparisons came out. ``alarms``: comparisons with a false slower or faster, or exit code 1."""
+
+    what: str
+    comparisons: int
+    alarms: Count
+    slower_or_faster: Count
+    """Of all rows."""
+    unknown: Count
+    """Of all rows."""
+    exit_codes: dict[str, int]
+
+
+@final
+@dataclass(frozen=True)
+class Power:
+    """How often rows with extra work were called slower."""
+
+    extra_work: float
+    what: str
+    found: Count
+    rows: dict[str, Count]
+
+
+@final
+@dataclass(frozen=True)
+class Overhead:
+    """What the harness adds to a call, as a share of the call's time in a bare loop, with its 95 % interval."""
+
+    call_s: float
+    share: float
+    low: float
+    high: float
+
+
+@final
+@dataclass(frozen=True)
+class MadeRun:
+    """One run of the trial: its rows' medians in plain forward passes, and how busy others kept the machine."""
+
+    name: str
+    started_utc: str
+    seconds: float
+    most_others_share: float | None
+    values: dict[str, float]
+    extra_work: dict[str, float]
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """Everything a trial of the gate found on one machine."""
+
+    machine: Machine
+    revision: str | None
+    disturbed: int
+    """Runs set aside and made again, for others used the machine meanwhile."""
+    noise: dict[str, dict[str, float]]
+    """Per row, by how much equal code differs: between two runs, and between sides of `SIDE` processes."""
+    alike: tuple[Verdicts, ...]
+    loaded: tuple[Verdicts, ...]
+    power: tuple[Power, ...]
+    really_slower: dict[str, float]
+    """By extra work aimed at, the median of what it really took: the row's median over the median of those alike."""
+    overhead: tuple[Overhead, ...]
+    runs: tuple[MadeRun, ...]
+    schema: int = SCHEMA
+
+
+def is_disturbed(run: Run) -> bool:
+    """Whether others kept the machine busy during a row of ours."""
+    return any(loaded_rows((row,)) for row in run.rows if row.impl == OURS)
+
+
+def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Trial:
+    """Fix the noise on the first `FLOOR_RUNS` runs alike, and judge all others by it."""
+    alike, slowed, loaded = ([p for p in runs if p.kind == kind] for kind in ("alike", "slowed", "loaded"))
+    first = [runs[p] for p in alike[:FLOOR_RUNS]]
+    judged = [runs[p] for p in alike[FLOOR_RUNS:]]
+    busy = [runs[p] for p in loaded]
+    floor = floor_of(first)
+    return Trial(
+        machine=first[0].machine,
+        revision=first[0].revision,
+        disturbed=disturbed,
+        noise={
+            key: {"two runs": floor.differ(key), "sides": floor.differ(key, processes=SIDE)}
+            for key in floor.spread
+        },
+        alike=tuple(_alike(judged, floor)),
+        loaded=tuple(_loaded(judged, busy, floor)),
+        power=tuple(_power({p: runs[p] for p in slowed}, judged, floor)),
+        really_slower=_really_slower({p: runs[p] for p in slowed}, first + judged),
+        overhead=tuple(overhead),
+        runs=tuple(_made(p, run) for p, run in runs.items()),
+    )
+
+
+def _alike(judged: Sequence[Run], floor: Floor) -> Iterator[Verdicts]:
+    """All disjoint pairs, the disjoint sides that there are, and sides drawn at random from the same runs."""
+    pairs = [((a,), (b,)) for a, b in zip(judged[::2], judged[1::2], strict=False)]
+    if pairs:
+        yield _verdicts("two stored runs, disjoint pairs", _compared(pairs, floor))
+    disjoint = [
+        _alternating(judged[i : i + 2 * SIDE]) for i in range(0, len(judged) - 2 * SIDE + 1, 2 * SIDE)
+    ]
+    if disjoint:
+        yield _verdicts(f"sides of {SIDE} processes, disjoint", _compared(disjoint, floor))
+        random = np.random.default_rng(SEED)
+        drawn = [
+            _halves([judged[i] for i in random.permutation(len(judged))[: 2 * SIDE]]) for _ in range(DRAWS)
+        ]
+        said = f"sides of {SIDE} processes, drawn at random from the same runs (not independent)"
+        yield _verdicts(said, _compared(drawn, floor), independent=False)
+
+
+def _loaded(judged: Sequence[Run], busy: Sequence[Run], floor: Floor) -> Iterator[Verdicts]:
+    """Loaded runs against quiet ones and against each other."""
+    if not busy:
+        return
+    pairs = [((a,), (b,)) for a, b in zip(judged, busy, strict=False)]
+    yield _verdicts("two stored runs, the new one loaded", _compared(pairs, floor))
+    yield _verdicts("two stored runs, the base loaded", _compared([(b, a) for a, b in pairs], floor))
+    both = [((a,), (b,)) for a, b in zip(busy[::2], busy[1::2], strict=False)]
+    yield _verdicts("two stored runs, both loaded", _compared(both, floor))
+    if len(busy) >= SIDE and len(judged) >= SIDE:
+        sides = [(tuple(judged[:SIDE]), tuple(busy[:SIDE]))]
+        yield _verdicts(f"sides of {SIDE} processes, the new side loaded", _compared(sides, floor))
+
+
+def _power(slowed: Runs, judged: Sequence[Run], floor: Floor) -> Iterator[Power]:
+    """One slowed row among rows that are not, in two stored runs and in sides of processes."""
+    keys = sorted(floor.spread)
+    for level in sorted({share for p in slowed for share in p.extra_work(keys).values()}):
+        singles: dict[str, Count] = {}
+        sides: dict[str, Count] = {}
+        for key in keys:
+            made = [run for p, run in slowed.items() if p.extra_work(keys)[key] == level]
+            pairs = [
+                ((judged[i % len(judged)],), (_with_row(judged[(i + 1) % len(judged)], run, key),))
+                for i, run in enumerate(made)
+            ]
+            singles[key] = _found(pairs, key, floor)
+            groups = [made[i : i + SIDE] for i in range(0, len(made) - SIDE + 1, SIDE)]
+            if len(judged) >= 2 * SIDE:
+                sides[key] = _found([_beside(judged, group, key) for group in groups], key, floor)
+        for what, rows in (("two stored runs", singles), (f"sides of {SIDE} processes", sides)):
+            if any(count.of for count in rows.values()):
+                total = _count(sum(c.hits for c in rows.values()), sum(c.of for c in rows.values()))
+                yield Power(level, what, total, rows)
+
+
+def _beside(judged: Sequence[Run], slowed: Sequence[Run], key: str) -> tuple[tuple[Run, ...], ...]:
+    """Sides of runs alike, drawn anew for each row, of which the new one has this row from the slowed runs."""
+    random = np.random.default_rng([SEED, *key.encode(), int(slowed[0].started_utc[-11:-9] or 0)])
+    base, new = _halves([judged[i] for i in random.permutation(len(judged))[: 2 * SIDE]])
+    return base, tuple(_with_row(run, other, key) for run, other in zip(new, slowed, strict=True))
+
+
+def _found(pairs: Sequence[tuple[tuple[Run, ...], ...]], key: str, floor: Floor) -> Count:
+    found = _compared(pairs, floor)
+    return _count(sum((key, "slower") in _times(c) for c in found), len(found))
+
+
+def _with_row(run: Run, other: Run, key: str) -> Run:
+    """``run`` with the rows of one case from another run."""
+    kept = [row for row in run.rows if row.case.key != key]
+    return dataclasses.replace(run, rows=(*kept, *(row for row in other.rows if row.case.key == key)))
+
+
+def _alternating(runs: Sequence[Run]) -> tuple[tuple[Run, ...], ...]:
+    """Two sides in the order A B B A."""
+    return tuple(
+        tuple(run for i, run in enumerate(runs) if (i % 4 in (0, 3)) == first) for first in (True, False)
+    )
+
+
+def _halves(runs: Sequence[Run]) -> tuple[tuple[Run, ...], ...]:
+    half = len(runs) // 2
+    return tuple(runs[:half]), tuple(runs[half:])
+
+
+def _compared(pairs: Iterable[tuple[tuple[Run, ...], ...]], floor: Floor) -> list[Comparison]:
+    return [compare(base, new, floor=floor) for base, new in pairs]
+
+
+def _times(found: Comparison) -> set[tuple[str, str]]:
+    return {(j.key, j.verdict) for j in found.judgements if j.what == "time"}
+
+
+def _verdicts(what: str, found: Sequence[Comparison], *, independent: bool = True) -> Verdicts:
+    rows = [verdict for comparison in found for _, verdict in _times(comparison)]
+    moved = [any(v in ("slower", "faster") for _, v in _times(c)) or c.exit_code == 1 for c in found]
+    codes = [str(c.exit_code) for c in found]
+    return Verdicts(
+        what,
+        len(found),
+        alarms=_count(sum(moved), len(found), independent=independent),
+        slower_or_faster=_count(rows.count("slower") + rows.count("faster"), len(rows), independent=False),
+        unknown=_count(rows.count("unknown"), len(rows), independent=False),
+        exit_codes={code: codes.count(code) for code in sorted(set(codes))},
+    )
+
+
+def _count(hits: int, of: int, *, independent: bool = True) -> Count:
+    return Count(hits, of, *clopper_pearson(hits, of)) if independent and of else Count(hits, of)
+
+
+def _centres(run: Run) -> dict[str, float]:
+    found = {key: unit_values(rows[0]) for key, rows in Side((run,)).rows.items()}
+    return {key: median(values) for key, values in found.items() if values}
+
+
+def _really_slower(slowed: Runs, alike: Sequence[Run]) -> dict[str, float]:
+    usual: dict[str, list[float]] = {}
+    for run in alike:
+        for key, value in _centres(run).items():
+            usual.setdefault(key, []).append(value)
+    ratios: dict[str, list[float]] = {}
+    for p, run in slowed.items():
+        values = _centres(run)
+        for key, share in p.extra_work(list(values)).items():
+            ratios.setdefault(f"{share:.2f}", []).append(values[key] / median(usual[key]) - 1)
+    return {level: median(found) for level, found in sorted(ratios.items())}
+
+
+def _made(p: Planned, run: Run) -> MadeRun:
+    shares = [r.conditions.others_share for r in run.rows if r.conditions is not None]
+    values = _centres(run)
+    return MadeRun(
+        name=p.name,
+        started_utc=run.started_utc,
+        seconds=run.seconds,
+        most_others_share=max((s for s in shares if s is not None), default=None),
+        values=values,
+        extra_work=p.extra_work(list(values)),
+    )

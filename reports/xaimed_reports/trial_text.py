@@ -1,0 +1,100 @@
+"""A trial of the gate as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .markdown import table
+from .trial import SIDE, Count, Overhead, Trial, Verdicts
+from .words import seconds
+
+FOUND_ENOUGH = 0.02
+"""The harness's share that a call must be long enough for."""
+
+
+def trial_markdown(found: Trial) -> str:
+    """Everything a trial found: noise, false alarms, power, load, the harness's own cost."""
+    machine = found.machine
+    device = machine.gpu.name if machine.gpu is not None else f"{machine.cpu}, {machine.threads} threads"
+    kinds = [run.name.partition("-")[0] for run in found.runs]
+    made = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("alike", "slowed", "loaded"))
+    longest = max(run.seconds for run in found.runs)
+    head = (
+        f"{device}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; gate runs: {made}, "
+        f"each {longest:.0f} s of measuring at most; {found.disturbed} more were set aside because others used the "
+        "machine meanwhile. Intervals are Clopper and Pearson's at 95 %."
+    )
+    alike = "Equal code: nothing must be slower or faster."
+    loaded = "The other core kept busy by a spinning process: nothing must be slower or faster."
+    parts = [head, _noise(found), alike, _verdicts(found.alike)]
+    parts += [loaded, _verdicts(found.loaded)] if found.loaded else []
+    parts += [_power(found)] if found.power else []
+    parts += [overhead_markdown(found.overhead)] if found.overhead else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def overhead_markdown(found: Sequence[Overhead]) -> str:
+    """What the harness adds to calls of several lengths, and from which length on that is little."""
+    rows = [(seconds(o.call_s), f"{o.share:.2%}", f"{o.low:.2%} to {o.high:.2%}") for o in found]
+    text = table(("a call in a bare loop", "the harness adds", "95 % interval"), rows)
+    little = [o.call_s for o in found if o.share < FOUND_ENOUGH]
+    longer = [o.call_s for o in found if o.share >= FOUND_ENOUGH]
+    shortest = min((s for s in little if s > max(longer, default=0.0)), default=None)
+    said = (
+        "at no length tried" if shortest is None else f"from calls of {seconds(shortest)} on (of those tried)"
+    )
+    return f"{text}\n\nThe harness adds less than {FOUND_ENOUGH:.0%} {said}."
+
+
+def count_words(count: Count) -> str:
+    """E.g. "1 of 10 (0.3 % to 44.5 %)"."""
+    if count.low is None or count.high is None:
+        return f"{count.hits} of {count.of}"
+    return f"{count.hits} of {count.of} ({count.low:.1%} to {count.high:.1%})"
+
+
+def _noise(found: Trial) -> str:
+    rows = [(key, f"{noise['two runs']:.1%}", f"{noise['sides']:.1%}") for key, noise in found.noise.items()]
+    head = ("row", "two runs of equal code differ by less than", f"sides of {SIDE} by less than (95 %)")
+    return table(head, rows)
+
+
+def _verdicts(found: Sequence[Verdicts]) -> str:
+    head = ("compared", "comparisons with an alarm", "rows slower or faster", "rows unknown", "exit codes")
+    return table(
+        head,
+        [
+            (
+                v.what,
+                count_words(v.alarms),
+                count_words(v.slower_or_faster),
+                f"{count_words(v.unknown)}, {v.unknown.hits / max(1, v.unknown.of):.1%}",
+                ", ".join(f"{code}: {count}" for code, count in v.exit_codes.items()),
+            )
+            for v in found
+        ],
+    )
+
+
+def _power(found: Trial) -> str:
+    keys = sorted(found.noise)
+    levels = sorted({power.extra_work for power in found.power})
+    rows: list[tuple[str, ...]] = []
+    for what in dict.fromkeys(power.what for power in found.power):
+        by_level = {power.extra_work: power for power in found.power if power.what == what}
+        rows += [
+            (what, key, *(count_words(_plain(by_level[level].rows.get(key))) for level in levels))
+            for key in keys
+        ]
+        rows.append((what, "all rows", *(count_words(by_level[level].found) for level in levels)))
+    named = [f"{level:.0%} (really {found.really_slower[f'{level:.2f}']:.1%})" for level in levels]
+    said = (
+        "Real extra work inside ours, one row at a time among rows alike: how often that row was called slower. "
+        "Every slowed run counts once in each design; the runs alike beside it are used again and again."
+    )
+    return f"{said}\n\n{table(('compared', 'row', *named), rows)}"
+
+
+def _plain(count: Count | None) -> Count:
+    """Without the interval: the whole line has one."""
+    return Count(0, 0) if count is None else Count(count.hits, count.of)
