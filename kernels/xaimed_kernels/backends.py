@@ -19,11 +19,12 @@ Backend = Literal["triton", "cpu", "reference"]
 _HALF_AND_SINGLE = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def choose_backend(tensor: Tensor, backend: Backend | None) -> Backend:
+def choose_backend(tensor: Tensor, backend: Backend | None, *, double: bool = False) -> Backend:
     """The backend that runs for ``tensor``: ``backend`` itself where it fits, else the device's own.
 
     A CUDA tensor goes to Triton, a CPU tensor to the CPU path; no backend stands in for another silently.
     ``backend="triton"`` takes CPU tensors only under ``TRITON_INTERPRET=1`` (Triton's interpreter).
+    ``double``: whether the operation's Triton kernels take float64.
 
     Raises: ValueError for an unknown name or a backend that cannot run on this device; TypeError for a dtype
     that it does not take; ModuleNotFoundError where Triton is needed and missing.
@@ -39,7 +40,7 @@ def choose_backend(tensor: Tensor, backend: Backend | None) -> Backend:
                     f'backend="cpu" takes CPU tensors, got one on {tensor.device}; leave backend out'
                 )
         case "triton":
-            _require_triton(tensor)
+            _require_triton(tensor, double=double)
         case _:
             raise ValueError(f"unknown backend {chosen!r}; choose one of {', '.join(get_args(Backend))}")
     return chosen
@@ -74,7 +75,7 @@ def _require_floating(tensor: Tensor) -> None:
         raise TypeError(f"expected a floating-point tensor, got {tensor.dtype}; convert it with .float()")
 
 
-def _require_triton(tensor: Tensor) -> None:
+def _require_triton(tensor: Tensor, *, double: bool) -> None:
     if find_spec("triton") is None:
         raise ModuleNotFoundError(
             "CUDA tensors need Triton, which is not installed: pip install 'triton>=3.6' (Linux), "
@@ -86,7 +87,7 @@ def _require_triton(tensor: Tensor) -> None:
             f'backend="triton" takes CUDA tensors, got one on {tensor.device}; leave backend out, or set '
             "TRITON_INTERPRET=1 before the kernels are imported to run them in Triton's interpreter"
         )
-    if tensor.dtype not in _HALF_AND_SINGLE:
+    if tensor.dtype not in _HALF_AND_SINGLE and not (double and tensor.dtype == torch.float64):
         raise TypeError(
             f"the Triton kernels take float32, bfloat16 and float16, got {tensor.dtype}; "
             "convert it with .float(), or use backend='reference'"

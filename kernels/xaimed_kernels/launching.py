@@ -162,6 +162,7 @@ def _specialise(path: Path, argument: Any, values: dict[Path, Any], divisible: l
 
 
 _TRITON_NAMES = {
+    torch.float64: "fp64",
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",

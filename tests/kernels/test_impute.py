@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaimed_kernels.impute import SMALLEST_TOL, Imputation, impute
+from xaimed_kernels.impute import FLOAT32_TOL, SMALLEST_TOL, Imputation, impute
 from xaimed_kernels.impute.cases import FAMILIES, LINES, SHAPES, image, mask
 from xaimed_kernels.impute.reference import NEIGHBOURS, residual, solve
 
@@ -78,26 +78,60 @@ def test_pixels_are_right_within_tol_at_the_size_of_classifiers(family):
     assert (found <= result.error[0] + rounding(family, 224, 224)).all()
 
 
-@pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-5, SMALLEST_TOL])
+@pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-5, FLOAT32_TOL])
 def test_tol_bounds_the_error_and_a_smaller_one_costs_cycles(tol):
     for family in ("cam, 20% kept", "frame", "two opposite corners"):
         result = one(family, 97, 128, tol=tol)
         assert errors(result.images[0], family, 97, 128).max() <= tol
         assert result.error.max() <= tol
-    assert one("frame", 97, 128, tol=SMALLEST_TOL).cycles.min() > one("frame", 97, 128, tol=1e-2).cycles.max()
+    assert one("frame", 97, 128, tol=FLOAT32_TOL).cycles.min() > one("frame", 97, 128, tol=1e-2).cycles.max()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_below_float32_a_refined_solution_reaches_tol(family):
+    """Float64 images to 1e-10 of the range; the direct solution itself is right to 1e-11 of the largest value."""
+    for height, width in ((64, 64), (31, 30), (2, 40), (1, 64)):
+        picture, keep = image(height, width).double(), mask(family, height, width)
+        result = impute(picture[None], keep[None], tol=1e-10, details=True)
+        expected, spread = exact(family, height, width)
+        rounding = 1e-11 * expected.abs().amax((1, 2))
+        assert result.images.dtype == torch.float64
+        assert result.error.max() <= 1e-10
+        found = (result.images[0] - expected).abs().amax((1, 2))
+        assert (found <= 1e-10 * spread + rounding).all(), (height, width, found / spread)
+
+
+def test_below_float32_its_images_get_the_rounded_solution():
+    for family in ("cam, 20% kept", "frame", "two opposite corners", "spiral of 7 turns"):
+        picture, keep = image(97, 128), mask(family, 97, 128)
+        filled = impute(picture[None], keep[None], tol=1e-9)[0]
+        precise = impute(picture[None].double(), keep[None], tol=1e-9)[0]
+        assert filled.dtype == torch.float32
+        assert torch.equal(filled, precise.float())
+        assert not torch.equal(filled, impute(picture[None], keep[None], tol=FLOAT32_TOL)[0])
+
+
+def test_where_float32_stalls_the_solution_is_refined(monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.cpu.MOST_CYCLES", 2)
+    result = one("two neighbours", 64, 64)
+    assert result.cycles.min() > 2
+    assert errors(result.images[0], "two neighbours", 64, 64).max() <= TOL
+    assert result.images.dtype == torch.float32
 
 
 @pytest.mark.parametrize(("height", "width"), [(1024, 1024), (1023, 700)])
-def test_large_images_are_solved_to_the_last_digits_of_float32(height, width):
+def test_large_images_are_solved_to_the_last_digits(height, width):
     """Harmonic polynomials of the stencil are known everywhere once the frame is kept."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     truth = np.stack([x + 2 * y, x * y / 512, (x * x - y * y) / 1024])
     keep = mask("frame", height, width) | mask("two neighbours", height, width)
     assert np.abs(residual_of(truth, keep.numpy())).max() < 1e-9
     broken = torch.from_numpy(truth).masked_fill(~keep, torch.nan)
-    filled = impute(broken[None], keep[None], tol=SMALLEST_TOL)[0].numpy()
     spread = truth.max((1, 2)) - truth.min((1, 2))
-    assert (np.abs(filled - truth).max((1, 2)) / spread).max() <= SMALLEST_TOL
+    single = impute(broken[None].float(), keep[None], tol=FLOAT32_TOL)[0].numpy()
+    assert (np.abs(single - truth).max((1, 2)) / spread).max() <= FLOAT32_TOL
+    double = impute(broken[None], keep[None], tol=SMALLEST_TOL)[0].numpy()
+    assert (np.abs(double - truth).max((1, 2)) / spread).max() <= SMALLEST_TOL
 
 
 def residual_of(filled, keep):
@@ -138,8 +172,8 @@ def test_filling_commutes_with_normalisation():
     """The fill is linear and keeps constants, so that images may be filled before or after it."""
     picture, keep = image(64, 64)[None], mask("cam, 20% kept", 64, 64)[None]
     mean, std = torch.tensor([0.1, 3.0, -2.0])[:, None, None], torch.tensor([0.2, 1.7, 5.0])[:, None, None]
-    before = impute((picture - mean) / std, keep, tol=SMALLEST_TOL)
-    after = (impute(picture, keep, tol=SMALLEST_TOL) - mean) / std
+    before = impute((picture - mean) / std, keep, tol=FLOAT32_TOL)
+    after = (impute(picture, keep, tol=FLOAT32_TOL) - mean) / std
     assert ((before - after).abs().amax((0, 2, 3)) < 2e-6 * 8 / std.flatten()).all()
 
 
@@ -274,8 +308,11 @@ def test_what_is_not_finite_is_named_where_kept_and_ignored_where_removed(backen
 
 
 def test_what_does_not_converge_is_an_error(monkeypatch):
-    monkeypatch.setattr("xaimed_kernels.impute.cpu.MOST_CYCLES", 2)
-    with pytest.raises(RuntimeError, match=r"more than tol=1e-06, after 2 cycles"):
+    for name in ("MOST_CYCLES", "MOST_REFINING_CYCLES"):
+        monkeypatch.setattr(f"xaimed_kernels.impute.cpu.{name}", 2)
+    with pytest.raises(RuntimeError, match=r"more than tol=0.0001, after 2 cycles"):
+        one("two neighbours", 64, 64)
+    with pytest.raises(RuntimeError, match=r"more than tol=1e-12, after 2 cycles"):
         one("two neighbours", 64, 64, tol=SMALLEST_TOL)
 
 
@@ -288,7 +325,7 @@ def test_what_does_not_converge_is_an_error(monkeypatch):
         ((2, 3, 8, 8), (8, 8), {}, ValueError, "keep must be"),
         ((0, 3, 8, 8), (0, 8, 8), {}, ValueError, "nothing empty"),
         ((3, 8, 8), (3, 8, 8), {}, ValueError, r"images must be \[n, c, h, w\]"),
-        ((1, 3, 8, 8), (1, 8, 8), {"tol": 0.0}, ValueError, "tol must be at least 1e-06"),
+        ((1, 3, 8, 8), (1, 8, 8), {"tol": 0.0}, ValueError, "tol must be at least 1e-12"),
         ((1, 3, 8, 8), (1, 8, 8), {"tol": 1.0}, ValueError, "below 1"),
         ((1, 3, 8, 8), (1, 8, 8), {"noise": -1.0}, ValueError, "noise must be"),
         ((1, 3, 8, 8), (1, 8, 8), {"noise": math.nan}, ValueError, "noise must be"),

@@ -81,6 +81,43 @@ def test_planes_that_are_done_stay_as_they_are(monkeypatch):
     assert (result.images - exact).abs().max() < 2e-5
 
 
+@pytest.mark.interpret
+@pytest.mark.parametrize(("family", "height", "width"), INTERPRETED)
+def test_interpreted_kernels_refine_in_float64(family, height, width, monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 9)
+    pictures, keep = pair(family, height, width)
+    exact = impute(pictures.double(), keep, backend="reference")
+    refined = impute(pictures.double(), keep, tol=1e-9, details=True, backend="triton")
+    assert refined.images.dtype == torch.float64
+    assert refined.error.max() <= 1e-9
+    assert (refined.images - exact).abs().max() <= 1e-9 * (pictures.amax() - pictures.amin())
+    assert torch.equal(impute(pictures, keep, tol=1e-9, backend="triton"), refined.images.float())
+
+
+@pytest.mark.interpret
+def test_where_float32_stalls_the_solution_is_refined_and_only_then_refused(monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 4)
+    pictures, keep = pair("cam, 20% kept", 12, 11)
+    result = impute(pictures, keep, tol=TOL, details=True, backend="triton")
+    exact = impute(pictures.double(), keep, backend="reference")
+    assert result.cycles.min() > 1
+    assert (result.images - exact).abs().max() <= TOL * (pictures.amax() - pictures.amin())
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 2)
+    with pytest.raises(RuntimeError, match="after 2 cycles"):
+        impute(pictures, keep, tol=1e-9, backend="triton")
+
+
+@pytest.mark.gpu
+def test_a_gpu_refines_in_float64():
+    for family in FAMILIES:
+        pictures, keep = pair(family, 97, 128, "cuda", channels=3)
+        refined = impute(pictures.double(), keep, tol=1e-9, details=True)
+        exact = impute(pictures.double(), keep, backend="reference")
+        assert refined.error.max() <= 1e-9
+        assert (refined.images - exact).abs().max() <= 2e-9 * (pictures.amax() - pictures.amin()), family
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kind_of_hole_is_filled_on_a_gpu(family):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, overload
 
 import torch
@@ -13,10 +14,13 @@ from xaimed_kernels.impute.imputation import Filled, Imputation
 from xaimed_kernels.impute.reference import residual
 from xaimed_kernels.launching import is_recording
 
-__all__ = ["SMALLEST_TOL", "Imputation", "impute"]
+__all__ = ["FLOAT32_TOL", "SMALLEST_TOL", "Imputation", "impute"]
 
-SMALLEST_TOL = 1e-6
-"""Float32 solves to about 2e-7 of the range on images of any size; nothing smaller may be asked for."""
+FLOAT32_TOL = 1e-6
+"""Float32 solves to about 2e-7 of the range on images of any size; a smaller ``tol`` is refined in float64."""
+
+SMALLEST_TOL = 1e-12
+"""Nothing smaller may be asked for: it is near what float64 holds."""
 
 
 @overload
@@ -63,10 +67,12 @@ def impute(
     kept ones are untouched (Rong et al. 2022, arXiv 2202.00449, section 4.2). Then ``noise`` times a standard
     normal number is added to removed pixels, in the images' units; a tensor ``[c]`` gives each channel its own.
 
-    ``tol``: the largest error of a filled pixel before noise, as part of the range of the kept pixels of its
-    channel. ``generator``: for the noise; None takes torch's own, as `torch.randn` does. ``details``: return an
-    `Imputation`, which holds cycles, error and residual too. Where nothing is kept, removed pixels are 0 and
-    ``unreached`` is set. No gradient flows through. Results do not depend on what else is in the batch.
+    ``tol``: the largest error of a filled pixel before noise and before it is rounded to the images' dtype, as part
+    of the range of the kept pixels of its channel. The solution is float32, refined by residuals in float64 for
+    float64 images, for ``tol`` below `FLOAT32_TOL`, and where float32 turns out not to reach ``tol``. ``generator``:
+    for the noise; None takes torch's own, as `torch.randn` does. ``details``: return an `Imputation`, which holds
+    cycles, error and residual too. Where nothing is kept, removed pixels are 0 and ``unreached`` is set. No
+    gradient flows through. Results do not depend on what else is in the batch.
 
     Raises: ValueError for shapes, devices, ``tol`` or ``noise`` that do not fit and for kept pixels that are not
     finite (removed ones may be anything), TypeError for dtypes, RuntimeError if ``tol`` is not reached. On a GPU
@@ -75,14 +81,15 @@ def impute(
     _check(images, keep, tol)
     spread = _noise_of(noise, images)
     masks = keep if keep.ndim == 4 else keep.unsqueeze(1)
-    filled = _fill(images, masks, tol, choose_backend(images, backend))
-    if not (is_recording() or (images.is_cuda and torch.cuda.is_current_stream_capturing())):
-        _verify(filled, tol)
+    backend = choose_backend(images, backend, double=True)
+    readable = not (is_recording() or (images.is_cuda and torch.cuda.is_current_stream_capturing()))
+    filled = _fill(images.detach(), masks, tol, backend, verify=readable)
     left = _residual_of(filled.images, masks, images) if details else None
     result = filled.images
     if spread is not None:
-        added = torch.randn(result.shape, generator=generator, device=result.device, dtype=result.dtype)
-        result += (added * spread.to(result.dtype)).masked_fill_(masks.unsqueeze(2), 0.0)
+        dtype = torch.promote_types(images.dtype, torch.float32)  # whatever tol, the same noise
+        added = torch.randn(result.shape, generator=generator, device=result.device, dtype=dtype)
+        result += (added * spread.to(dtype)).masked_fill_(masks.unsqueeze(2), 0.0)
     result = result.to(images.dtype)
     shape = (lambda t: t) if keep.ndim == 4 else (lambda t: t.squeeze(1))
     if left is None:
@@ -91,16 +98,26 @@ def impute(
     return Imputation(*(shape(t) for t in (result, filled.cycles, filled.error, left, unreached)))
 
 
-def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend) -> Filled:
+def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend, *, verify: bool) -> Filled:
+    """Fill in float32, or with residuals in float64 where ``tol`` needs them, or has turned out to need them."""
+    refined = images.dtype == torch.float64 or tol < FLOAT32_TOL
+    filled = _solver(backend)(images.double() if refined else images.float(), keep, tol)
+    if not verify or bool((filled.error <= tol).all()):
+        return filled
+    if refined or bool(filled.error.isnan().any()):
+        raise _failure(filled, tol)
+    return _fill(images.double(), keep, tol, backend, verify=verify)
+
+
+def _solver(backend: Backend) -> Callable[[Tensor, Tensor, float], Filled]:
     match backend:
         case "reference":
-            from xaimed_kernels.impute.reference import impute_directly as run
+            from xaimed_kernels.impute.reference import impute_directly as solver
         case "cpu":
-            from xaimed_kernels.impute.cpu import impute_by_multigrid as run
+            from xaimed_kernels.impute.cpu import impute_by_multigrid as solver
         case "triton":
-            from xaimed_kernels.impute.launch import impute_triton as run
-    working = images if images.dtype == torch.float64 else images.float()
-    return run(working.detach(), keep, tol)
+            from xaimed_kernels.impute.launch import impute_triton as solver
+    return solver
 
 
 def _residual_of(filled: Tensor, keep: Tensor, images: Tensor) -> Tensor:
@@ -129,7 +146,7 @@ def _check(images: Tensor, keep: Tensor, tol: float) -> None:
         raise ValueError(f"images are on {images.device}, keep on {keep.device}; move one")
     if not SMALLEST_TOL <= tol < 1:
         raise ValueError(
-            f"tol must be at least {SMALLEST_TOL:g} (what float32 can hold) and below 1, got {tol}"
+            f"tol must be at least {SMALLEST_TOL:g} (what float64 can hold) and below 1, got {tol}"
         )
 
 
@@ -147,17 +164,18 @@ def _noise_of(noise: float | Tensor, images: Tensor) -> Tensor | None:
     return torch.full((1, 1, 1), noise, device=images.device, dtype=torch.float64) if noise else None
 
 
-def _verify(filled: Filled, tol: float) -> None:
-    if bool((filled.error <= tol).all()):
-        return
-    image, mask, channel = (filled.error > tol).logical_or(filled.error.isnan()).nonzero()[0].tolist()
+def _failure(filled: Filled, tol: float) -> Exception:
+    """What to raise for the first channel that cannot be filled, or else for the first that is not good enough."""
+    hopeless = filled.error.isnan()
+    wrong = hopeless if bool(hopeless.any()) else filled.error > tol
+    image, mask, channel = wrong.nonzero()[0].tolist()
     error = float(filled.error[image, mask, channel])
     if math.isnan(error):
-        raise ValueError(
+        return ValueError(
             f"image {image}, channel {channel} has kept pixels that are not finite (mask {mask}); "
             "remove these pixels, or replace them, e.g. with torch.nan_to_num"
         )
-    raise RuntimeError(
+    return RuntimeError(
         f"image {image}, mask {mask}, channel {channel}: the filled pixels may be wrong by {error:.1e} of the kept "
         f"range, more than tol={tol:g}, after {int(filled.cycles[image, mask, channel])} cycles; allow a larger "
         'tol, or use backend="reference"'

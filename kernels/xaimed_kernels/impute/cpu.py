@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xaimed_kernels.impute.imputation import Filled
-from xaimed_kernels.impute.levels import MOST_CYCLES, RATE, damping, grids
+from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, damping, grids
 
 if TYPE_CHECKING:
     from xaimed_kernels.impute.cpu_cycle import Scratch
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
-    """Shapes as :class:`Filled`: images ``[n, c, h, w]`` float32 or float64, keep ``[n, p, h, w]``."""
+    """Shapes as :class:`Filled`: images ``[n, c, h, w]``, keep ``[n, p, h, w]``.
+
+    Float32 images are solved in float32; float64 ones, whose own grid is in float64, to smaller tolerances.
+    """
     n, p, h, w = keep.shape
     c = images.shape[1]
     values, kept = images.contiguous().numpy(), keep.contiguous().numpy()
@@ -35,14 +38,15 @@ def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
     tasks = iter([(i, j, slice(*bound)) for i in range(n) for j in range(p) for bound in bounds])
     out = filled.numpy()
     build, fill = kernels()
+    most = MOST_REFINING_CYCLES if images.dtype == torch.float64 else MOST_CYCLES
 
     def work() -> None:
-        hierarchy, scratch, steps = _allocate(h, w)
+        hierarchy, scratch, steps = _allocate(h, w, values.dtype)
         for i, j, channels in tasks:  # shared: `next` on a list's iterator is atomic
             build(kept[i, j], hierarchy)
             fill(
                 values[i, channels], kept[i, j], out[i, j, channels], hierarchy, scratch, steps,
-                tol, RATE, MOST_CYCLES, account[i, j, channels],
+                tol, RATE, most, account[i, j, channels],
             )  # fmt: skip
 
     _run(work, min(threads, n * p * parts))
@@ -66,8 +70,11 @@ def compile_kernels() -> float:
     return time.perf_counter() - start
 
 
-def _allocate(height: int, width: int) -> tuple[Hierarchy, Scratch, NDArray[np.float32]]:
-    """One thread's memory: 7 floats for each pixel, whatever the number of images, masks and channels."""
+def _allocate(
+    height: int, width: int, dtype: np.dtype[Any]
+) -> tuple[Hierarchy, Scratch, NDArray[np.float32]]:
+    """One thread's memory, whatever the number of images, masks and channels: for each pixel 4 numbers of ``dtype``
+    and 3 of float32."""
     from xaimed_kernels.impute.cpu_cycle import Scratch
     from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
 
@@ -77,20 +84,16 @@ def _allocate(height: int, width: int) -> tuple[Hierarchy, Scratch, NDArray[np.f
     for level, (h, w) in enumerate(shapes):
         table[level] = h, w, w + 3, (h + 3) * (w + 3), offset
         offset += table[level, 3] if level else 0
+    pixels, zeros = partial(np.zeros, dtype=dtype), partial(np.zeros, dtype=np.float32)
     size, stride = int(table[0, 3]), width + 3
     points, reach = shapes[-1][0] * shapes[-1][1], shapes[-1][1] + 1
-    zeros = _zeros
-    hierarchy = Hierarchy(table, zeros(size), zeros(5 * offset), zeros(offset), zeros(points, reach + 1))
+    hierarchy = Hierarchy(table, pixels(size), zeros(5 * offset), zeros(offset), zeros((points, reach + 1)))
     scratch = Scratch(
-        zeros(size), zeros(size), zeros(size), zeros(offset), zeros(offset), zeros(offset),
-        zeros(4, stride), zeros(points + 2 * reach),
+        pixels(size), pixels(size), pixels(size), zeros(offset), zeros(offset), zeros(offset),
+        zeros((4, stride)), zeros(points + 2 * reach),
     )  # fmt: skip
     steps = np.array([damping(level, shape) for level, shape in enumerate(shapes)], dtype=np.float32)
     return hierarchy, scratch, steps
-
-
-def _zeros(*shape: int) -> NDArray[np.float32]:
-    return np.zeros(shape, dtype=np.float32)
 
 
 def _run(work: Callable[[], None], threads: int) -> None:

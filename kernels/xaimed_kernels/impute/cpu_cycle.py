@@ -2,33 +2,34 @@
 
 On the image itself the operator is applied from the mask alone, and kept pixels stand in the solution, so that
 there is no right-hand side. Its residual is summed from differences of neighbours: in flat regions they are
-exact, so that float32 solves to its last digit on images of any size (README, "Rounding").
+exact, so that float32 solves to its last digit on images of any size (README, "Rounding"). The image's grid has the
+image's precision, coarser grids float32: in float64 each cycle is a step of iterative refinement.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
-from xaimed_kernels.impute.cpu_hierarchy import Floats, Hierarchy, Ints
+from xaimed_kernels.impute.cpu_hierarchy import Floats, Hierarchy, Ints, Pixels
 
 HALF, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.0, 1.0, 2.0))
 
 
 class Scratch(NamedTuple):
-    """What one thread needs to solve: zeros at first, reused for all systems of the same size.
+    """What one thread needs to solve: zeros at first, reused for all systems of the same size and precision.
 
     ``u``, ``before``, ``other``: the solution and two more on the image's grid; ``x``, ``b``, ``r``: solution,
     right-hand side and residual of the coarser grids, at their offsets; ``rows``: four rows of the image;
     ``line``: one value per point of the coarsest grid and a row and a half more.
     """
 
-    u: Floats
-    before: Floats
-    other: Floats
+    u: Pixels
+    before: Pixels
+    other: Pixels
     x: Floats
     b: Floats
     r: Floats
@@ -38,9 +39,9 @@ class Scratch(NamedTuple):
 
 @compiled
 def fill(
-    image: Floats | NDArray[np.float64],
+    image: Pixels,
     keep: NDArray[np.bool_],
-    out: Floats | NDArray[np.float64],
+    out: Pixels,
     hierarchy: Hierarchy,
     scratch: Scratch,
     damping: Floats,
@@ -72,9 +73,7 @@ def fill(
 
 
 @compiled
-def _load(
-    image: Floats | NDArray[np.float64], keep: NDArray[np.bool_], u: Floats, stride: int
-) -> tuple[float, float]:
+def _load(image: Pixels, keep: NDArray[np.bool_], u: Pixels, stride: int) -> tuple[float, float]:
     """Kept pixels into ``u`` as (value - mean) / range, 0 elsewhere; their mean and range (0, 0 for none)."""
     height, width = image.shape
     lanes = np.zeros((3, width), dtype=np.float64)
@@ -104,19 +103,19 @@ def _load(
         values, kept = image[y], keep[y]
         row = u[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
         for x in range(width):
-            row[x] = np.float32((np.float64(values[x]) - mean) * scale) if kept[x] else ZERO
+            row[x] = (np.float64(values[x]) - mean) * scale if kept[x] else 0.0
     return mean, spread
 
 
 @compiled
 def _store(
-    image: Floats | NDArray[np.float64],
+    image: Pixels,
     keep: NDArray[np.bool_],
-    u: Floats,
+    u: Pixels,
     stride: int,
     mean: float,
     spread: float,
-    out: Floats | NDArray[np.float64],
+    out: Pixels,
 ) -> None:
     height, width = image.shape
     for y in range(height):
@@ -160,7 +159,7 @@ def _solve(
 
 
 @compiled
-def _copy(source: Floats, target: Floats, count: int) -> None:
+def _copy(source: Pixels, target: Pixels, count: int) -> None:
     """A loop: assigning slices compiles a message about their shapes for seconds."""
     for i in range(count):
         target[i] = source[i]
@@ -173,7 +172,7 @@ def _of(values: Floats, grid: Ints) -> Floats:
 
 
 @compiled
-def _sweep_image(u: Floats, out: Floats, relax: Floats, damping: np.float32, grid: Ints) -> None:
+def _sweep_image(u: Pixels, out: Pixels, relax: Pixels, damping: np.float32, grid: Ints) -> None:
     """``out = u + damping * (sum_j w_ij u_j / d_i - u_i)`` at removed pixels, u elsewhere."""
     stride = grid[2]
     count = (grid[0] - 1) * stride + grid[1]
@@ -187,9 +186,9 @@ def _sweep_image(u: Floats, out: Floats, relax: Floats, damping: np.float32, gri
 
 
 @compiled
-def _largest_change(new: Floats, old: Floats, size: int) -> np.float32:
+def _largest_change(new: Pixels, old: Pixels, size: int) -> np.floating[Any]:
     """The largest ``|new - old|``, in lanes so that it is vectorised; NaN where anything is not finite."""
-    lanes = np.zeros((2, 64), dtype=np.float32)
+    lanes = np.zeros((2, 64), dtype=new.dtype)
     largest, odd = lanes[0], lanes[1]
     blocks = size // 64
     for block in range(blocks):
@@ -209,7 +208,7 @@ def _largest_change(new: Floats, old: Floats, size: int) -> np.float32:
 
 
 @compiled
-def _restrict_image(u: Floats, relax: Floats, image: Ints, scratch: Scratch, grid: Ints) -> None:
+def _restrict_image(u: Pixels, relax: Pixels, image: Ints, scratch: Scratch, grid: Ints) -> None:
     """The image's residual, restricted to level 1's right-hand side, three rows at a time."""
     above, here, below, joined = scratch.rows[0], scratch.rows[1], scratch.rows[2], scratch.rows[3]
     target = _of(scratch.b, grid)
@@ -227,7 +226,7 @@ def _restrict_image(u: Floats, relax: Floats, image: Ints, scratch: Scratch, gri
 
 
 @compiled
-def _residual_row(u: Floats, relax: Floats, grid: Ints, y: int, out: Floats) -> None:
+def _residual_row(u: Pixels, relax: Pixels, grid: Ints, y: int, out: Floats) -> None:
     """``sum_j w_ij (u_j - u_i)`` in twelfths at the removed pixels of row ``y``; 0 elsewhere and outside."""
     height, width, stride = grid[0], grid[1], grid[2]
     if y >= height:
@@ -256,7 +255,7 @@ def _residual_row(u: Floats, relax: Floats, grid: Ints, y: int, out: Floats) -> 
 
 
 @compiled
-def _prolong_image(coarse: Floats, grid: Ints, u: Floats, relax: Floats, image: Ints, row: Floats) -> None:
+def _prolong_image(coarse: Floats, grid: Ints, u: Pixels, relax: Pixels, image: Ints, row: Floats) -> None:
     """Add the bilinear interpolation of ``coarse`` to ``u`` at removed pixels."""
     height, width, stride, narrow = image[0], image[1], image[2], grid[2]
     for y in range(height):

@@ -20,6 +20,8 @@ from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
 from xaimed_kernels.impute.levels import STIFFER
 
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.float32] | NDArray[np.float64]
+"""Arrays on the image's own grid, which has the image's precision."""
 Ints = NDArray[np.int64]
 
 C, E, SW, S, SE = 0, 1, 2, 3, 4
@@ -36,7 +38,7 @@ class Hierarchy(NamedTuple):
     """
 
     grids: Ints
-    relax: Floats
+    relax: Pixels
     planes: Floats
     inverse: Floats
     band: Floats
@@ -68,20 +70,20 @@ def diagonal(y: int, height: int, x: int, width: int) -> int:
 
 
 @compiled
-def _relaxation(keep: NDArray[np.bool_], relax: Floats, stride: int) -> None:
+def _relaxation(keep: NDArray[np.bool_], relax: Pixels, stride: int) -> None:
     height, width = keep.shape
     for y in range(height):
         row = relax[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
-        inside = ONE / np.float32(max(diagonal(y, height, 1, 3), 1))
+        inside = 1 / max(diagonal(y, height, 1, 3), 1)
         for x in range(width):
-            row[x] = ZERO if keep[y, x] else inside
+            row[x] = 0.0 if keep[y, x] else inside
         for x in (0, width - 1):
             if not keep[y, x] and diagonal(y, height, x, width) > 0:
-                row[x] = ONE / np.float32(diagonal(y, height, x, width))
+                row[x] = 1 / diagonal(y, height, x, width)
 
 
 @compiled
-def _galerkin_of_mask(relax: Floats, fine: Ints, coarse: Floats, grid: Ints) -> None:
+def _galerkin_of_mask(relax: Pixels, fine: Ints, coarse: Floats, grid: Ints) -> None:
     """Level 1's operator: three rows of the image's operator at a time, from the mask alone."""
     height, width, stride = fine[0], fine[1], fine[2]
     rows = np.zeros((3, 5, stride), dtype=np.float32)
@@ -97,7 +99,7 @@ def _galerkin_of_mask(relax: Floats, fine: Ints, coarse: Floats, grid: Ints) -> 
 
 @compiled
 def _image_operator(
-    relax: Floats, y: int, height: int, width: int, stride: int, rows: Floats, removed: Floats
+    relax: Pixels, y: int, height: int, width: int, stride: int, rows: Floats, removed: Floats
 ) -> None:
     """Row ``y`` of the image's operator in its 5 planes ``rows [5, stride]``: zero at kept pixels and outside."""
     for k in range(2):

@@ -1,8 +1,9 @@
 """Triton kernels of the imputation: the multigrid cycle of `cpu_cycle`, matrix-free on the image.
 
 A *system* is a mask of an image, a *plane* one channel of a system. Grids are stored without a border: what lies
-outside is masked. Planes that have converged (`done`) return at once, so that a fixed list of launches serves
-all, without the host ever waiting. Coarse operators: see `cpu_hierarchy`, 5 planes a system.
+outside is masked. The image's own grid has the image's precision, float32 or float64, coarser grids float32. Planes
+that have converged (`done`) return at once, so that a fixed list of launches serves all, without the host ever
+waiting. Coarse operators: see `cpu_hierarchy`, 5 planes a system.
 """
 
 import triton
@@ -61,10 +62,11 @@ def load_kernel(
     p_image = images_ptr + (system // masks * channels + plane % channels).to(tl.int64) * pixels
     p_keep = keep_ptr + system.to(tl.int64) * pixels
     p_u = u_ptr + plane.to(tl.int64) * pixels
-    total = tl.zeros([BLOCK], tl.float32)
+    dtype: tl.constexpr = u_ptr.dtype.element_ty
+    total = tl.zeros([BLOCK], dtype)
     count = tl.zeros([BLOCK], tl.int32)
-    low = tl.full([BLOCK], float("inf"), tl.float32)
-    high = tl.full([BLOCK], float("-inf"), tl.float32)
+    low = tl.full([BLOCK], float("inf"), dtype)
+    high = tl.full([BLOCK], float("-inf"), dtype)
     for start in tl.range(0, pixels, BLOCK):
         at = start + tl.arange(0, BLOCK)
         kept = tl.load(p_keep + at, mask=at < pixels, other=0) != 0
@@ -236,7 +238,7 @@ def restrict_image_kernel(
     row, column = at // columns, at % columns
     p_u = u_ptr + plane * height * width
     p_keep = keep_ptr + plane // channels * height * width
-    total = tl.zeros([BLOCK], tl.float32)
+    total = tl.zeros([BLOCK], u_ptr.dtype.element_ty)
     for i in tl.range(0, 9):  # not unrolled: 81 neighbours at once would not fit the registers
         iy, ix = i // 3 - 1, i % 3 - 1
         total += hat(iy, ix) * image_residual(p_u, p_keep, 2 * row + iy, 2 * column + ix, height, width, m_at)
@@ -275,19 +277,19 @@ def sweep_image_kernel(
     p_keep = keep_ptr + plane // channels * height * width
     p_e = e_ptr + plane * points
     here = image_value(p_u, p_keep, p_e, row, column, height, width, m_at, CORRECT)
-    around = tl.zeros([BLOCK], tl.float32)
+    around = tl.zeros_like(here)
     for e in tl.static_range(9):
         if e != 4:
             y, x = row + e // 3 - 1, column + e % 3 - 1
             there = image_value(p_u, p_keep, p_e, y, x, height, width, m_at, CORRECT)
             around += weight_of(e // 3 - 1, e % 3 - 1) * there
     removed = tl.load(p_keep + at, mask=m_at, other=1) == 0
-    scale = 1.0 / tl.maximum(diagonal(row, column, height, width), 1).to(tl.float32)
+    scale = 1.0 / tl.maximum(diagonal(row, column, height, width), 1).to(here.dtype)
     value = here + tl.where(removed, damping * (around * scale - here), 0.0)
     p_new = new_ptr + plane * height * width + at
     if MEASURE:
         before = tl.load(p_new, mask=m_at, other=0.0)
-        change = tl.where(m_at, tl.abs(value - before), 0.0)
+        change = tl.where(m_at, tl.abs(value - before), 0.0).to(tl.float32)
         tl.atomic_max(bits_ptr + plane, tl.max(change.to(tl.int32, bitcast=True), axis=0))
     tl.store(p_new, value, mask=m_at)
 

@@ -21,7 +21,7 @@ from xaimed_kernels.impute.kernel import (
     store_kernel,
     sweep_image_kernel,
 )
-from xaimed_kernels.impute.levels import MOST_CYCLES, RATE, STIFFER, damping, grids
+from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, STIFFER, damping, grids
 from xaimed_kernels.launching import ceil_div, launch, power_of_two
 
 BLOCK, WARPS = 512, 4
@@ -68,7 +68,10 @@ class _Work:
 
 
 def impute_triton(images: Tensor, keep: Tensor, tol: float) -> Filled:
-    """Shapes as :class:`Filled`: images ``[n, c, h, w]`` float32, keep ``[n, p, h, w]``. Waits for nothing."""
+    """Shapes as :class:`Filled`: images ``[n, c, h, w]``, keep ``[n, p, h, w]``. Waits for nothing.
+
+    Float32 images are solved in float32; float64 ones, whose own grid is in float64, to smaller tolerances.
+    """
     n, p, h, w = keep.shape
     images = images.contiguous()
     work = _allocate(images, keep)
@@ -79,13 +82,14 @@ def impute_triton(images: Tensor, keep: Tensor, tol: float) -> Filled:
         work.done, work.cycles, p, work.channels, pixels, BLOCK=1024, warps=8,
     )  # fmt: skip
     _build(work)
-    for cycle in range(1, MOST_CYCLES + 1):
+    most = MOST_REFINING_CYCLES if images.dtype == torch.float64 else MOST_CYCLES
+    for cycle in range(1, most + 1):
         _cycle(work)
         launch(
             judge_kernel, ceil_div(m, 128), work.bits, work.last, work.errors, work.cycles, work.done,
             m, cycle, tol, RATE, BLOCK=128, warps=4,
         )  # fmt: skip
-    filled = torch.empty(n, p, work.channels, h, w, device=images.device)
+    filled = torch.empty(n, p, work.channels, h, w, device=images.device, dtype=images.dtype)
     launch(
         store_kernel, m * tiles, images, work.keep, work.u[0], filled, work.means, work.spreads,
         p, work.channels, pixels, tiles, BLOCK=BLOCK, warps=WARPS,
@@ -104,11 +108,12 @@ def _allocate(images: Tensor, keep: Tensor) -> _Work:
         points += height * width
     size = power_of_two(shapes[-1][0] * shapes[-1][1])
     s, m = n * p, n * p * c
-    means, spreads, errors, last = torch.empty(4, m, device=device).unbind(0)
+    means, spreads = torch.empty(2, m, device=device, dtype=images.dtype).unbind(0)
+    errors, last = torch.empty(2, m, device=device).unbind(0)
     bits, done, cycles = torch.empty(3, m, dtype=torch.int32, device=device).unbind(0)
     return _Work(
         keep=keep.reshape(s, h, w).to(torch.uint8),
-        u=torch.empty(3, m, h, w, device=device),
+        u=torch.empty(3, m, h, w, device=device, dtype=images.dtype),
         coarse=torch.empty(3, m, points, device=device),
         planes=torch.empty(s, 5 * points, device=device),
         inverse=torch.empty(s, size * size, device=device),

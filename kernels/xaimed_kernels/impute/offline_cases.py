@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 import torch
 
-from xaimed_kernels.impute import impute
+from xaimed_kernels.impute import FLOAT32_TOL, impute
 from xaimed_kernels.launching import KernelCase, recording
 
-SIZES = ((224, 224), (512, 512), (33, 30))
-"""Images of classifiers, larger ones, and one so small that a single program holds all its coarse grids."""
+CALLS = ((224, 224, 1e-4), (512, 512, 1e-4), (33, 30, 1e-4), (224, 224, FLOAT32_TOL / 10))
+"""Heights, widths and tolerances: images of classifiers, larger ones, one so small that a single program holds all
+its coarse grids, and a solution refined in float64."""
 
 
 def offline_cases() -> Sequence[KernelCase]:
-    """What images of these sizes would launch."""
+    """What these calls would launch."""
     with recording() as launches:
-        for height, width in SIZES:
+        for height, width, tol in CALLS:
             keep = torch.empty(2, 3, height, width, dtype=torch.bool, device="meta")
-            impute(torch.empty(2, 3, height, width, device="meta"), keep, backend="triton")
+            impute(torch.empty(2, 3, height, width, device="meta"), keep, tol=tol, backend="triton")
     return launches
