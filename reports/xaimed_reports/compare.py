@@ -10,7 +10,7 @@ from typing import Literal, final
 from .floor import Floor
 from .ratio import interval_of_median
 from .records import Row, Run
-from .sides import Side, unit_values, why_incomparable
+from .sides import Side, throttled, unit_values, why_incomparable
 from .sides import loaded as loaded_rows
 from .sides import shown as shown_only
 from .statistics import Change, Noise, changes
@@ -48,6 +48,7 @@ class Comparison:
 
     judgements: tuple[Judgement, ...]
     loaded: bool
+    """Whether others used the machine, or it was throttled, during most rows."""
     units: str
     """What was resampled: "processes" or "blocks of one process"."""
     fail_on: frozenset[Verdict] = FAILING
@@ -80,7 +81,7 @@ def compare(
     processes = units > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
     both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
-    loaded = [k for k in both if loaded_rows(old.rows[k]) or loaded_rows(now.rows[k])]
+    doubts = {k: why for k in both if (why := _doubt((*old.rows[k], *now.rows[k])))}
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
     judged = [k for k in both if k not in apart]
     before, after = ({k: _values(side.rows[k], processes) for k in judged} for side in (old, now))
@@ -92,17 +93,17 @@ def compare(
             judgements.append(row)
             continue
         if key in both:
-            judgements.append(_time_judgement(key, old, now, found.get(key), key in loaded, apart.get(key)))
+            judgements.append(_time_judgement(key, old, now, found.get(key), doubts.get(key), apart.get(key)))
         judgements += _memory_judgement(key, old.rows[key], now.rows[key])
     return Comparison(
         judgements=tuple(judgements),
-        loaded=2 * len(loaded) > len(both),
+        loaded=2 * len(doubts) > len(both),
         units="processes" if processes else "blocks of one process",
         fail_on=fail_on,
         became_unknown=tuple(
             k
             for k, c in found.items()
-            if processes and k not in loaded and c.decision == "unknown" and _noisier(before[k], after[k])
+            if processes and k not in doubts and c.decision == "unknown" and _noisier(before[k], after[k])
         ),
     )
 
@@ -116,6 +117,14 @@ def _noise(floor: Floor | None, keys: Sequence[str], units: int) -> dict[str, No
         row, family = (floor.differ(key, processes=units, among=among) for among in (1, len(keys)))
         found[key] = Noise(row, family)
     return found
+
+
+def _doubt(rows: tuple[Row, ...]) -> str | None:
+    """Why the times of these rows, of either side, must not be judged; None where they may."""
+    if loaded_rows(rows):
+        return "other processes used the machine meanwhile"
+    held_by = ", ".join(dict.fromkeys(why for row in rows if (why := throttled(row))))
+    return f"the GPU was throttled ({held_by})" if held_by else None
 
 
 def _timed(rows: tuple[Row, ...] | None) -> bool:
@@ -155,14 +164,13 @@ def _row_judgement(key: str, old: tuple[Row, ...] | None, now: tuple[Row, ...] |
 
 
 def _time_judgement(
-    key: str, old: Side, now: Side, change: Change | None, loaded: bool, incomparable: str | None
+    key: str, old: Side, now: Side, change: Change | None, doubt: str | None, incomparable: str | None
 ) -> Judgement:
     shown = shown_only(old, now, key)
     if incomparable is not None:
         return Judgement(key, "time", "incomparable", incomparable, shown=shown)
-    if loaded:
-        why = "other processes used the machine meanwhile"
-        return Judgement(key, "time", "unknown", why, change, shown)
+    if doubt is not None:
+        return Judgement(key, "time", "unknown", doubt, change, shown)
     if change is None:
         return Judgement(key, "time", "unknown", "too few processes or blocks to judge by", shown=shown)
     span = f"{change.low:.3f} to {change.high:.3f}"
@@ -170,9 +178,16 @@ def _time_judgement(
         "slower": f"{change.ratio:.3f} times the base's time ({span}); {change.threshold:.1%} would still pass",
         "faster": f"{change.ratio:.3f} times the base's time ({span})",
         "same": f"the whole interval {span} lies within 3 %",
-        "unknown": f"the interval {span} allows more than one answer",
+        "unknown": f"too noisy: the interval {span} allows more than one answer{_assumption(change)}",
     }[change.decision]
     return Judgement(key, "time", change.decision, why, change, shown)
+
+
+def _assumption(change: Change) -> str:
+    """What to do where the interval is as wide as it is only because the machine's noise is not known."""
+    if change.noise is not ASSUMED:
+        return ""
+    return f", {ASSUMED.row:.0%} of noise assumed: xaimed compare --floor measures this machine's"
 
 
 def _memory_judgement(key: str, old: tuple[Row, ...], now: tuple[Row, ...]) -> list[Judgement]:

@@ -11,9 +11,10 @@ from typing import final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from . import figures
+from . import figures, tradeoff_figure, tradeoff_words
 from .pictures import Picture
 from .records import Machine, Row, Run
+from .sides import throttled
 from .summary import Line, lines, sentences
 from .terminal import COLUMNS, cells, title
 from .verdicts import MEANINGS
@@ -50,6 +51,8 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]]) -> str:
         columns=COLUMNS,
         ratios=figures.intervals(found),
         scatters=_scatters(found),
+        tradeoff=_Tradeoff(tradeoff_words.tables(run), tradeoff_words.told(run)),
+        tradeoff_pictures=[(caption, Markup(svg)) for caption, svg in tradeoff_figure.pictures(run)],
         strips=_strips(found),
         pictures=[(line.name, pictures[line.key]) for line in found if pictures.get(line.key)],
         facts=_facts(run.machine),
@@ -112,6 +115,12 @@ def _conditions(row: Row | None) -> str:
         said.append(f"carry-over {row.carry_over:.3f}")
     if row.conditions is not None and row.conditions.others_share is not None:
         said.append(f"other processes {row.conditions.others_share:.0%}")
+    if row.conditions is not None and row.conditions.steal_s:
+        said.append(f"{seconds(row.conditions.steal_s)} stolen by the hypervisor")
+    if row.conditions is not None and row.conditions.load_1m is not None:
+        said.append(f"load {row.conditions.load_1m:.1f}")
+    if throttled(row):
+        said.append(f"throttled by {throttled(row)}")
     if row.conditions is not None and row.conditions.involuntary_switches is not None:
         said.append(f"{row.conditions.involuntary_switches} involuntary switches")
     return "; ".join([*said, *row.notes])

@@ -56,6 +56,13 @@ def loaded(rows: tuple[Row, ...]) -> bool:
     return bool(shares) and median(shares) > LOADED_SHARE
 
 
+def throttled(row: Row) -> str:
+    """What held the GPU's clocks down before or after this row; empty where nothing did, or nobody knows."""
+    gpu = row.conditions.gpu if row.conditions is not None else None
+    found = [str(gpu[k]) for k in ("throttled_by before", "throttled_by after") if gpu.get(k)] if gpu else []
+    return ", ".join(dict.fromkeys(found))
+
+
 def why_incomparable(old: Side, now: Side, key: str) -> str | None:
     """Why the times of a row must not be compared, or None."""
     a, b = old.runs[0].machine, now.runs[0].machine

@@ -23,6 +23,15 @@ SEED = 20250308
 
 @final
 @dataclass(frozen=True)
+class Noise:
+    """How far equal code differs in one row: with 95 % in this row, and with 95 % in all rows at once; shares."""
+
+    row: float = 0.0
+    family: float = 0.0
+
+
+@final
+@dataclass(frozen=True)
 class Change:
     """One row's ratio new / base with its 95 % interval, and what it amounts to among all rows."""
 
@@ -30,19 +39,14 @@ class Change:
     low: float
     high: float
     decision: Decision
-    threshold: float
-    """A change smaller than this share counts as none: 3 %, or the machine's own noise where that is larger."""
+    noise: Noise
     p: float
     """Of a ratio this far beyond the threshold by chance, before Holm's correction."""
 
-
-@final
-@dataclass(frozen=True)
-class Noise:
-    """How far equal code differs in one row: with 95 % in this row, and with 95 % in all rows at once; shares."""
-
-    row: float = 0.0
-    family: float = 0.0
+    @property
+    def threshold(self) -> float:
+        """A change smaller than this share counts as none: 3 %, or the machine's own noise where that is larger."""
+        return max(EQUAL, self.noise.family)
 
 
 def changes(
@@ -57,12 +61,9 @@ def changes(
     """
     keys = [k for k in base if k in new and min(len(base[k]), len(new[k])) >= FEWEST_UNITS]
     drawn = {k: _resampled(base[k], new[k]) for k in keys}
-    thresholds = {k: max(EQUAL, noise.get(k, Noise()).family) for k in keys}
-    values = {k: _p_value(drawn[k][1], thresholds[k]) for k in keys}
+    values = {k: _p_value(drawn[k][1], max(EQUAL, noise[k].family)) for k in keys}
     rejected = holm(values)
-    return {
-        k: _change(*drawn[k], noise.get(k, Noise()).row, thresholds[k], values[k], rejected[k]) for k in keys
-    }
+    return {k: _change(*drawn[k], noise[k], values[k], rejected[k]) for k in keys}
 
 
 def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
@@ -95,15 +96,15 @@ def _p_value(ratios: Array, threshold: float) -> float:
     return float(min(1.0, 2 * min(slower, faster)))
 
 
-def _change(ratio: float, ratios: Array, noise: float, threshold: float, p: float, rejected: bool) -> Change:
+def _change(ratio: float, ratios: Array, noise: Noise, p: float, rejected: bool) -> Change:
     low, high = (float(v) for v in np.quantile(ratios, (LEVEL / 2, 1 - LEVEL / 2)))
-    low, high = min(low, ratio / (1 + noise)), max(high, ratio * (1 + noise))
+    low, high = min(low, ratio / (1 + noise.row)), max(high, ratio * (1 + noise.row))
     decision: Decision = "unknown"
     if rejected:
         decision = "slower" if ratio > 1 else "faster"
     elif low > 1 / (1 + EQUAL) and high < 1 + EQUAL:
         decision = "same"
-    return Change(ratio, low, high, decision, threshold, p)
+    return Change(ratio, low, high, decision, noise, p)
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

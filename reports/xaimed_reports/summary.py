@@ -8,7 +8,7 @@ from typing import final
 
 from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from .records import OURS, REFERENCE, Row, Run, Timing
-from .sides import LOADED_SHARE
+from .sides import LOADED_SHARE, throttled
 from .verdicts import Verdict
 from .words import case_words
 
@@ -132,9 +132,9 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
         return "alone", "no other implementation was measured beside it"
     if speedup is None:
         return "unknown", "checked, not timed"
-    throttled = _throttled(ours)
-    if throttled:
-        return "unknown", f"the GPU was throttled ({throttled})"
+    held_by = throttled(ours)
+    if held_by:
+        return "unknown", f"the GPU was throttled ({held_by})"
     if speedup.confidence < LEAST_CONFIDENCE:
         return (
             "unknown",
@@ -149,12 +149,6 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
         return "same", f"the whole interval lies within {EQUAL:.0%} {sure}"
     cause = "too noisy" if speedup.confidence >= CONFIDENCE else "too few blocks"
     return "unknown", f"{cause}: the interval {low:.3g} to {high:.3g} allows more than one answer"
-
-
-def _throttled(row: Row) -> str:
-    gpu = row.conditions.gpu if row.conditions is not None else None
-    found = [str(gpu[k]) for k in ("throttled_by before", "throttled_by after") if gpu.get(k)] if gpu else []
-    return ", ".join(dict.fromkeys(found))
 
 
 def sentences(run: Run) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from xaimed_core.cli import main
 from xaimed_reports.compare import compare
 from xaimed_reports.floor import floor_of, load_floor, smallest_visible_effect, store_floor
 from xaimed_reports.records import Conditions, Memory
-from xaimed_reports.statistics import changes, clopper_pearson, holm
+from xaimed_reports.statistics import Noise, changes, clopper_pearson, holm
 
 
 def processes(make_run, make_row, factor=1.0, *, count=6, seed=0, noise=0.01, **fields):
@@ -54,6 +54,24 @@ def test_a_loaded_machine_is_inconclusive_and_never_slower(make_run, make_row):
     found = compare(base, processes(make_run, make_row, 2.0, seed=2, conditions=busy))
     assert verdicts(found) == {("xgradcam-4]", "time"): "unknown"}
     assert found.exit_code == 3
+
+
+def test_a_throttled_gpu_is_inconclusive_and_named(make_run, make_row):
+    held = Conditions(
+        0.1, 0.0, 0.01, 3, 2, gpu={"throttled_by before": "", "throttled_by after": "power cap"}
+    )
+    base = processes(make_run, make_row, seed=1)
+    found = compare(base, processes(make_run, make_row, 2.0, seed=2, conditions=held))
+    assert verdicts(found) == {("xgradcam-4]", "time"): "unknown"}
+    assert found.judgements[0].why == "the GPU was throttled (power cap)"
+    assert found.exit_code == 3
+
+
+def test_an_unknown_that_more_knowledge_would_decide_says_what_to_do(make_run, make_row):
+    equal = make_run(make_row(wall_s=(0.1,) * 8))
+    found = compare([equal], [equal]).judgements[0]
+    assert "too noisy: the interval 0.909 to 1.100 allows more than one answer" in found.why
+    assert "xaimed compare --floor measures this machine's" in found.why
 
 
 def test_false_alarms_are_rarer_than_one_in_twenty_comparisons(make_run, make_row):
@@ -197,7 +215,11 @@ def test_many_rows_raise_the_bar_for_each(make_row):
     chance = np.random.default_rng(0)
     noisy = {f"row {i}": list(np.exp(0.05 * chance.standard_normal(6))) for i in range(40)}
     again = {f"row {i}": list(np.exp(0.05 * chance.standard_normal(6))) for i in range(40)}
-    assert not [k for k, c in changes(noisy, again, {}).items() if c.decision in ("slower", "faster")]
+    assert not [
+        k
+        for k, c in changes(noisy, again, dict.fromkeys(noisy, Noise())).items()
+        if c.decision in ("slower", "faster")
+    ]
 
 
 def test_the_exact_interval_of_a_proportion_is_clopper_and_pearsons():

@@ -20,7 +20,7 @@ from xaimed_reports.load import pictures_path
 from xaimed_reports.markdown import markdown
 from xaimed_reports.page import page
 from xaimed_reports.pictures import pictures_of
-from xaimed_reports.records import Case
+from xaimed_reports.records import Case, Conditions
 from xaimed_reports.summary import lines, sentences
 from xaimed_reports.terminal import COLOURS, show
 from xaimed_reports.verdict_list import action_benchmark, comparison_markdown, show_comparison
@@ -144,6 +144,25 @@ def test_the_page_has_every_part(pair, with_pictures):
     for sentence in sentences(pair):
         assert sentence in text
     assert text.count("<circle") >= 12
+
+
+def test_the_samples_say_what_they_were_taken_under(make_run, make_row):
+    held = {"throttled_by before": "", "throttled_by after": "power cap"}
+    clocks = {"sm_mhz": (1500.0, 1400.0), "temperature_c": (60.0, 71.0)}
+    conditions = Conditions(1.5, 0.25, 0.01, 3, 2, gpu=held, gpu_by_block=clocks)
+    text = page(make_run(make_row(conditions=conditions, carry_over=1.04)), {})
+    for said in ("first call 1 s", "warm-up 500 ms", "interleaved", "cache as the arm before left it"):
+        assert said in text
+    for said in (
+        "carry-over 1.040",
+        "other processes 1%",
+        "250 ms stolen",
+        "load 1.5",
+        "3 involuntary switches",
+    ):
+        assert said in text
+    for said in ("throttled by power cap", "sm mhz", "temperature c"):
+        assert said in text
 
 
 def test_a_page_without_images_holds_none(store, pair, with_pictures, tmp_path):
