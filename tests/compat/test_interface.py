@@ -18,9 +18,9 @@ from torch import nn
 
 import xaimed_core.compat as compat
 from xaimed_core import METHODS
-from xaimed_core.compat.epsilons import GRAD_CAM_FORMULAS
 from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
 from xaimed_core.compat.utils import image, model_targets, svd_on_activations
+from xaimed_core.epsilons import GRAD_CAM_FORMULAS
 
 from .conftest import assert_same_maps, images, network, without_inplace
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.kernels.agreement import assert_agrees
 from xaimed_core import METHODS
-from xaimed_core.compat.epsilons import GRAD_CAM_FORMULAS
+from xaimed_core.epsilons import GRAD_CAM_FORMULAS
 from xaimed_core.methods import Reduction
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.gradient_maps.cases import CASES

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xaimed_core.compat.epsilons import MIN_MAX_EPS
 from xaimed_core.compat.refusals import MEMBERS, NotMirroredError, refused
 from xaimed_core.compat.utils.model_targets import category_of
 from xaimed_core.engine import explain
+from xaimed_core.epsilons import MIN_MAX_EPS
 from xaimed_core.forward import observe, undisturbed, unwrap
 from xaimed_core.layers import resolve_layers
 from xaimed_core.layout import LayoutLike, choose_layout
