@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 
+from . import tradeoff_words
 from .records import Run
 from .summary import lines, sentences
 from .terminal import COLUMNS, cells, title
@@ -18,8 +20,43 @@ def markdown(run: Run) -> str:
         parts += [f"**{escaped(title(run, bench))}**", table(COLUMNS, [cells(line) for line in found])]
         reasons = [f"- {line.verdict}: {cells(line)[0]}: {line.why}" for line in found if line.needs_reason]
         parts += ["\n".join(reasons)] if reasons else []
-    parts += [" ".join(sentences(run)), machine_line(run)]
+    parts += [*_tradeoff(run), " ".join(sentences(run)), machine_line(run)]
     return "\n\n".join(parts)
+
+
+def tradeoff(run: Run) -> str:
+    """What maps cost and what they are worth, alone, and the machine. Raises ValueError where none were judged."""
+    found = _tradeoff(run)
+    if not found:
+        raise ValueError("this run judged no maps; make one with: pytest bench/bench_tradeoff.py")
+    return "\n\n".join([*found, machine_line(run)])
+
+
+def tradeoff_in_short(run: Run) -> str:
+    """AblationCAM beside XGradCAM at each layer, and what is recommended."""
+    head, rows = tradeoff_words.in_short(run)
+    if not rows:
+        raise ValueError("this run judged no maps; make one with: pytest bench/bench_tradeoff.py")
+    return "\n\n".join([table(head, rows), " ".join(tradeoff_words.recommendations(run)), machine_line(run)])
+
+
+SECTIONS: dict[str, Callable[[Run], str]] = {
+    "all": markdown,
+    "tradeoff": tradeoff,
+    "tradeoff-in-short": tradeoff_in_short,
+}
+"""What a page may show of a run, by name."""
+
+
+def _tradeoff(run: Run) -> list[str]:
+    found = tradeoff_words.tables(run)
+    if not found:
+        return []
+    parts = [f"**{tradeoff_words.TITLE}**"]
+    for name, rows in found:
+        parts += [f"**{escaped(name)}**", table(tradeoff_words.COLUMNS, rows)]
+    parts.append(tradeoff_words.LEGEND.replace("*", "\\*"))
+    return parts + [said.replace("*", "\\*") for said in tradeoff_words.told(run)]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -32,4 +69,10 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def escaped(cell: str) -> str:
     """A cell's text with what would end the cell, or begin markup, disarmed."""
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return (
+        cell.replace("\\", "\\\\")
+        .replace("|", "\\|")
+        .replace("*", "\\*")
+        .replace("<", "&lt;")
+        .replace("\n", " ")
+    )

@@ -42,11 +42,11 @@ def ratio(over: Timing, under: Timing) -> Ratio:
 
 def block_ratios(over: Timing, under: Timing) -> list[float]:
     """The quotient of the two arms' medians in each block both visited, in the order taken."""
-    a, b = _by_block(over), _by_block(under)
+    a, b = block_medians(over), block_medians(under)
     return [a[block] / b[block] for block in sorted(a.keys() & b.keys())]
 
 
-def _by_block(timing: Timing) -> dict[int, float]:
+def block_medians(timing: Timing) -> dict[int, float]:
     """Each block's median time of one arm."""
     samples: dict[int, list[float]] = {}
     for block, wall_s in timing.counted:

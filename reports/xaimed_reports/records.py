@@ -2,6 +2,7 @@
 
 History of the schema:
     1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
+    2  rows may also hold the part of a computation that was timed, its ceiling, and what its maps are worth.
 
 A run is stored in pytest-benchmark's own JSON: every timed row in its benchmark's ``extra_info["xaimed"]``,
 the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON object a line.
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, final
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal["ok", "wrong", "degenerate", "oom", "failed", "skipped"]
 """ok: checked and timed. wrong: beyond the allowed error. degenerate: the reference map has no spread.
@@ -122,6 +123,54 @@ class Fidelity:
 
 @final
 @dataclass(frozen=True)
+class Part:
+    """So many of a computation's steps, each as dear as the next, timed because the whole takes too long."""
+
+    step: str
+    """One step in words, e.g. "ablation batch of 32"."""
+    timed: int
+    whole: int
+
+
+@final
+@dataclass(frozen=True)
+class Ceiling:
+    """How many times cheaper than a forward per channel exactness can be, in multiply-adds that were counted."""
+
+    channels: int
+    forward_flops: int
+    exact_flops: int
+    """Of the one forward and everything that exactness left to do after it."""
+
+    @property
+    def times(self) -> float:
+        """``channels`` forwards over what exactness leaves."""
+        return self.channels * self.forward_flops / self.exact_flops
+
+
+@final
+@dataclass(frozen=True)
+class Quality:
+    """What the maps of one method are worth on some images, whatever they cost; a value per image, in one order."""
+
+    images: str
+    """Which images, in words."""
+    network: str
+    """How the network came to its weights, and how often it is right."""
+    agreement: Fidelity
+    """With the maps of exact AblationCAM at the same layer."""
+    deletion: tuple[float, ...]
+    """Mean probability while the most relevant pixels go: small is good."""
+    insertion: tuple[float, ...]
+    """Mean probability while the most relevant pixels come back: large is good."""
+    in_lesion: tuple[float, ...] = ()
+    """Share of the map's mass inside the lesion; empty where no lesion is known."""
+    lesion_area: tuple[float, ...] = ()
+    """Share of the image that the lesion takes: what a map that knows nothing reaches."""
+
+
+@final
+@dataclass(frozen=True)
 class Conditions:
     """What the machine did while one case was measured."""
 
@@ -161,6 +210,10 @@ class Row:
     """Median time after another arm over median time after itself; 1 means no carry-over."""
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
+    part: Part | None = None
+    """Where only a part was timed; ``timing`` is the part's."""
+    ceiling: Ceiling | None = None
+    qualities: tuple[Quality, ...] = ()
     revision: int = 1
     """Of the definition measured: where it differs, times belong to different questions."""
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from . import tradeoff_words
 from .records import Run
 from .summary import Line, fixed_axes, lines, sentences
 from .verdicts import Verdict
@@ -56,9 +57,24 @@ def show(run: Run, out: Console) -> None:
     for line in lines(run):
         if line.needs_reason:
             out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
+    _show_tradeoff(run, out)
     out.print()
     for sentence in sentences(run):
         out.print(Text(sentence))
+
+
+def _show_tradeoff(run: Run, out: Console) -> None:
+    """What maps cost and what they are worth, where the run judged them."""
+    for name, rows in tradeoff_words.tables(run):
+        table = Table(title=Text(name), title_justify="left", header_style="bold", pad_edge=False)
+        for k, column in enumerate(tradeoff_words.COLUMNS):
+            table.add_column(Text(column), justify="right" if k else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        out.print(table)
+    said = tradeoff_words.told(run)
+    for sentence in [tradeoff_words.LEGEND, *said] if said else []:
+        out.print(Text(f"\n{sentence}"))
 
 
 def title(run: Run, bench: str) -> str:

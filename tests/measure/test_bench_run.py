@@ -14,7 +14,7 @@ import pytest
 from xaimed_reports.journal import recover
 from xaimed_reports.jsonform import from_json
 from xaimed_reports.load import load, pictures_path
-from xaimed_reports.records import Timing
+from xaimed_reports.records import SCHEMA, Timing
 
 ROOT = Path(__file__).parents[2]
 TOY = """
@@ -106,7 +106,7 @@ def test_the_json_is_pytest_benchmarks_own_with_a_row_for_each_side(finished):
     assert {b["params"]["impl"] for b in data["benchmarks"]} == {"ours", "reference"}
     for benchmark in data["benchmarks"]:
         row = benchmark["extra_info"]["xaimed"]
-        assert row["schema"] == 1
+        assert row["schema"] == SCHEMA
         counted = from_json(Timing, row["timing"]).counted
         assert benchmark["stats"]["data"] == [wall_s for _, wall_s in counted]
         assert benchmark["options"]["timer"].endswith("replayed_samples")
