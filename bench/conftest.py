@@ -6,11 +6,12 @@ Parametrise benches with short strings only: the ids are the join key of every l
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from xaimed_core.measure import PROFILES, Question
+from xaimed_core.measure import PROFILES, Plan, Question
 from xaimed_core.measure.session import Session, new_run, what_finished
 from xaimed_core.measure.subject import Subjects
 from xaimed_core.measure.trial_work import with_extra_work
@@ -32,6 +33,9 @@ from xaimed_reports.terminal import console, show
 ROOT = Path(__file__).parent.parent
 PEERS = ("torchcam", "captum")
 SESSION = pytest.StashKey[Session]()
+
+collect_ignore = ["bench_tradeoff.py"]
+"""It fits networks first: it runs when it is named, not with all the others."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {
@@ -117,13 +121,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     checks_only = config.option.benchmark_disable or config.option.benchmark_skip
     config.stash[SESSION] = Session(
         head,
-        None if checks_only else PROFILES[config.option.profile],
+        None if checks_only else _plan(config, tests),
         _device(config),
         expected=len({_case(test, 0).key for test in tests}),
         recovered=_recovered(path, head) if config.option.resume else None,
         journal=None if checks_only else Journal(path),
         cold=config.option.cold,
     )
+
+
+def _plan(config: pytest.Config, tests: Sequence[pytest.Function]) -> Plan:
+    """The profile's plan; a bench whose cases are dear says how long they may take together (``TOTAL_S``)."""
+    plan = PROFILES[config.option.profile]
+    asked = [total_s for t in tests if (total_s := getattr(t.module, "TOTAL_S", None)) is not None]
+    return dataclasses.replace(plan, total_s=max(asked)) if asked and plan.total_s is not None else plan
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,18 @@ from typing import Any, final
 
 import torch
 
-from xaimed_reports.records import OURS, REFERENCE, Case, Fidelity, Memory, Row, Status
+from xaimed_reports.records import (
+    OURS,
+    REFERENCE,
+    Case,
+    Ceiling,
+    Fidelity,
+    Memory,
+    Part,
+    Quality,
+    Row,
+    Status,
+)
 
 from .clock import Clock
 from .fidelity import LEAST_SPREAD_SHARE, Judge, of_maps
@@ -34,6 +45,8 @@ class Question:
     within the reference's own rounding error is no error of ours.
     ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
     expected one, once, e.g. to keep pictures of them.
+    ``parts``: arms that do only so many steps of the whole. ``ceiling`` and ``qualities``: what else is known of ours,
+    found out after the timing.
     """
 
     case: Case
@@ -48,6 +61,9 @@ class Question:
     revision: int = 1
     notes: Callable[[Any], Sequence[str]] | None = None
     keep: Callable[[Any, Any], None] | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
+    ceiling: Callable[[], Ceiling] | None = None
+    qualities: Callable[[], Sequence[Quality]] | None = None
 
     def __post_init__(self) -> None:
         if self.truth is None and REFERENCE not in self.arms:
@@ -100,11 +116,24 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
     rows = [
         replace(_row(question, name, tried[name], timed, memory), conditions=now) for name in question.arms
     ]
+    rows = [_with_more(question, row) if row.timing is not None else row for row in rows]
     missing = [
         Row(question.case, name, question.what.get(name, name), "skipped", reason=why)
         for name, why in question.absent.items()
     ]
     return (*rows, *missing)
+
+
+def _with_more(question: Question, row: Row) -> Row:
+    """What is found out beside time and memory; of ours alone, but for the part that an arm did."""
+    row = replace(row, part=question.parts.get(row.impl))
+    if row.impl != OURS:
+        return row
+    return replace(
+        row,
+        ceiling=question.ceiling() if question.ceiling is not None else None,
+        qualities=tuple(question.qualities()) if question.qualities is not None else (),
+    )
 
 
 def _try(call: Call, clock: Clock) -> _Tried:

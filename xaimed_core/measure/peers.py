@@ -14,6 +14,7 @@ from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -50,6 +51,72 @@ def grad_cam(
             built.callback(model.get_submodule(layer).register_forward_hook(_copied).remove)
         targets = [target(c) for c in classes]
         yield lambda: cam(input_tensor=images, targets=targets)
+
+
+@contextmanager
+def some_ablations(
+    model: nn.Module,
+    layer: str,
+    images: Tensor,
+    classes: Sequence[int],
+    *,
+    batches: int,
+    batch_size: int = 32,
+    to_zero: bool = False,
+) -> Generator[Callable[[], Tensor]]:
+    """grad-cam's AblationCAM as a user runs it, but ``batches`` of its ablation batches, shared out over the images.
+
+    Which channels are ablated is its ablation layer's to say, the package's own extension point; a batch costs the
+    same whichever they are. The arm returns the channel weights ``[n, c]``, NaN where no ablation was made.
+    ``to_zero``: ablate to zero, not to the minimum less 1e7 where a layer has activations below zero.
+    """
+    package = importlib.import_module("pytorch_grad_cam")
+    layers = importlib.import_module("pytorch_grad_cam.ablation_layer")
+    counts = [batches // len(images) + (i < batches % len(images)) for i in range(len(images))]
+
+    class FirstChannels(layers.AblationLayer):
+        """Ablates the first channels of each image, so many batches as it has been given."""
+
+        def activations_to_be_ablated(self, activations: Any, ratio_channels_to_ablate: float = 1.0) -> Any:
+            self.counts = [*self.counts[1:], self.counts[0]]
+            self.indices = np.arange(min(self.counts[-1] * batch_size, len(activations)), dtype=np.int32)
+            return self.indices
+
+        def __call__(self, x: Tensor) -> Tensor:
+            if not to_zero:
+                return super().__call__(x)
+            for i in range(len(self.activations)):
+                self.activations[i, self.indices[i], :] = 0
+            return self.activations
+
+    class Watched(package.AblationCAM):
+        """Keeps the weights, which the map would mix."""
+
+        def get_cam_weights(self, *arguments: Any) -> Any:
+            self.found = super().get_cam_weights(*arguments)
+            return self.found
+
+    ablations = FirstChannels()
+    ablations.counts = counts
+    target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
+    with _no_progress_bars(), ExitStack() as built:
+        cam = Watched(
+            model=model,
+            target_layers=[model.get_submodule(layer)],
+            ablation_layer=ablations,
+            batch_size=batch_size,
+        )
+        built.callback(cam.activations_and_grads.release)
+        targets = [target(c) for c in classes]
+
+        def weights() -> Tensor:
+            cam(input_tensor=images, targets=targets)
+            found = torch.as_tensor(cam.found).clone()
+            for row, count in zip(found, counts, strict=True):
+                row[count * batch_size :] = torch.nan
+            return found
+
+        yield weights
 
 
 @torch.no_grad()

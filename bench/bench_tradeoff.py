@@ -1,0 +1,273 @@
+"""AblationCAM against the cheaper maps: what each costs, ours and grad-cam's, and what the extra cost buys.
+
+One network serves times, agreement and faithfulness: its classifier is fitted here to the images given and to phantoms
+whose lesions are known, once; the weights are kept in xaimed-results/trained. AblationCAM of grad-cam is really timed
+on some of its ablation batches, two counts of them, which separate the cost of a batch from what is paid once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import astuple, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from xaimed_core import METHODS, Explanation, explain
+from xaimed_core.epsilons import MIN_MAX_EPS
+from xaimed_core.measure import of_maps, of_values, peers
+from xaimed_core.measure.ceiling import count_ceiling
+from xaimed_core.measure.quality import quality_of
+from xaimed_core.measure.subject import Subject, Subjects
+from xaimed_core.methods import Projection
+from xaimed_core.models import MODELS
+from xaimed_core.study.__main__ import METHODS as PAPERS_METHODS
+from xaimed_core.study.trained import Recipe, Trained, Trainer
+from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_reports.records import Fidelity, Part, Quality
+
+TOTAL_S = 600.0
+"""For the timing of all cases, in place of the profile's: training and judging maps take their part of it."""
+KEPT = Path(__file__).parent.parent / "xaimed-results/trained"
+
+ABLATION = "ablationcam"
+CHEAP = "xgradcam"
+POOLED = ("gradcam", "xgradcam", "hirescam")
+"""Asked together, so that the route says whether they coincide."""
+BATCH = 32
+"""Images in one of grad-cam's ablation batches, its default."""
+TIMED = (2, 6)
+"""How many of them are timed."""
+RECIPES = {
+    "gate": Recipe(real=48, phantoms=32, tested=8, judged=2, size=64),
+    "full": Recipe(real=2000, phantoms=800, judged=32),
+}
+"""What networks are fitted to, where not as usual."""
+MAPS_AGREE = 1e-4  # of maps in [0, 1]
+SIGNED_MAPS_AGREE = 1e-3  # principal maps: a float32 SVD against a float32 Gram matrix
+WEIGHTS_AGREE = 1e-3  # of the largest channel weight: float32 forwards, whose logits are differences of two
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One value per axis, all short strings: they are the ids that later comparisons join on."""
+
+    method: str
+    model: str = "resnet50"
+    layer: str = "last"
+    batch: str = "4"
+    size: str = "224"
+
+
+def cases(profile: str) -> list[Trade]:
+    """The paper's five methods at two layers; one image where an exact AblationCAM takes a hundred forwards."""
+    match profile:
+        case "gate":
+            at = [("resnet18", "last", "2", "64")]
+        case "quick":
+            at = [
+                ("resnet50", "last", "4", "224"),
+                ("resnet50", "earlier", "1", "224"),
+                ("efficientnet_b0", "last", "4", "224"),
+                ("efficientnet_b0", "earlier", "4", "224"),
+            ]
+        case _:
+            paper = [name for name, spec in MODELS.items() if spec.paper]
+            at = [(name, role, "1", "224") for name in paper for role in MODELS[name].layers]
+    return [Trade(method, *where) for where in at for method in PAPERS_METHODS]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "method" in metafunc.fixturenames:
+        chosen = [astuple(case) for case in cases(metafunc.config.getoption("--profile"))]
+        metafunc.parametrize("method, model, layer, batch, size", chosen)
+
+
+@pytest.fixture(scope="session")
+def trainer(pytestconfig: pytest.Config) -> Trainer:
+    """Fits each network when it is first asked for, unless its weights are kept."""
+    options = pytestconfig.option
+    data = Path(options.data) if options.data else None
+    return Trainer(
+        data, options.data_name or "a folder of images", KEPT, RECIPES.get(options.profile, Recipe())
+    )
+
+
+@pytest.fixture(scope="session")
+def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Network]:
+    """The trained network of a name, as a subject to time and with the maps that are judged on it."""
+    data = Path(pytestconfig.option.data) if pytestconfig.option.data else None
+    device = torch.device(pytestconfig.option.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @cache
+    def get(model: str) -> Network:
+        trained = trainer.get(model)
+        return Network(trained, Subjects(device, data=data, checkpoint=trained.checkpoint))
+
+    return get
+
+
+class Network:
+    """One trained network; the maps of a layer are found once for all methods."""
+
+    def __init__(self, trained: Trained, subjects: Subjects) -> None:
+        self.subjects = subjects
+        self._scenes = trained.scenes
+        self._maps: dict[str, list[dict[str, Tensor]]] = {}
+
+    @staticmethod
+    def routes(subject: Subject, method: str) -> list[str]:
+        """What ran, and which maps coincide at the layer."""
+        asked = POOLED if method == CHEAP else (method,)
+        found = explain(subject.model, subject.images[:1], asked, subject.layer, list(subject.classes[:1]))
+        return [f"{method}: {found.route[method]}"]
+
+    def qualities(self, method: str, subject: Subject) -> list[Quality]:
+        """What the method's maps at the subject's layer are worth, on each kind of images."""
+        model, layer = subject.model, subject.layer
+        if layer not in self._maps:
+            self._maps[layer] = [
+                explain(model, scene.images, PAPERS_METHODS, layer, list(scene.classes)).maps
+                for scene in self._scenes
+            ]
+        return [
+            quality_of(method, maps, model, scene)
+            for maps, scene in zip(self._maps[layer], self._scenes, strict=True)
+        ]
+
+
+def bench_trading_time_for_fidelity(measure, network, method, model, layer, batch, size):
+    found = network(model)
+    subject = found.subjects.get(model, layer, batch=int(batch), size=int(size))
+    ask = ablations if method == ABLATION else one_pass
+    with ExitStack() as built:
+        measure(
+            images=len(subject.images),
+            forward=subject.forward,
+            notes=lambda _: found.routes(subject, method),
+            qualities=lambda: found.qualities(method, subject),
+            **ask(built, subject, method, to_zero=layer not in MODELS[model].nonnegative),
+        )
+
+
+def one_pass(built: ExitStack, subject: Subject, method: str, *, to_zero: bool) -> dict[str, Any]:
+    """The question of a method that grad-cam answers in one forward and one backward."""
+    signed = isinstance(METHODS[method].kind, Projection)
+    return {
+        "ours": partial(ours, subject, method),
+        "against": built.enter_context(theirs(subject, method)),
+        "what": peers.grad_cam_name(METHODS[method].oracle),
+        "judge": judge_map,
+        "allowed": SIGNED_MAPS_AGREE if signed else MAPS_AGREE,
+        "exact": lambda: exactly(subject, method),
+        "revision": METHODS[method].revision,
+    }
+
+
+def ablations(built: ExitStack, subject: Subject, method: str, *, to_zero: bool) -> dict[str, Any]:
+    """AblationCAM beside XGradCAM and beside parts of grad-cam's, all in one interleaved run; the drops are checked."""
+    some = [built.enter_context(some_of_theirs(subject, count, to_zero)) for count in TIMED]
+    cheap = built.enter_context(theirs(subject, CHEAP))
+    names = [f"{count} ablation batches of grad-cam" for count in TIMED]
+    channels = ours(subject, method).weights[method].shape[1]
+    whole = -(-channels // BATCH) * len(subject.images)
+    return {
+        "ours": partial(ours, subject, method),
+        "truth": lambda: Expected(some[0](), cheap()),
+        "peers": {CHEAP: partial(ours, subject, CHEAP), **dict(zip(names, some, strict=True))},
+        "parts": {
+            name: Part(f"ablation batch of {BATCH}", count, whole)
+            for name, count in zip(names, TIMED, strict=True)
+        },
+        "ceiling": lambda: count_ceiling(subject.forward, partial(ours, subject, method), channels),
+        "judge": judge_drops,
+        "allowed": WEIGHTS_AGREE,
+        "exact": lambda: exact_drops(subject, to_zero),
+        "revision": METHODS[method].revision,
+    }
+
+
+@dataclass(frozen=True)
+class Expected:
+    """grad-cam's drops ``[n, c]``, NaN where it made no ablation, and its XGradCAM maps."""
+
+    drops: Tensor
+    maps: Any
+
+
+def ours(subject: Subject, method: str) -> Explanation:
+    classes = list(subject.classes)
+    return explain(subject.model, subject.images, method, subject.layer, classes, semantics="grad-cam")
+
+
+def theirs(subject: Subject, method: str) -> AbstractContextManager[Callable[[], Any]]:
+    model = subject.apart(method)  # hooks of one extractor would slow down another
+    return peers.grad_cam(METHODS[method].oracle, model, subject.layer, subject.images, subject.classes)
+
+
+def some_of_theirs(
+    subject: Subject, batches: int, to_zero: bool
+) -> AbstractContextManager[Callable[[], Tensor]]:
+    return peers.some_ablations(
+        subject.apart(f"{batches} ablation batches"),
+        subject.layer,
+        subject.images,
+        subject.classes,
+        batches=batches,
+        batch_size=BATCH,
+        to_zero=to_zero,
+    )
+
+
+def exactly(subject: Subject, method: str) -> Any:
+    """grad-cam's maps in float64: how much of a difference its own rounding explains."""
+    model, images = subject.apart("float64").double(), subject.images.double()
+    with peers.grad_cam(METHODS[method].oracle, model, subject.layer, images, subject.classes) as maps:
+        return maps()
+
+
+def exact_drops(subject: Subject, to_zero: bool) -> Expected:
+    """The same of its drops."""
+    model, images = subject.apart("float64").double(), subject.images.double()
+    with peers.some_ablations(
+        model, subject.layer, images, subject.classes, batches=TIMED[0], batch_size=BATCH, to_zero=to_zero
+    ) as drops:
+        return Expected(drops(), exactly(subject, CHEAP))
+
+
+def judge_map(found: Explanation | Any, expected: Any) -> Fidelity:
+    """One method's maps; grad-cam leaves the sign of a principal map to the SVD, so the nearer one counts."""
+    if not isinstance(found, Explanation):
+        return of_maps(found, expected)
+    (method,) = found.maps
+    return of_maps(nearer_sign(found, method, expected), expected)
+
+
+def nearer_sign(found: Explanation, method: str, expected: Any) -> Tensor:
+    here, there = found.maps[method].cpu(), torch.as_tensor(expected)
+    if not isinstance(METHODS[method].kind, Projection):
+        return here
+    other = rescale_maps(-found.raw[method], here.shape[1:], eps=MIN_MAX_EPS).maps.cpu()
+    errors = [(maps - there).abs().amax((1, 2)) for maps in (here, other)]
+    return torch.where((errors[0] <= errors[1])[:, None, None], here, other)
+
+
+def judge_drops(found: Explanation | Tensor | Expected, expected: Expected) -> Fidelity:
+    """Drops where grad-cam made the ablation, as shares of the largest drop; XGradCAM by its maps."""
+    if isinstance(found, Explanation) and CHEAP in found.maps:
+        return of_maps(found.maps[CHEAP], expected.maps)
+    match found:
+        case Explanation():
+            drops = found.weights[ABLATION].cpu()
+        case Expected():
+            drops = found.drops
+        case _:
+            drops = found
+    made = ~expected.drops.isnan()
+    scale = float(drops.nan_to_num().abs().max())
+    return of_values(drops[made][None], expected.drops[made][None], name="channel drops", scale=scale)
