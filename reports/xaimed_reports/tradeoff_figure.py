@@ -173,19 +173,23 @@ def _shape(layer: int, kind: str, point: tuple[float, float], title: str) -> str
 
 
 def _labels(marks: Sequence[Mark], at: Position) -> list[str]:
-    """Each name right of the marks at its height, moved where another would cover it, with a line to its mark."""
+    """Names in a column right of the cheap marks, moved apart, with a line to each; a dear mark's name is above it."""
     ends = {id(m): at(m.theirs or m.x, m.y) for m in marks}
     column = max((end[0] for end in ends.values() if end[0] < WIDTH * 0.45), default=LEFT) + 34
-    wanted = sorted(marks, key=lambda m: ends[id(m)][1])
-    heights = _apart([ends[id(m)][1] for m in wanted])
+    near = sorted((m for m in marks if at(m.x, m.y)[0] < column), key=lambda m: ends[id(m)][1])
     parts: list[str] = []
-    for mark, height in zip(wanted, heights, strict=True):
+    for mark, height in zip(near, _apart([ends[id(m)][1] for m in near]), strict=True):
         across, up = ends[id(mark)]
-        start = across + 7 if across < column else column - 4
-        parts.append(f'<line class="lead" x1="{start}" y1="{up}" x2="{column - 3}" y2="{height}"/>')
-        name = escape(f"{mark.name}, {mark.layer}")
-        parts.append(f'<text class="ink" x="{column}" y="{round(height - 4, 1)}">{name}</text>')
-    return parts
+        if across < column:
+            parts.append(f'<line class="lead" x1="{across + 7}" y1="{up}" x2="{column - 3}" y2="{height}"/>')
+        parts.append(_name(mark, column, height - 4))
+    dear = [m for m in marks if m not in near]
+    return parts + [_name(m, at(m.x, m.y)[0] - 5, at(m.x, m.y)[1] - 10) for m in dear]
+
+
+def _name(mark: Mark, x: float, y: float) -> str:
+    name = escape(f"{mark.name}, {mark.layer}")
+    return f'<text class="ink" x="{round(x, 1)}" y="{round(y, 1)}">{name}</text>'
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
