@@ -170,6 +170,14 @@ LINES = ((1, 1), (1, 2), (2, 1), (1, 3), (1, 64), (1, 1000), (999, 1), (2, 2))
 """Single rows and columns, and what is smaller than a neighbourhood."""
 
 
+def swept_bytes(cycles: Tensor, pixels: int) -> int:
+    """What fully fused sweeps of an image's float32 grid must move, for the ``cycles [..., c]`` that a solution took.
+
+    A cycle holds 4 sweeps; each reads and writes the solution of a channel, and reads a system's mask once for all.
+    """
+    return 4 * pixels * int(8 * cycles.sum() + cycles.amax(-1).sum())
+
+
 def mask(family: str, height: int, width: int, *, seed: int = 0) -> Tensor:
     """The mask ``[h, w]`` of a family, drawn from ``seed``."""
     return torch.from_numpy(
