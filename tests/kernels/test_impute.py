@@ -2,13 +2,15 @@
 
 import functools
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
 
+from xaimed_core.measure.memory import peak_above_resident
 from xaimed_kernels.impute import FLOAT32_TOL, SMALLEST_TOL, Imputation, impute
-from xaimed_kernels.impute.cases import FAMILIES, LINES, SHAPES, image, mask
+from xaimed_kernels.impute.cases import FAMILIES, LINES, SHAPES, image, mask, swept_bytes
 from xaimed_kernels.impute.reference import NEIGHBOURS, residual, solve
 
 TOL = 1e-4
@@ -352,3 +354,44 @@ def test_nearly_dependent_coarse_vertices_do_not_blow_up():
         for family in ("cam and dust", "scattered, 99% kept"):
             result = one(family, 96, 96, seed=seed, channels=1)
             assert errors(result.images[0], family, 96, 96, seed=seed, channels=1).max() <= TOL
+
+
+def test_the_bytes_of_fused_sweeps_are_counted_by_hand():
+    """Two systems of 2 channels on 10 pixels: 3 + 1 and 2 + 2 cycles of 4 sweeps, 8 bytes and a mask byte each."""
+    assert swept_bytes(torch.tensor([[3, 1], [2, 2]]), 10) == 4 * 10 * (8 * 8 + 3 + 2)
+
+
+def test_the_cost_of_a_system_never_rises_with_their_number():
+    """Fills of 24 systems in one call against the same 24 in calls of 1 and of 6, in turns."""
+    keep = torch.stack([mask("cam, 50% kept", 96, 96, seed=s) for s in range(24)])
+    pictures = torch.stack([image(96, 96, seed=s) for s in range(24)])
+    impute(pictures[:1], keep[:1])
+    spent = {count: [] for count in (1, 6, 24)}
+    for _ in range(15):
+        for count, times in spent.items():
+            start = time.perf_counter()
+            for part, kept in zip(pictures.split(count), keep.split(count), strict=True):
+                impute(part, kept)
+            times.append(time.perf_counter() - start)
+    alone, some, together = (min(times) for times in spent.values())
+    assert together <= 1.25 * some
+    assert together <= 1.25 * alone
+
+
+def test_memory_grows_by_the_results_alone():
+    """The constant: 28 bytes a pixel and thread, however many systems; from there on what is returned."""
+    side, few, many = 256, 4, 20
+    keep = torch.stack([mask("cam, 50% kept", side, side, seed=s) for s in range(4)]).repeat(many // 4, 1, 1)
+    pictures = image(side, side)[None].expand(many, -1, -1, -1).contiguous()
+    impute(pictures[:few], keep[:few])
+    peaks = [
+        peak_above_resident(lambda n=n: impute(pictures[:n], keep[:n]), torch.device("cpu"))
+        for n in (few, many)
+    ]
+    if peaks[0].peak_bytes is None:
+        pytest.skip(f"this system does not tell its peak: {peaks[0].reason}")
+    small, large = (peak.peak_bytes for peak in peaks)
+    result = 3 * 4 * side**2
+    slack = 2**20  # of the allocator
+    assert large - small <= (many - few) * result * 1.05 + slack
+    assert small <= few * result + torch.get_num_threads() * 30 * side**2 + 4 * slack

@@ -142,3 +142,16 @@ def test_a_cuda_graph_can_hold_the_imputation():
 @pytest.mark.gpu
 def test_large_images_are_filled_on_a_gpu():
     compare("spiral of 7 turns", 512, 512, "cuda", channels=3)
+
+
+def test_memory_on_a_gpu_is_linear_in_the_systems():
+    """The constant: 19 bytes of scratch for a pixel and channel (of 3), whatever the number of systems and the size."""
+    from xaimed_kernels.impute.launch import _allocate
+
+    for side in (224, 512):
+        for n in (1, 2, 7):
+            keep = torch.empty(n, 2, side, side, dtype=torch.bool, device="meta")
+            work = _allocate(torch.empty(n, 3, side, side, device="meta"), keep)
+            arrays = (work.keep, work.u, work.coarse, work.planes, work.inverse)
+            held = sum(array.untyped_storage().nbytes() for array in arrays)
+            assert 18 < held / (n * 2 * 3 * side**2) < 19
