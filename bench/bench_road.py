@@ -1,6 +1,7 @@
 """What ROAD costs: filling removed pixels, and the whole metric, beside grad-cam's.
 
 For the metric the column "forwards" is in forward passes of the perturbed images, all of them: what no ROAD can save.
+For filling it is in plain forward passes of the images that are filled, on a GPU in bfloat16.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from xaimed_core.compat.metrics.road import ROADCombined
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.faithfulness import masks_of
 from xaimed_core.measure import of_values
+from xaimed_core.measure.subject import Subject
 from xaimed_kernels.impute import impute
 
 KEPT = ("20", "50", "80")  # percent
@@ -26,16 +28,16 @@ IMPUTED_AGREE = 1e-4  # of the largest pixel: both solve one system, grad-cam di
 SCORES_AGREE = 1e-4  # of the largest score
 
 
-def imputations(profile: str) -> list[tuple[str, str, str]]:
+def imputations(profile: str, *, cuda: bool) -> list[tuple[str, str, str]]:
     """(kept, size, batch); grad-cam assembles and factorises one system per image, half a second or so at 224."""
     match profile:
         case "gate":
             return [(kept, "128", "2") for kept in KEPT]
         case "quick":
-            return [(kept, "224", "2") for kept in KEPT]
+            return [(kept, "224", "8" if cuda else "2") for kept in KEPT]
         case _:
             sizes = [(kept, size, "8") for size in ("112", "224", "448") for kept in KEPT]
-            return sizes + [("50", "224", batch) for batch in ("1", "32")]
+            return sizes + [("50", "224", batch) for batch in ("1", "64" if cuda else "32")]
 
 
 def scorings(profile: str) -> list[tuple[str, str, str]]:
@@ -46,7 +48,10 @@ def scorings(profile: str) -> list[tuple[str, str, str]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kept" in metafunc.fixturenames:
-        metafunc.parametrize("kept, size, batch", imputations(metafunc.config.getoption("--profile")))
+        device = metafunc.config.getoption("--device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        cuda = torch.device(device).type == "cuda"
+        profile = metafunc.config.getoption("--profile")
+        metafunc.parametrize("kept, size, batch", imputations(profile, cuda=cuda))
     elif "model" in metafunc.fixturenames:
         metafunc.parametrize("model, size, batch", scorings(metafunc.config.getoption("--profile")))
 
@@ -59,7 +64,7 @@ def bench_imputing_removed_pixels(measure, subjects, kept, size, batch):
         lambda: impute(subject.images, keep),
         against=lambda: their_imputation(subject.images, keep),
         what="grad-cam NoisyLinearImputer, noise 0",
-        forward=subject.forward,
+        forward=partial(inference, subject),
         judge=partial(of_values, name="filled pixels"),
         allowed=IMPUTED_AGREE,
         images=len(keep),
@@ -107,6 +112,13 @@ def inputs_of(model: torch.nn.Module, call: Callable[[], Any]) -> list[Tensor]:
 def run_all(model: torch.nn.Module, batches: list[Tensor]) -> None:
     for batch in batches:
         model(batch)
+
+
+def inference(subject: Subject) -> Tensor:
+    """The plain forward pass in the precision that the device runs inference in."""
+    device = subject.images.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        return subject.forward()
 
 
 def their_imputation(images: Tensor, keep: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def residual_of(filled, keep):
 
 
 def test_cycles_depend_on_neither_size_nor_hole():
-    """With 30 cycles allowed, none of these needs more than 4 for 1e-4."""
+    """Of the 10 cycles allowed, none of these needs more than 4 for 1e-4."""
     needed = {
         (family, size): int(one(family, size, size, channels=1).cycles.max())
         for family in FAMILIES
