@@ -35,7 +35,7 @@ PEERS = ("torchcam", "captum")
 SESSION = pytest.StashKey[Session]()
 
 collect_ignore = ["bench_tradeoff.py"]
-"""It fits networks first: it runs when it is named, not with all the others."""
+"""It trains networks first: it runs when it is named, not with all the others."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {

@@ -167,6 +167,14 @@ def places(run: Run) -> tuple[Place, ...]:
     )
 
 
+def by_network(run: Run) -> dict[str, list[Place]]:
+    """`places` by network, in the order measured."""
+    found: dict[str, list[Place]] = {}
+    for place in places(run):
+        found.setdefault(place.model, []).append(place)
+    return found
+
+
 def _entry(method: str, rows: dict[str, Row]) -> Entry:
     ours = rows[OURS]
     parts = [row for row in rows.values() if row.part is not None and row.timing is not None]

@@ -11,7 +11,7 @@ from typing import final
 
 from .figures import Axis, log_axis
 from .records import Run
-from .tradeoff import Entry, Place, places, scores
+from .tradeoff import Entry, Place, by_network, scores
 from .words import times
 
 WIDTH, HEIGHT = 680, 420
@@ -49,13 +49,18 @@ class Mark:
     y: float
 
 
+def drawn(run: Run, stem: str) -> dict[str, str]:
+    """The pictures as files, by name: ``stem``, a dash and the network's name."""
+    return {
+        f"{stem}-{model}.svg": standing_alone(drawing)
+        for model, (_, drawing) in zip(by_network(run), pictures(run), strict=True)
+    }
+
+
 def pictures(run: Run) -> list[tuple[str, str]]:
     """A caption and a drawing for each network whose maps were judged; alone, they need `standing_alone`."""
-    by_model: dict[str, list[Place]] = {}
-    for place in places(run):
-        by_model.setdefault(place.model, []).append(place)
-    drawn: list[tuple[str, str]] = []
-    for model, group in by_model.items():
+    found: list[tuple[str, str]] = []
+    for model, group in by_network(run).items():
         judged_on = group[0].entries[0].ours.qualities[0].images
         marks = [_mark(place, entry, judged_on) for place in group for entry in place.entries]
         caption = (
@@ -63,8 +68,8 @@ def pictures(run: Run) -> list[tuple[str, str]]:
             "better. Filled: ours; hollow: grad-cam's time for the same map; the dashed line joins ours that no other "
             "of ours beats in both."
         )
-        drawn.append((caption, _drawing(marks, f"{model}: score against time")))
-    return drawn
+        found.append((caption, _drawing(marks, f"{model}: score against time")))
+    return found
 
 
 def standing_alone(drawing: str) -> str:

@@ -18,6 +18,7 @@ from .tradeoff import (
     Gain,
     Place,
     advise,
+    by_network,
     gains,
     places,
     same_map,
@@ -101,10 +102,7 @@ def told(run: Run) -> list[str]:
 
 def recommendations(run: Run) -> list[str]:
     """One for each network."""
-    by_model: dict[str, list[Place]] = {}
-    for place in places(run):
-        by_model.setdefault(place.model, []).append(place)
-    return [recommendation(given) for group in by_model.values() if (given := advise(group)) is not None]
+    return [recommendation(given) for group in by_network(run).values() if (given := advise(group))]
 
 
 def in_short(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

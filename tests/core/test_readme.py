@@ -6,23 +6,28 @@ from pathlib import Path
 import pytest
 
 from xaimed_reports.load import load
-from xaimed_reports.markdown import markdown
+from xaimed_reports.markdown import SECTIONS
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"<!-- begin results: (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end results -->", re.DOTALL)
+BLOCK = re.compile(
+    r"<!-- begin results: (?P<file>\S+)(?: (?P<section>\S+))? -->\n(?P<shown>.*?)\n<!-- end results -->",
+    re.DOTALL,
+)
 BLOCKS = [
-    (page.relative_to(ROOT).as_posix(), found["file"], found["shown"])
+    (page.relative_to(ROOT).as_posix(), found["file"], found["section"] or "all", found["shown"])
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for found in BLOCK.finditer(page.read_text())
 ]
 
 
 def test_the_readme_shows_a_committed_result():
-    assert any(page == "README.md" for page, _, _ in BLOCKS)
+    assert any(page == "README.md" for page, *_ in BLOCKS)
 
 
 @pytest.mark.parametrize(
-    ("page", "file", "shown"), BLOCKS, ids=[f"{page}: {file}" for page, file, _ in BLOCKS]
+    ("page", "file", "section", "shown"),
+    BLOCKS,
+    ids=[f"{page}: {file} {part}" for page, file, part, _ in BLOCKS],
 )
-def test_a_table_is_what_the_report_prints(page, file, shown):
-    assert shown.strip() == markdown(load(ROOT / file)).strip()
+def test_a_table_is_what_the_report_prints(page, file, section, shown):
+    assert shown.strip() == SECTIONS[section](load(ROOT / file)).strip()

@@ -3,6 +3,7 @@
   xaimed report out.json                        a table in the terminal
   xaimed report out.json --html report.html     one page that opens anywhere, offline
   xaimed report out.json --markdown -           for a pull request or a README
+  xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
 
 FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journal.jsonl) of a run that ended early.
 """
@@ -20,6 +21,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write one self-contained HTML page")
     parser.add_argument("--markdown", metavar="FILE", help="write Markdown; - prints it instead of the table")
     parser.add_argument(
+        "--section",
+        default="all",
+        choices=("all", "tradeoff", "tradeoff-in-short"),
+        help="what --markdown shows; default: %(default)s",
+    )
+    parser.add_argument(
+        "--svg", type=Path, metavar="FOLDER", help="write cost against worth, one SVG per network"
+    )
+    parser.add_argument(
         "--no-images", action="store_true", help="leave images and maps out of the page, to share it"
     )
 
@@ -36,9 +46,18 @@ def run(given: argparse.Namespace) -> int:
         print(f"xaimed report: {error}", file=sys.stderr)
         return 2
     if given.markdown:
-        from xaimed_reports.markdown import markdown
+        from xaimed_reports.markdown import SECTIONS
 
-        _write(markdown(stored), given.markdown)
+        try:
+            _write(SECTIONS[given.section](stored), given.markdown)
+        except ValueError as error:
+            print(f"xaimed report: {error}", file=sys.stderr)
+            return 2
+    if given.svg:
+        from xaimed_reports.tradeoff_figure import drawn
+
+        for name, text in drawn(stored, given.file.stem).items():
+            (given.svg / name).write_text(text, encoding="utf-8")
     if given.markdown != "-":
         show(stored, console())
     if given.html:

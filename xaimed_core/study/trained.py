@@ -1,4 +1,4 @@
-"""Networks to judge maps on: seeded features, and a classifier really fitted to images, in a minute on a CPU.
+"""Networks to judge maps on, trained from scratch in minutes on a CPU: poor classifiers that have learnt something.
 
 Real images and phantoms are learnt together: the phantoms' lesions are known, so that maps can be judged by where they
 point; the real images are what was asked about. The classes are the folder's, then phantoms without and with a lesion.
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -18,27 +18,28 @@ from torch.nn import functional
 
 from xaimed_core.data import phantoms
 from xaimed_core.measure.quality import Scene
-from xaimed_core.models import MODELS, build_model, classifier_of
+from xaimed_core.models import MODELS, build_model
 from xaimed_core.study.split import split_of
-from xaimed_core.study.training import accuracy
+from xaimed_core.study.training import accuracy, fit
 
-BATCH = 32
-HELD_OUT = 0.2
-"""The part of the training images that decides how strongly the classifier is held back."""
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
-"""Of the squared weights, for features of unit spread."""
+RATE = 1e-3
+"""The largest learning rate of either stage (AdamW, weight decay 0.05)."""
 
 
 @final
 @dataclass(frozen=True)
 class Recipe:
-    """How many images. ``real``, ``phantoms``: to learn from; ``tested``: of each kind, to tell how often it is right.
+    """How many images, and how often they are seen.
 
-    ``judged``: those of each kind whose maps are judged; ``size``: pixels a side.
+    ``real``, ``phantoms``: to learn from, ``epochs`` times at ``small`` pixels a side, then the first ``refined`` of
+    them once at ``size``. ``tested``: of each kind, to tell how often it is right; ``judged``: those whose maps are judged.
     """
 
-    real: int = 1200
-    phantoms: int = 300
+    real: int = 1600
+    phantoms: int = 320
+    epochs: int = 2
+    small: int = 128
+    refined: int = 1440
     tested: int = 96
     judged: int = 12
     size: int = 224
@@ -66,7 +67,7 @@ class _Images:
 
 @final
 class Trainer:
-    """Fits networks of `MODELS` to one folder of images (None: phantoms alone), keeping their weights in ``kept``."""
+    """Trains networks of `MODELS` on one folder of images (None: phantoms alone), keeping their weights in ``kept``."""
 
     def __init__(
         self, data: Path | None, name: str, kept: Path, recipe: Recipe, say: Callable[[str], None] = print
@@ -92,35 +93,53 @@ class Trainer:
         assert made.masks is not None
         return _Images(made.images, made.labels + classes, made.masks.bool())
 
-    def get(self, architecture: str) -> Trained:
-        """The network of this architecture, from its file where it has been fitted to the same images before."""
-        file = self._kept / f"{architecture}-{self._digest()}.pt"
+    def get(self, architecture: str, epochs: int | None = None) -> Trained:
+        """The network of this architecture, from its file where it has been trained on the same images before.
+
+        ``epochs``: at the small size, where not the recipe's.
+        """
+        epochs = epochs or self._recipe.epochs
+        file = self._kept / f"{architecture}-{epochs}-{self._digest()}.pt"
         if not file.exists():
             self._say(
-                f"fitting {architecture} to {len(self._learnt.images)} images; its weights will be kept"
+                f"training {architecture} on {len(self._learnt.images)} images; its weights will be kept"
             )
             file.parent.mkdir(parents=True, exist_ok=True)
-            model = build_model(architecture, classes=self._classes, seed=self._recipe.seed)
-            fit_classifier(model, self._learnt.images, self._learnt.labels)
-            torch.save(model.state_dict(), file)
+            torch.save(self._train(architecture, epochs).state_dict(), file)
         return Trained(
-            file, self._scenes(MODELS[architecture].title, build_model(architecture, checkpoint=file))
+            file, self._scenes(MODELS[architecture].title, epochs, build_model(architecture, checkpoint=file))
         )
 
     def _digest(self) -> str:
         """What the weights follow from: the recipe and the images' own bytes."""
-        told = hashlib.sha256(repr((self._recipe, HELD_OUT, PENALTIES, self._classes)).encode())
+        told = hashlib.sha256(repr((self._recipe, RATE, self._classes)).encode())
         told.update(self._learnt.images[:, :, ::16, ::16].contiguous().numpy().tobytes())
         return told.hexdigest()[:12]
 
-    def _scenes(self, title: str, model: nn.Module) -> tuple[Scene, ...]:
+    def _train(self, architecture: str, epochs: int) -> nn.Module:
+        how, learnt = self._recipe, self._learnt
+        small = functional.interpolate(learnt.images, size=how.small, mode="bilinear", antialias=True)
+        some = slice(how.refined)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(how.seed)
+            model = MODELS[architecture].build(self._classes).train().to(memory_format=torch.channels_last)
+            start_as_identity(model)
+            for images, labels, often in (
+                (small, learnt.labels, epochs),
+                (learnt.images[some], learnt.labels[some], 1),
+            ):
+                optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
+                fit(model, images, labels, optimizer, epochs=often, rate=RATE, half=True, say=self._say)
+        return model.eval().to(memory_format=torch.contiguous_format)
+
+    def _scenes(self, title: str, epochs: int, model: nn.Module) -> tuple[Scene, ...]:
         how, real, made = self._recipe, self._test, self._ill
         right = f"{accuracy(model, made.images, made.labels):.0%} of {len(made.images)} phantoms"
         learnt = f"{how.phantoms} phantoms"
         if real is not None:
             right = f"{accuracy(model, real.images, real.labels):.0%} of {len(real.images)} test images and {right}"
-            learnt = f"{how.real} training images of {self._name} and {learnt}"
-        words = f"{title}, its features seeded, its classifier fitted to {learnt}, is right about {right}"
+            learnt = f"{how.real} images of {self._name} and {learnt}"
+        words = f"{title} trained from scratch, {epochs + 1} epochs on {learnt}, is right about {right}"
         lesion = self._classes - 1
         rows = (made.labels == lesion).nonzero().squeeze(1)[: how.judged]
         assert made.lesions is not None
@@ -147,64 +166,12 @@ def _together(real: _Images | None, made: _Images, seed: int) -> _Images:
     return _Images(images[order], labels[order])
 
 
-def fit_classifier(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """Fit the last linear layer, in place, to ``images [n, 3, h, w]`` by multinomial logistic regression.
+def start_as_identity(model: nn.Module) -> None:
+    """Let every residual block of a ResNet add nothing at first (Goyal et al. 2017, arXiv 1706.02677)."""
+    from torchvision.models.resnet import BasicBlock, Bottleneck  # loads PIL, so not at import
 
-    The penalty on its weights is the one of `PENALTIES` that does best on the last `HELD_OUT` of the images.
-    """
-    head = classifier_of(model)
-    features = _features(model, head, images)
-    mean, spread = features.mean(0), features.std(0).clamp_min(1e-6)
-    scaled = (features - mean) / spread
-    kept = int(len(scaled) * (1 - HELD_OUT))
-    losses = {
-        penalty: _loss(
-            *_regression(scaled[:kept], labels[:kept], penalty, head.out_features),
-            scaled[kept:],
-            labels[kept:],
-        )
-        for penalty in PENALTIES
-    }
-    weight, bias = _regression(scaled, labels, min(losses, key=lambda p: losses[p]), head.out_features)
-    with torch.no_grad():
-        head.weight.copy_(weight / spread)
-        head.bias.copy_(bias - (weight / spread) @ mean)
-
-
-@torch.no_grad()
-def _features(model: nn.Module, head: nn.Linear, images: Tensor) -> Tensor:
-    """What the classifier reads, ``[n, in]``; forwards in bfloat16 where torch holds that safe."""
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, inputs: Any) -> None:
-        seen.append(inputs[0].float())
-
-    hook = head.register_forward_pre_hook(keep)
-    try:
-        for part in images.split(BATCH):
-            with torch.autocast(images.device.type, torch.bfloat16):
-                model(part)
-    finally:
-        hook.remove()
-    return torch.cat(seen)
-
-
-def _regression(features: Tensor, labels: Tensor, penalty: float, classes: int) -> tuple[Tensor, Tensor]:
-    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        found = (
-            functional.cross_entropy(features @ weight.T + bias, labels) + penalty * weight.square().sum() / 2
-        )
-        found.backward()
-        return found
-
-    optimizer.step(loss)
-    return weight.detach(), bias.detach()
-
-
-def _loss(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> float:
-    return float(functional.cross_entropy(features @ weight.T + bias, labels))
+    for block in model.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            nn.init.zeros_(
+                block.get_parameter("bn3.weight" if isinstance(block, Bottleneck) else "bn2.weight")
+            )

@@ -35,21 +35,40 @@ def train_classifier(
         torch.manual_seed(seed)
         model = MODELS[architecture].build(classes).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)
-        steps = epochs * -(-len(images) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-        for epoch in range(epochs):
-            total = 0.0
-            for rows in torch.randperm(len(images)).split(BATCH):
-                mirrored = torch.rand(len(rows)) < 0.5
-                seen = torch.where(mirrored[:, None, None, None], images[rows].flip(3), images[rows])
-                loss = functional.cross_entropy(model(seen), labels[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += float(loss.detach()) * len(rows)
-            say(f"epoch {epoch + 1} of {epochs}: loss {total / len(images):.3f}")
+        fit(model, images, labels, optimizer, epochs=epochs, rate=RATE, say=say)
     return model.eval()
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    rate: float,
+    half: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train ``model`` in place, random choices from the global random state; ``rate``: the largest learning rate.
+
+    ``half``: forwards in bfloat16 where torch holds that safe.
+    """
+    steps = epochs * -(-len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    for epoch in range(epochs):
+        total = 0.0
+        for rows in torch.randperm(len(images)).split(BATCH):
+            mirrored = torch.rand(len(rows)) < 0.5
+            seen = torch.where(mirrored[:, None, None, None], images[rows].flip(3), images[rows])
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+                loss = functional.cross_entropy(model(seen), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * len(rows)
+        say(f"epoch {epoch + 1} of {epochs}: loss {total / len(images):.3f}")
 
 
 @torch.no_grad()
