@@ -32,7 +32,8 @@ class Recipe:
     """How many images, and how often they are seen.
 
     ``real``, ``phantoms``: to learn from, ``epochs`` times at ``small`` pixels a side, then the first ``refined`` of
-    them once at ``size``. ``tested``: of each kind, to tell how often it is right; ``judged``: those whose maps are judged.
+    them once at ``size``. ``tested``: of each kind, to tell how often it is right. ``judged``: those of each kind whose
+    maps are judged.
     """
 
     real: int = 1600
