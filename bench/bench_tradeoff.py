@@ -109,7 +109,7 @@ def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Ne
     @cache
     def get(model: str) -> Network:
         trained = trainer.get(model, CHEAP_TO_TRAIN.get(model))
-        return Network(trained, Subjects(device, data=data, checkpoint=trained.checkpoint))
+        return Network(trained, Subjects(device, data=data, checkpoint=trained.checkpoint), device)
 
     return get
 
@@ -117,9 +117,9 @@ def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Ne
 class Network:
     """One trained network; the maps of a layer are found once for all methods."""
 
-    def __init__(self, trained: Trained, subjects: Subjects) -> None:
+    def __init__(self, trained: Trained, subjects: Subjects, device: torch.device) -> None:
         self.subjects = subjects
-        self._scenes = trained.scenes
+        self._scenes = [scene.on(device) for scene in trained.scenes]
         self._maps: dict[str, list[dict[str, Tensor]]] = {}
 
     @staticmethod

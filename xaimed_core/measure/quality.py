@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -31,6 +31,11 @@ class Scene:
     images: Tensor
     classes: tuple[int, ...]
     lesions: Tensor | None = None
+
+    def on(self, device: torch.device) -> Scene:
+        """The same on another device."""
+        lesions = self.lesions.to(device) if self.lesions is not None else None
+        return replace(self, images=self.images.to(device), lesions=lesions)
 
 
 def quality_of(method: str, maps: Mapping[str, Tensor], model: nn.Module, scene: Scene) -> Quality:
