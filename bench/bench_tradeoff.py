@@ -176,7 +176,7 @@ def ablations(built: ExitStack, subject: Subject, method: str, *, to_zero: bool)
     some = [built.enter_context(some_of_theirs(subject, count, to_zero)) for count in TIMED]
     cheap = built.enter_context(theirs(subject, CHEAP))
     names = [f"{count} ablation batches of grad-cam" for count in TIMED]
-    channels = ours(subject, method).weights[method].shape[1]
+    channels = ours(subject, CHEAP).weights[CHEAP].shape[1]
     whole = -(-channels // BATCH) * len(subject.images)
     return {
         "ours": partial(ours, subject, method),
