@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_core.measure.card.kernels import moved_bytes
 from xaimed_core.measure.fidelity import of_values
 from xaimed_kernels.gradient_maps import cases as gradient_cases
 from xaimed_kernels.gradient_maps import gradient_maps
@@ -75,7 +76,7 @@ def bench_rescale_maps(measure, case):
 def compare(measure: Callable[..., None], run: Callable[..., Tensor], *inputs: Tensor) -> None:
     """Ours and eager torch, both checked against float64, beside a copy of the bytes that must be moved."""
     result = run(None, *inputs)
-    moved = sum(x.numel() * x.element_size() for x in (*inputs, result))
+    moved = moved_bytes(*inputs, result)
     source = torch.empty(moved // 2, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     measure(

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import xaimed_kernels
+from xaimed_kernels.disassembly import Counts, count_amdgcn, count_sass
 from xaimed_kernels.launching import KernelCase
 
 Architecture = int | str
@@ -28,7 +29,7 @@ class CompiledFacts:
     """What a compiled kernel takes, each thread or program of it.
 
     ``registers`` per thread (AMD: vector registers); ``spilled_bytes`` of a thread's registers that live in
-    memory instead; ``shared_bytes`` of on-chip memory per program; ``instructions`` in the machine code.
+    memory instead; ``shared_bytes`` of on-chip memory per program; ``counts`` of the machine code's instructions.
     """
 
     kernel: str
@@ -37,23 +38,32 @@ class CompiledFacts:
     registers: int
     spilled_bytes: int
     shared_bytes: int
-    instructions: int
+    counts: Counts
+
+    @property
+    def instructions(self) -> int:
+        """All of them, padding included."""
+        return sum(self.counts.classes.values())
 
 
-def offline_cases() -> dict[str, tuple[KernelCase, ...]]:
+def offline_cases(*, known: Literal["least", "most"] = "least") -> dict[str, tuple[KernelCase, ...]]:
     """By operation, every configuration in which its cases launch kernels, each once, under its name.
 
     An operation is a folder beside this file with a module ``offline_cases``, whose function of that name
     gives its launches. Launches alike in all but the values of ints count as one, the one in which Triton
-    knows least about them. Needs Triton outside its interpreter.
+    knows ``least`` about them, or ``most`` (aligned addresses, strides of 1: wide loads). Needs Triton outside its
+    interpreter.
     """
+    sign = -1 if known == "least" else 1
     found: dict[str, tuple[KernelCase, ...]] = {}
     for module in pkgutil.iter_modules(xaimed_kernels.__path__, "xaimed_kernels."):
         operation = module.name.rpartition(".")[2]
         if module.ispkg and (Path(xaimed_kernels.__path__[0]) / operation / "offline_cases.py").exists():
             launches: Sequence[KernelCase] = import_module(f"{module.name}.offline_cases").offline_cases()
-            general_last = sorted(launches, key=lambda case: -len(case.constants) - len(case.divisible))
-            found[operation] = tuple({case.name: case for case in general_last}.values())
+            chosen_last = sorted(
+                launches, key=lambda c: (sign * (len(c.constants) + len(c.divisible)), c.name)
+            )
+            found[operation] = tuple({case.name: case for case in chosen_last}.values())
     return found
 
 
@@ -73,7 +83,7 @@ def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
     compiled: Any = triton.compile(
         source, target=gpu, options={"num_warps": case.warps, "num_stages": case.stages}
     )
-    registers, spilled, instructions = (
+    registers, spilled, counts = (
         _amd_usage(compiled.asm["amdgcn"]) if amd else _cuda_usage(compiled.asm["cubin"])
     )
     return CompiledFacts(
@@ -83,21 +93,20 @@ def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
         registers=registers,
         spilled_bytes=spilled,
         shared_bytes=int(compiled.metadata.shared),
-        instructions=instructions,
+        counts=counts,
     )
 
 
-def _cuda_usage(cubin: bytes) -> tuple[int, int, int]:
+def _cuda_usage(cubin: bytes) -> tuple[int, int, Counts]:
     """Registers, stack bytes and instructions, from the ``cuobjdump`` that Triton's wheel carries."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        usage = _cuobjdump("-res-usage", file.name)
-        code = _cuobjdump("-sass", file.name)
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+        said = _cuobjdump("-res-usage", "-sass", file.name)
+    found = re.search(r"REG:(\d+) STACK:(\d+)", said)
     if found is None:
-        raise RuntimeError(f"cuobjdump reported no resource usage: {usage!r}")
-    return int(found[1]), int(found[2]), len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+\S", code, re.MULTILINE))
+        raise RuntimeError(f"cuobjdump reported no resource usage: {said[:500]!r}")
+    return int(found[1]), int(found[2]), count_sass(said)
 
 
 def _cuobjdump(*arguments: str) -> str:
@@ -107,7 +116,7 @@ def _cuobjdump(*arguments: str) -> str:
     return subprocess.run((tool, *arguments), check=True, capture_output=True, text=True).stdout
 
 
-def _amd_usage(assembly: str) -> tuple[int, int, int]:
+def _amd_usage(assembly: str) -> tuple[int, int, Counts]:
     """Vector registers, spilled bytes and instructions, from the assembly's metadata and text."""
 
     def field(name: str) -> int:
@@ -116,6 +125,4 @@ def _amd_usage(assembly: str) -> tuple[int, int, int]:
             raise RuntimeError(f"the assembly has no field {name}")
         return int(found[1])
 
-    code = assembly.partition("s_endpgm")[0]
-    instructions = len(re.findall(r"^\s+[a-z]\w+_\w+\s", code, re.MULTILINE))
-    return field("vgpr_count"), 4 * field("vgpr_spill_count"), instructions
+    return field("vgpr_count"), 4 * field("vgpr_spill_count"), count_amdgcn(assembly)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,8 +13,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, tradeoff_figure, tradeoff_words
+from .card import Card
 from .pictures import Picture
 from .records import Machine, Row, Run
+from .roofline import roofline
 from .sides import throttled
 from .summary import Line, lines, sentences
 from .terminal import COLUMNS, cells, title
@@ -31,8 +34,8 @@ class Strip:
     conditions: str
 
 
-def page(run: Run, pictures: Mapping[str, Sequence[Picture]]) -> str:
-    """The whole page. ``pictures``: by case key; leave them out to share the page."""
+def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None = None) -> str:
+    """The whole page. ``pictures``: by case key; leave them out to share the page. ``card``: of the same device."""
     found = lines(run)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -56,12 +59,19 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]]) -> str:
         tradeoff_title=tradeoff_words.TITLE,
         tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.told(run)],
         tradeoff_pictures=[(caption, Markup(svg)) for caption, svg in tradeoff_figure.pictures(run)],
+        roofline=_roofline(card),
         strips=_strips(found),
         pictures=[(line.name, pictures[line.key]) for line in found if pictures.get(line.key)],
         facts=_facts(run.machine),
         meanings=MEANINGS,
         times=times,
     )
+
+
+def _roofline(card: Card | None) -> str | None:
+    """The picture as a data address: an image of its own, which the page's colours leave alone."""
+    drawn = roofline(card) if card is not None else None
+    return None if drawn is None else f"data:image/svg+xml;base64,{b64encode(drawn.encode()).decode()}"
 
 
 def _scatters(found: Sequence[Line]) -> list[tuple[str, Markup]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .devices import device_name
 from .records import Fidelity, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
@@ -61,9 +62,8 @@ def difference(fidelity: Fidelity | None) -> str:
 def machine_line(run: Run) -> str:
     """The machine, the software and the images of a run in one sentence."""
     machine = run.machine
-    device = machine.gpu.name if machine.gpu is not None else f"{machine.cpu}, {machine.threads} threads"
     versions = ", ".join(
         f"{name} {machine.versions[name]}" for name in SHOWN_VERSIONS if name in machine.versions
     )
     revision = f"revision {run.revision}, " if run.revision else ""
-    return f"{device}; {versions}; images: {run.images_from}; profile {run.profile}; {revision}{run.started_utc}."
+    return f"{device_name(machine)}; {versions}; images: {run.images_from}; profile {run.profile}; {revision}{run.started_utc}."

@@ -1,25 +1,35 @@
 """What this device can do, or what the compiler made of the kernels.
 
-  xaimed profile                     measured roofs of this device: copy bandwidth, matrix rates, launch overhead
-  xaimed profile --static            every kernel compiled for every GPU, none needed; 1 when a figure moved
-  xaimed profile --static --accept   take the present figures as the accepted ones
+  xaimed profile                       the profile card of this device: roofs, images per second, shares of the roofs,
+                                       ROAD, agreement of precisions, memory, energy, largest batch
+  xaimed profile --only roofs,kernels  these parts; the others stay as they were stored
+  xaimed profile --static              every kernel compiled for every GPU, none needed; 1 when a figure moved
+  xaimed profile --static --accept     take the present figures as the accepted ones
 
-Results go to reports/results/ in a checkout, else to ./xaimed-results/.
+Results go to reports/results/<device>/ in a checkout, else to ./xaimed-results/. Finished parts are stored at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xaimed_reports.card import Card
+    from xaimed_reports.records import Machine
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Device, and the static half."""
+    """Device, parts, and the static half."""
     parser.add_argument("--device", help="e.g. cuda:0; default: CUDA where there is one, else cpu")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--only",
+        help="parts of the card, separated by commas; with --static: kernels whose name holds this, or one target",
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter and smaller: a first impression")
     parser.add_argument(
         "--static", action="store_true", help="compile every kernel and compare with what is accepted"
     )
@@ -27,54 +37,106 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Measure or compile, print, store."""
+    """Measure or compile, print, store. 1 when a part failed or a compiled figure moved, 2 for unusable input."""
     checkout = Path("reports/xaimed_reports").is_dir()
     folder = given.out or Path("reports/results" if checkout else "xaimed-results")
-    return (
-        _static(folder / "static.json", accept=given.accept)
-        if given.static
-        else _measured(given.device, folder)
-    )
+    if given.static:
+        return _static(folder / "static.json", accept=given.accept, only=given.only)
+    if given.accept:
+        return _refuse("--accept belongs to --static")
+    return _measured(given, folder, own_folder=given.out is None and checkout)
 
 
-def _static(path: Path, *, accept: bool) -> int:
-    from xaimed_core.measure.static import compile_all, compiler_name
+def _static(path: Path, *, accept: bool, only: str | None) -> int:
+    from xaimed_core.measure.static import compile_all, compiler_name, jobs
     from xaimed_reports.jsonform import UnreadableError
-    from xaimed_reports.static import load_static, static_changes, store_static
+    from xaimed_reports.static import load_static, static_changes, static_summary, store_static
 
+    if accept and only:
+        return _refuse("--accept takes all kernels; leave --only out")
     compiler = compiler_name()
     try:
         accepted = load_static(path, compiler)
     except UnreadableError as error:
-        print(f"xaimed profile: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     if accepted is None and not accept:
-        print(
-            f"xaimed profile: no figures are accepted for {compiler}; add --accept to take the present ones"
-        )
-        return 2
-    found = compile_all(lambda text: print(text, file=sys.stderr))
+        return _refuse(f"no figures are accepted for {compiler}; add --accept to take the present ones")
+    wanted = jobs(only)
+    if not wanted:
+        return _refuse(f"no kernel's name holds {only!r}, and no target is called so")
+    found = compile_all(wanted, lambda text: print(text, file=sys.stderr, flush=True))
+    print("\n".join(static_summary(found)))
     if accept:
         store_static(path, compiler, found)
         print(f"{len(found)} kernels accepted for {compiler} in {path}")
         return 0
-    lines = static_changes(accepted or {}, found)
+    lines = static_changes(accepted or {}, found, whole=only is None)
     print("\n".join(lines) or f"all {len(found)} kernels compile to what is accepted for {compiler}")
     return 1 if lines else 0
 
 
-def _measured(device_name: str | None, folder: Path) -> int:
+def _refuse(why: str) -> int:
+    print(f"xaimed profile: {why}", file=sys.stderr)
+    return 2
+
+
+def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> int:
     import torch
 
-    from xaimed_core.measure.roofs import card_markdown, measure_card
+    from xaimed_core.measure.card import measure_parts, setting_for
+    from xaimed_core.measure.machine import machine_facts
+    from xaimed_reports.card import PARTS
+    from xaimed_reports.card_markdown import card_markdown
+    from xaimed_reports.devices import device_folder
 
-    device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    card = measure_card(device)
-    text = card_markdown(card)
-    print(text)
-    place = folder / card.slug
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "profile.json").write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
-    (place / "profile.md").write_text(text + "\n", encoding="utf-8")
+    asked = given.only.split(",") if given.only else list(PARTS)
+    if unknown := sorted(set(asked) - set(PARTS)):
+        return _refuse(f"no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+    try:
+        device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        return _refuse(f"--device {given.device}: {str(error).splitlines()[0]}")
+    setting, machine = setting_for(device, quick=given.quick), machine_facts(device)
+    place = folder / device_folder(machine) if own_folder else folder
+    begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
+    card = measure_parts(
+        setting,
+        begun,
+        asked,
+        keep=lambda card: _store(place, card),
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(card_markdown(card))
     print(f"\nstored in {place}")
-    return 0
+    return 1 if set(card.failed) & set(asked) else 0
+
+
+def _begun(path: Path, machine: Machine, subject: str, *, keep: bool) -> Card:
+    """The card to go on with: the stored one where only some parts are asked for and the machine is the same."""
+    from xaimed_reports.card import Card, load_card
+    from xaimed_reports.jsonform import UnreadableError
+
+    if keep and path.exists():
+        try:
+            stored = load_card(path)
+        except UnreadableError as error:
+            print(f"xaimed profile: {error}; it is replaced", file=sys.stderr)
+        else:
+            if (stored.machine, stored.subject) == (machine, subject):
+                return stored
+            print(f"xaimed profile: {path} is of another machine or model; it is replaced", file=sys.stderr)
+    return Card(machine, subject)
+
+
+def _store(place: Path, card: Card) -> None:
+    from xaimed_reports.card import store_card
+    from xaimed_reports.card_markdown import card_markdown
+    from xaimed_reports.roofline import roofline
+
+    store_card(place / "profile.json", card)
+    drawn = roofline(card)
+    if drawn is not None:
+        (place / "profile.svg").write_text(drawn, encoding="utf-8")
+    text = card_markdown(card, "profile.svg" if drawn is not None else None)
+    (place / "profile.md").write_text(text + "\n", encoding="utf-8")

@@ -30,6 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--svg", type=Path, metavar="FOLDER", help="write cost against worth, one SVG per network"
     )
     parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="CARD",
+        help="profile.json whose roofline --html shows; default: beside FILE",
+    )
+    parser.add_argument(
         "--no-images", action="store_true", help="leave images and maps out of the page, to share it"
     )
 
@@ -61,12 +67,18 @@ def run(given: argparse.Namespace) -> int:
     if given.markdown != "-":
         show(stored, console())
     if given.html:
+        from xaimed_reports.card import card_beside, load_card
         from xaimed_reports.page import page
         from xaimed_reports.pictures import pictures_of
 
+        try:
+            card = load_card(given.profile) if given.profile else card_beside(given.file, stored.machine)
+        except UnreadableError as error:
+            print(f"xaimed report: {error}", file=sys.stderr)
+            return 2
         given.html.parent.mkdir(parents=True, exist_ok=True)
         pictures = {} if given.no_images else pictures_of(given.file)
-        given.html.write_text(page(stored, pictures), encoding="utf-8")
+        given.html.write_text(page(stored, pictures, card), encoding="utf-8")
         print(f"\nPage: {given.html}")
     return 0
 

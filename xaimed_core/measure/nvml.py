@@ -110,6 +110,12 @@ def changes(before: State, after: State) -> dict[str, str | float | None]:
     return table
 
 
+def energy_j(device: torch.device) -> float:
+    """Joules that ``device`` took since its driver was loaded. Raises where NVML does not tell."""
+    nv, handle = _open(str(getattr(torch.cuda.get_device_properties(device), "uuid", "")))
+    return nv.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+
+
 def _throttles(nv: Any, handle: Any) -> str:
     bits = nv.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
     return ", ".join(word for word, constant in THROTTLES.items() if bits & getattr(nv, constant))
