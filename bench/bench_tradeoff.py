@@ -26,7 +26,6 @@ from xaimed_core.measure.quality import quality_of
 from xaimed_core.measure.subject import Subject, Subjects
 from xaimed_core.methods import Projection
 from xaimed_core.models import MODELS
-from xaimed_core.study.__main__ import METHODS as PAPERS_METHODS
 from xaimed_core.study.trained import Recipe, Trained, Trainer
 from xaimed_kernels.rescale_maps import rescale_maps
 from xaimed_reports.records import Fidelity, Part, Quality
@@ -37,6 +36,8 @@ KEPT = Path(__file__).parent.parent / "xaimed-results/trained"
 
 ABLATION = "ablationcam"
 CHEAP = "xgradcam"
+COMPARED = ("gradcam++", CHEAP, "eigengradcam", ABLATION, "layercam")
+"""The five of arXiv 2503.08420."""
 POOLED = ("gradcam", "xgradcam", "hirescam")
 """Asked together, so that the route says whether they coincide."""
 BATCH = 32
@@ -81,7 +82,7 @@ def cases(profile: str) -> list[Trade]:
         case _:
             paper = [name for name, spec in MODELS.items() if spec.paper]
             at = [(name, role, "1", "224") for name in paper for role in MODELS[name].layers]
-    return [Trade(method, *where) for where in at for method in PAPERS_METHODS]
+    return [Trade(method, *where) for where in at for method in COMPARED]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -134,7 +135,7 @@ class Network:
         model, layer = subject.model, subject.layer
         if layer not in self._maps:
             self._maps[layer] = [
-                explain(model, scene.images, PAPERS_METHODS, layer, list(scene.classes)).maps
+                explain(model, scene.images, COMPARED, layer, list(scene.classes)).maps
                 for scene in self._scenes
             ]
         return [
