@@ -8,6 +8,7 @@ from typing import Any
 from .card import PARTS, Agreement, Card, MethodRate, Roofs
 from .devices import device_name
 from .markdown import table
+from .sides import LOADED_SHARE
 from .words import SHOWN_VERSIONS, byte_count, seconds, times
 
 TITLES = {
@@ -191,14 +192,16 @@ def _what(row: Any) -> str:
 
 
 def _when(card: Card) -> str:
-    """When each part was measured, and under what."""
+    """When each part was measured and in which revision; and which parts share their time with others."""
     said: list[str] = []
+    busy: list[str] = []
     for name in PARTS:
         if name in card.taken:
             taken = card.taken[name]
+            said.append(f"{name} {taken.started_utc} ({taken.seconds:.0f} s, revision {taken.revision})")
             others = taken.conditions.others_share
-            busy = "" if others is None else f", other processes {others:.0%}"
-            said.append(
-                f"{name} {taken.started_utc} ({taken.seconds:.0f} s, revision {taken.revision}{busy})"
-            )
-    return "Measured: " + "; ".join(said) + "."
+            busy += [f"{name} {others:.0%}"] if others is not None and others > LOADED_SHARE else []
+    told = f"Measured: {'; '.join(said)}."
+    if busy:
+        told += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."
+    return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from math import log10
 from typing import Any
 
 from .card import Card, KernelShare
@@ -29,12 +30,12 @@ def roofline(card: Card) -> str | None:
     axes: Any = figure.add_subplot(xscale="log", yscale="log")
     _draw_roofs(axes, card)
     _draw_operations(axes, card.kernels)
-    axes.set_xlabel("operations per byte that must be moved")
+    axes.set_xlabel("operations per byte that must be moved (labels: shape and share of the nearest roof)")
     axes.set_ylabel("operations per second")
     paths = {"triton": "Triton kernels", "cpu": "CPU paths of the operations"}
     axes.set_title(f"{device_name(card.machine)}: {paths[card.kernels[0].path]}", loc="left")
     axes.grid(visible=True, which="major", color="#d0d7de", linewidth=0.6)
-    axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return _svg(figure)
 
 
@@ -46,14 +47,15 @@ def _draw_roofs(axes: Any, card: Card) -> None:
     low = min(_intensity(k) for k in kernels) / 3
     high = max(*(_intensity(k) for k in kernels), top / roofs.copy_bytes_per_s) * 3
     axes.set_xlim(low, high)
-    axes.set_ylim(min(k.flops / k.seconds for k in kernels) / 4, top * 3)
+    axes.set_ylim(min(_rate(k) for k in kernels) / 3, top * 3)
     ridge = top / roofs.copy_bytes_per_s
     axes.plot([low, ridge], [low * roofs.copy_bytes_per_s, top], color="#1b1f24", linewidth=1.6)
     axes.annotate(
         f"copy {roofs.copy_bytes_per_s / 1e9:.3g} GB/s",
         (low * 1.15, low * 1.15 * roofs.copy_bytes_per_s),
         textcoords="offset points",
-        xytext=(4, 10),
+        xytext=(10, 0),
+        va="top",
         fontsize=9,
     )
     for name, rate in roofs.matrix_flops_per_s.items():
@@ -71,35 +73,53 @@ def _draw_roofs(axes: Any, card: Card) -> None:
 
 def _draw_operations(axes: Any, kernels: tuple[KernelShare, ...]) -> None:
     """A marker for each case; where there are too many to read, only float32 in the usual layout is labelled."""
+    colours: dict[str, str] = {}
     for i, operation in enumerate(dict.fromkeys(k.operation for k in kernels)):
+        colours[operation] = COLOURS[i % len(COLOURS)]
         own = [k for k in kernels if k.operation == operation]
         axes.plot(
             [_intensity(k) for k in own],
-            [k.flops / k.seconds for k in own],
+            [_rate(k) for k in own],
             linestyle="none",
             marker=MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
+            color=colours[operation],
             label=operation,
         )
-    rows: dict[str, list[KernelShare]] = {}
+    shown = [k for k in kernels if len(kernels) <= MOST_LABELS or not _is_variation(k)]
+    _label(axes, sorted(shown, key=_rate), colours)
+
+
+def _is_variation(kernel: KernelShare) -> bool:
+    return bool({"channels_last", "bf16"} & set(kernel.case.split("-")))
+
+
+def _label(axes: Any, kernels: list[KernelShare], colours: dict[str, str]) -> None:
+    """A label right of each point, from below; one that would cover another is raised, a thin line leads to it."""
+    (left, right), (bottom, top) = (map(log10, limits) for limits in (axes.get_xlim(), axes.get_ylim()))
+    width, height = 0.2 * (right - left), 0.025 * (top - bottom)
+    placed: list[tuple[float, float]] = []
     for kernel in kernels:
-        if len(kernels) <= MOST_LABELS or not {"channels_last", "bf16"} & set(kernel.case.split("-")):
-            rows.setdefault(f"{_intensity(kernel):.1e}", []).append(kernel)
-    for found in rows.values():
-        _label(axes, sorted(found, key=lambda k: k.flops / k.seconds))
-
-
-def _label(axes: Any, column: list[KernelShare]) -> None:
-    """Labels of points above each other, pushed apart to the right where they would overlap."""
-    for i, kernel in enumerate(column):
+        x, own = log10(_intensity(kernel)), log10(_rate(kernel))
+        y = own
+        while any(abs(x - px) < width and abs(y - py) < height for px, py in placed):
+            y += height / 4
+        placed.append((x, y))
+        moved = y > own + height
         axes.annotate(
             f"{kernel.case} {kernel.roof_share:.0%}",
-            (_intensity(kernel), kernel.flops / kernel.seconds),
-            textcoords="offset points",
-            xytext=(8, 9 * (i - (len(column) - 1) / 2) - 3),
+            (10**x, 10**own),
+            xytext=(10 ** (x + 0.012 * (right - left)), 10**y),
             fontsize=7,
-            color="#57606a",
+            va="center",
+            color=colours[kernel.operation],
+            arrowprops={"arrowstyle": "-", "color": "#8c959f", "linewidth": 0.5, "relpos": (0, 0.5)}
+            if moved
+            else None,
         )
+
+
+def _rate(kernel: KernelShare) -> float:
+    return kernel.flops / kernel.seconds
 
 
 def _intensity(kernel: KernelShare) -> float:

@@ -81,6 +81,7 @@ def search_largest(why_not: Callable[[int], str | None], guess: int) -> Search:
     """The largest batch to within 3 %, from a first guess. ``why_not(batch)``: None where it fits, else the reason."""
     fits, fails, reason = 0, 0, None
     batch = max(1, guess)
+    step = max(1, batch // 8)
     for _ in range(MOST_TRIES):
         refused = why_not(batch)
         if refused is None:
@@ -89,7 +90,11 @@ def search_largest(why_not: Callable[[int], str | None], guess: int) -> Search:
             fails, reason = batch, refused
         if fails and fails - fits <= max(1, fails // 32):
             break
-        batch = (fits + fails) // 2 if fits and fails else batch // 2 if fails else batch + batch // 2 + 1
+        if fits and fails:
+            batch = (fits + fails) // 2
+        else:  # away from the guess in growing steps
+            batch = max(1, batch - step) if fails else batch + step
+            step *= 2
     return Search(fits, reason)
 
 
@@ -98,7 +103,7 @@ def _tried_out(name: str, each: float | None, setting: Setting) -> LargestBatch:
     with _capped(setting.device) as allowed:
         guess = int(allowed / each) if each else setting.batch
         found = search_largest(lambda batch: _why_not(name, batch, setting), guess)
-    return LargestBatch(name, found.fits or None, how, found.stopped_by)
+    return LargestBatch(name, found.fits or None, how, found.stopped_by or "larger ones were not tried")
 
 
 def _why_not(name: str, batch: int, setting: Setting) -> str | None:
