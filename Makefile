@@ -12,7 +12,7 @@ endif
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600 -m "not offline"
 COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
 
-.PHONY: help bench test check test-gpu report profile clean
+.PHONY: help bench tradeoff test check test-gpu report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -26,10 +26,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,peers,dev]'
 	@touch $@
 
-bench: $(READY) ## measure every method beside grad-cam on this machine; DATA=folder for real scans
-	@mkdir -p $(OUT)
-	$(PY) -m pytest bench --benchmark-json=$(OUT)/bench.json \
-		$(if $(DATA),--data $(DATA)) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+MEASURE = @mkdir -p $(OUT) && $(PY) -m pytest --benchmark-json=$(OUT)/$@.json $(if $(DATA),--data $(DATA)) \
+	$(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+
+bench: $(READY) ## measure every method and ROAD beside grad-cam on this machine; DATA=folder for real scans
+	$(MEASURE) bench/bench_cam.py bench/bench_road.py bench/bench_kernels.py
+
+tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; trains a network first, so it takes longer
+	$(MEASURE) bench/bench_tradeoff.py
 
 test: check ## check, then all tests: interpreted kernels, and kernels compiled for GPUs that need not be here
 	$(INTERPRETED) $(ARGS)
