@@ -145,13 +145,23 @@ def _bought_in_short(exact: Entry, cheap: Entry) -> str:
 
 
 def _networks(found: Sequence[Place]) -> str:
-    words = dict.fromkeys(q.network for p in found for e in p.entries for q in e.ours.qualities)
-    kinds = dict.fromkeys(
-        f"{len(q.deletion)} {q.images}" for p in found for e in p.entries for q in e.ours.qualities
+    """What was judged on what, and how good the networks are."""
+    judged = [(p, e, q) for p in found for e in p.entries for q in e.ours.qualities]
+    kinds = dict.fromkeys(f"{len(q.deletion)} {q.images}" for _, _, q in judged)
+    words = dict.fromkeys(q.network for _, _, q in judged)
+    return f"Judged on {' and '.join(kinds)}. {'. '.join(words)}.{_lesions(judged)}"
+
+
+def _lesions(judged: Sequence[tuple[Place, Entry, Quality]]) -> str:
+    known = [(mean(q.in_lesion), e, p) for p, e, q in judged if q.in_lesion]
+    if not known:
+        return ""
+    chance = mean(area for _, _, q in judged for area in q.lesion_area)
+    share, entry, place = max(known, key=lambda found: found[0])
+    return (
+        f" Lesions take {chance:.1%} of a phantom, which is what a map that knows nothing has in them; the most any "
+        f"map has is {share:.1%} ({entry.method}, {place.model}, {place.layer} layer)."
     )
-    areas = [a for p in found for e in p.entries for q in e.ours.qualities for a in q.lesion_area]
-    chance = f" A map that knows nothing has {mean(areas):.0%} in the lesion." if areas else ""
-    return f"Judged on {' and '.join(kinds)}. {'. '.join(words)}.{chance}"
 
 
 def _of_place(place: Place) -> list[str]:

@@ -176,7 +176,8 @@ def test_a_lesion_found_better_counts_and_every_kind_of_images_is_named(ask):
         ("in_lesion", "phantoms"),
     ]
     assert "8 scans and 8 phantoms" in told(run)[-1]
-    assert "2% in the lesion" in told(run)[-1]
+    assert "Lesions take 2.0% of a phantom" in told(run)[-1]
+    assert "the most any map has is 30.0% (ablationcam, resnet50, last layer)" in told(run)[-1]
 
 
 def test_the_mathematics_is_told_only_where_the_routes_say_so(ask):
