@@ -12,7 +12,7 @@ endif
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600 -m "not offline"
 COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
 
-.PHONY: help bench tradeoff test check test-gpu report profile clean
+.PHONY: help bench tradeoff test check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -43,6 +43,12 @@ check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pyright
+
+gpu: OUT = reports/results/$(shell $(PY) -c 'import torch; from xaimed_core.measure.machine import machine_facts; from xaimed_reports.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))')
+gpu: device test-gpu profile bench ## on a new GPU (with make -k): its tests, profile card and harness, stored where results are committed
+
+device: $(READY)
+	@$(PY) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "no CUDA device here")'
 
 test-gpu: $(READY) ## the tests that need a CUDA device
 	$(PY) -m pytest tests -m gpu $(ARGS)
