@@ -251,9 +251,9 @@ def arithmetic(exact: Entry) -> list[str]:
     if (r := exact.reckoned) is not None:
         (few, few_s), (many, many_s) = r.timed
         said.append(
-            f"grad-cam's was not run whole: timed were {few} {r.step} ({seconds(few_s)}) and {many} "
-            f"({seconds(many_s)}), hence {seconds(r.step_s)} each and {seconds(r.fixed_s)} besides; "
-            f"reckoned {seconds(r.fixed_s)} + {r.whole} x {seconds(r.step_s)} = {seconds(r.whole_s)}."
+            f"grad-cam's was not run whole. Of its {r.whole} steps, one {r.step} each, {few} took {seconds(few_s)} and "
+            f"{many} took {seconds(many_s)}: {seconds(r.step_s)} each and {seconds(r.fixed_s)} besides. Reckoned, not "
+            f"measured: {seconds(r.fixed_s)} + {r.whole} x {seconds(r.step_s)} = {seconds(r.whole_s)}."
         )
     if (c := exact.ours.ceiling) is not None and exact.reached is not None:
         said.append(
