@@ -74,6 +74,13 @@ class Entry:
         return ratio(self.ours.timing, self.ours.forward).value
 
     @property
+    def first_forwards(self) -> float:
+        """Our first call, with whatever it recorded and checked."""
+        assert self.ours.timing is not None
+        assert self.ours.forward is not None
+        return self.ours.timing.first_s / self.ours.forward.typical_s
+
+    @property
     def their_forwards(self) -> float | None:
         """grad-cam's, measured or reckoned."""
         if self.reckoned is not None:

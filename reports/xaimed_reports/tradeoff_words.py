@@ -182,7 +182,8 @@ def costs(exact: Entry, cheap: Entry | None) -> list[str]:
         over = f", {_many(theirs / their_cheap)} times its XGradCAM" if their_cheap else ""
         said.append(f"In grad-cam AblationCAM costs {_forwards(theirs)}{over}.")
     ratio = f", {exact.cheap.value:.3g} times our XGradCAM" if exact.cheap is not None else ""
-    here = f"Here it costs {_forwards(exact.forwards)}{ratio}"
+    first = f"the first call, which records the tail, {_many(exact.first_forwards)}"
+    here = f"Here it costs {_forwards(exact.forwards)} ({first}){ratio}"
     if exact.reckoned is not None:
         least = exact.reckoned.times_ours
         here += f": {_many(least.value)} times less [{_many(least.low)}, {_many(least.high)}]"
