@@ -14,8 +14,8 @@ from .records import Run
 from .tradeoff import Entry, Place, by_network, scores
 from .words import times
 
-WIDTH, HEIGHT = 680, 420
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 34, 58
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 56, 168, 34, 58
 LINE = 16
 """Pixels from one label to the next."""
 STYLE = (
@@ -27,7 +27,8 @@ STYLE = (
 """The page's own colours, for a picture that stands alone."""
 MARKS = (
     "text.end{text-anchor:end}text.middle{text-anchor:middle}text.ink{fill:var(--ink)}"
-    ".axis{stroke:var(--line)}.link{stroke:var(--line);stroke-width:1.5}.lead{stroke:var(--soft);stroke-width:.6}"
+    ".axis{stroke:var(--line)}.link{stroke:var(--line);stroke-width:1.5}"
+    ".lead{fill:none;stroke:var(--soft);stroke-width:.6;stroke-dasharray:1 3}"
     ".front{fill:none;stroke:var(--ours);stroke-width:1.5;stroke-dasharray:5 4}"
     ".here{fill:var(--ours);stroke:var(--paper)}.there{fill:var(--paper);stroke:var(--other);stroke-width:2}"
 )
@@ -178,23 +179,18 @@ def _shape(layer: int, kind: str, point: tuple[float, float], title: str) -> str
 
 
 def _labels(marks: Sequence[Mark], at: Position) -> list[str]:
-    """Names in a column right of the cheap marks, moved apart, with a line to each; a dear mark's name is above it."""
-    ends = {id(m): at(m.theirs or m.x, m.y) for m in marks}
-    column = max((end[0] for end in ends.values() if end[0] < WIDTH * 0.45), default=LEFT) + 34
-    near = sorted((m for m in marks if at(m.x, m.y)[0] < column), key=lambda m: ends[id(m)][1])
+    """Names in a column beside the plot, moved apart where they would touch, with a line from each mark to its name."""
+    edge = WIDTH - RIGHT
+    ends = {id(m): at(max(m.x, m.theirs or m.x), m.y) for m in marks}
+    wanted = sorted(marks, key=lambda m: ends[id(m)][1])
     parts: list[str] = []
-    for mark, height in zip(near, _apart([ends[id(m)][1] for m in near]), strict=True):
+    for mark, height in zip(wanted, _apart([ends[id(m)][1] for m in wanted]), strict=True):
         across, up = ends[id(mark)]
-        if across < column:
-            parts.append(f'<line class="lead" x1="{across + 7}" y1="{up}" x2="{column - 3}" y2="{height}"/>')
-        parts.append(_name(mark, column, height - 4))
-    dear = [m for m in marks if m not in near]
-    return parts + [_name(m, at(m.x, m.y)[0] - 5, at(m.x, m.y)[1] - 10) for m in dear]
-
-
-def _name(mark: Mark, x: float, y: float) -> str:
-    name = escape(f"{mark.name}, {mark.layer}")
-    return f'<text class="ink" x="{round(x, 1)}" y="{round(y, 1)}">{name}</text>'
+        points = f"{across + 7},{up} {edge},{up} {edge + 12},{height}"
+        parts.append(f'<polyline class="lead" points="{points}"/>')
+        name = escape(f"{mark.name}, {mark.layer}")
+        parts.append(f'<text class="ink" x="{edge + 15}" y="{round(height + 4, 1)}">{name}</text>')
+    return parts
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
