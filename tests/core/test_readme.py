@@ -7,16 +7,23 @@ import pytest
 
 from xaimed_reports.load import load
 from xaimed_reports.markdown import SECTIONS
+from xaimed_reports.tradeoff_figure import drawn
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
     r"<!-- begin results: (?P<file>\S+)(?: (?P<section>\S+))? -->\n(?P<shown>.*?)\n<!-- end results -->",
     re.DOTALL,
 )
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCKS = [
     (page.relative_to(ROOT).as_posix(), found["file"], found["section"] or "all", found["shown"])
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for page in PAGES
     for found in BLOCK.finditer(page.read_text())
+]
+PICTURES = [
+    (page.parent / found).resolve()
+    for page in PAGES
+    for found in re.findall(r"!\[[^]]*\]\(([^)]+\.svg)\)", page.read_text())
 ]
 
 
@@ -31,3 +38,9 @@ def test_the_readme_shows_a_committed_result():
 )
 def test_a_table_is_what_the_report_prints(page, file, section, shown):
     assert shown.strip() == SECTIONS[section](load(ROOT / file)).strip()
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_a_picture_is_what_the_report_draws(picture):
+    stem = picture.name.rpartition("-")[0]
+    assert picture.read_text() == drawn(load(picture.with_name(f"{stem}.json")), stem)[picture.name]

@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from xaimed_core.cli import main
 from xaimed_reports.jsonform import from_json, to_json
 from xaimed_reports.markdown import SECTIONS, markdown
 from xaimed_reports.page import page
@@ -268,6 +269,17 @@ def test_a_picture_names_every_map_once_and_stands_alone(ask):
     alone = standing_alone(drawing)
     assert alone.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     assert "prefers-color-scheme:dark" in alone
+
+
+def test_the_command_writes_a_section_and_the_pictures(ask, pair, store, tmp_path, capsys):
+    store(ask(both(quality(), quality())), tmp_path / "out.json")
+    words = ["report", str(tmp_path / "out.json"), "--section", "tradeoff-in-short", "--markdown", "-"]
+    assert main([*words, "--svg", str(tmp_path)]) == 0
+    assert "Recommended for resnet50" in capsys.readouterr().out
+    assert (tmp_path / "out-resnet50.svg").read_text().startswith("<svg xmlns")
+    store(pair, tmp_path / "out.json")
+    assert main(words) == 2
+    assert "this run judged no maps" in capsys.readouterr().err
 
 
 def test_what_is_known_of_maps_comes_back_as_it_was(make_row):
