@@ -52,6 +52,8 @@ class Comparison:
     units: str
     """What was resampled: "processes" or "blocks of one process"."""
     fail_on: frozenset[Verdict] = FAILING
+    doubted: tuple[str, ...] = ()
+    """Rows whose times were not judged, because others used the machine or it was throttled."""
     became_unknown: tuple[str, ...] = ()
     """Rows undecided because the new side alone is too noisy."""
 
@@ -100,6 +102,7 @@ def compare(
         loaded=2 * len(doubts) > len(both),
         units="processes" if processes else "blocks of one process",
         fail_on=fail_on,
+        doubted=tuple(doubts),
         became_unknown=tuple(
             k
             for k, c in found.items()

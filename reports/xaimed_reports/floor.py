@@ -15,7 +15,7 @@ from scipy import stats
 from .jsonform import UnreadableError, from_json, to_json
 from .ratio import EQUAL
 from .records import SCHEMA, Machine, Run
-from .sides import Side, unit_values
+from .sides import Side, loaded, unit_values
 from .statistics import LEVEL
 
 FEWEST_RUNS = 4
@@ -24,12 +24,13 @@ FEWEST_RUNS = 4
 @final
 @dataclass(frozen=True)
 class Floor:
-    """How much equal code differs on one machine, from an A/A experiment of ``runs`` processes."""
+    """How much equal code differs on one machine, from an A/A experiment."""
 
     machine: Machine
-    runs: int
     spread: dict[str, float]
     """Per row, the standard deviation of the logarithm of a process's median."""
+    runs: dict[str, int]
+    """Per row, how many processes that was estimated from."""
     schema: int = SCHEMA
 
     def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
@@ -39,20 +40,27 @@ class Floor:
         units, of which the median is taken. ``among``: so many rows keep their limits at once (Bonferroni).
         """
         of_a_side = 1.0 if processes == 1 else sqrt(pi / 2 / processes)
-        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self.runs - 1))
+        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self.runs[key] - 1))
         return exp(reach * sqrt(2) * of_a_side * self.spread[key]) - 1
 
 
 def floor_of(runs: Sequence[Run]) -> Floor:
-    """The floor from runs of one code; 12 are better than the `FEWEST_RUNS` it needs."""
+    """The floor from runs of one code; 12 are better than the `FEWEST_RUNS` it needs.
+
+    Rows during which others used the machine are left out.
+    """
     if len(runs) < FEWEST_RUNS:
         raise ValueError(f"a noise floor needs {FEWEST_RUNS} runs of the same code at least, got {len(runs)}")
     centres = {
-        key: [log(median(values)) for row in rows if (values := unit_values(row))]
+        key: [log(median(values)) for row in rows if not loaded((row,)) and (values := unit_values(row))]
         for key, rows in Side(tuple(runs)).rows.items()
     }
-    complete = {key: values for key, values in centres.items() if len(values) == len(runs)}
-    return Floor(runs[0].machine, len(runs), {key: stdev(values) for key, values in complete.items()})
+    known = {key: values for key, values in centres.items() if len(values) >= FEWEST_RUNS}
+    return Floor(
+        runs[0].machine,
+        spread={key: stdev(values) for key, values in known.items()},
+        runs={key: len(values) for key, values in known.items()},
+    )
 
 
 def smallest_visible_effect(floor: Floor, key: str, *, processes: int) -> float:
@@ -74,9 +82,11 @@ def load_floor(path: Path, machine: Machine) -> Floor | None:
         return None
     try:
         stored: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableError(f"{path.name}: not JSON") from error
-    floor = from_json(Floor, stored.get("floor") if isinstance(stored, dict) else None, path.name)
+    if not isinstance(stored, dict):
+        raise UnreadableError(f"{path.name}: holds no floor")
+    floor = from_json(Floor, stored.get("floor"), path.name)
     return floor if _kind(floor.machine) == _kind(machine) else None
 
 

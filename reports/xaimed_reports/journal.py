@@ -1,6 +1,7 @@
 """The journal: every finished case is on disk before the next begins, so a crash loses none.
 
-JSON lines: the run's head first, then ``begin`` (a case starts) and ``row`` (a row is done) lines.
+JSON lines: the run's head first, then ``begin`` (a case starts), ``row`` (a row is done) and ``interrupt`` lines (the
+user ended the run during this case).
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class Journal:
         """Note that a case begins, so that a later run knows which one the process died in."""
         self._append({"begin": key})
 
+    def interrupt(self, key: str) -> None:
+        """Note that the user ended the run during a case, so that a later run measures it."""
+        self._append({"interrupt": key})
+
     def add(self, row: Row) -> None:
         """Store one finished row."""
         self._append({"row": to_json(row)})
@@ -45,7 +50,7 @@ class Journal:
 @final
 @dataclasses.dataclass(frozen=True)
 class Recovered:
-    """What a journal holds: the run so far, and the case during which the process ended, if any."""
+    """What a journal holds: the run so far, and the case during which the process died, if any."""
 
     run: Run
     unfinished: str | None
@@ -64,6 +69,8 @@ def recover(text: str) -> Recovered:
             rows.append(from_json(Row, entry["row"], f"line {i}.row"))
         if isinstance(entry.get("begin"), str):
             begun = entry["begin"]
+        if "interrupt" in entry:
+            begun = None
     done = {row.case.key for row in rows}
     return Recovered(dataclasses.replace(head, rows=tuple(rows)), begun if begun not in done else None)
 

@@ -38,15 +38,17 @@ class Count:
 @final
 @dataclass(frozen=True)
 class Verdicts:
-    """How a series of comparisons came out. ``alarms``: comparisons with a false slower or faster, or exit code 1."""
+    """How a series of comparisons came out. ``alarms``: comparisons with a false slower or faster, or exit code 1.
+
+    ``not_judged``: rows during which others used the machine, of all rows; the other counts of rows are of the rest.
+    """
 
     what: str
     comparisons: int
     alarms: Count
     slower_or_faster: Count
-    """Of all rows."""
     unknown: Count
-    """Of all rows."""
+    not_judged: Count
     exit_codes: dict[str, int]
 
 
@@ -75,14 +77,15 @@ class Overhead:
 @final
 @dataclass(frozen=True)
 class MadeRun:
-    """One run of the trial: its rows' medians in plain forward passes, and how busy others kept the machine."""
+    """One run of the trial: its rows' medians in plain forward passes."""
 
     name: str
     started_utc: str
     seconds: float
-    most_others_share: float | None
     values: dict[str, float]
     extra_work: dict[str, float]
+    loaded: tuple[str, ...]
+    """Rows during which others used the machine."""
 
 
 @final
@@ -93,7 +96,7 @@ class Trial:
     machine: Machine
     revision: str | None
     disturbed: int
-    """Runs set aside and made again, for others used the machine meanwhile."""
+    """Runs set aside and made again, for others used the machine during most of their rows."""
     noise: dict[str, dict[str, float]]
     """Per row, by how much equal code differs: between two runs, and between sides of `SIDE` processes."""
     alike: tuple[Verdicts, ...]
@@ -107,8 +110,18 @@ class Trial:
 
 
 def is_disturbed(run: Run) -> bool:
-    """Whether others kept the machine busy during a row of ours."""
-    return any(loaded_rows((row,)) for row in run.rows if row.impl == OURS)
+    """Whether others kept the machine busy during most rows of ours."""
+    rows = [row for row in run.rows if row.impl == OURS]
+    return 2 * len(_loaded_keys(run)) > len(rows)
+
+
+def _loaded_keys(run: Run) -> tuple[str, ...]:
+    return tuple(row.case.key for row in run.rows if row.impl == OURS and loaded_rows((row,)))
+
+
+def _quiet(runs: Iterable[Run], key: str) -> list[Run]:
+    """The runs in which nobody else used the machine during this row."""
+    return [run for run in runs if key not in _loaded_keys(run)]
 
 
 def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Trial:
@@ -174,24 +187,27 @@ def _power(slowed: Runs, judged: Sequence[Run], floor: Floor) -> Iterator[Power]
         singles: dict[str, Count] = {}
         sides: dict[str, Count] = {}
         for key in keys:
-            made = [run for p, run in slowed.items() if p.extra_work(keys)[key] == level]
+            made = _quiet((run for p, run in slowed.items() if p.extra_work(keys)[key] == level), key)
+            quiet = _quiet(judged, key)
             pairs = [
-                ((judged[i % len(judged)],), (_with_row(judged[(i + 1) % len(judged)], run, key),))
+                ((quiet[i % len(quiet)],), (_with_row(quiet[(i + 1) % len(quiet)], run, key),))
                 for i, run in enumerate(made)
             ]
             singles[key] = _found(pairs, key, floor)
             groups = [made[i : i + SIDE] for i in range(0, len(made) - SIDE + 1, SIDE)]
-            if len(judged) >= 2 * SIDE:
-                sides[key] = _found([_beside(judged, group, key) for group in groups], key, floor)
+            if len(quiet) >= 2 * SIDE:
+                sides[key] = _found(
+                    [_beside(quiet, group, key, i) for i, group in enumerate(groups)], key, floor
+                )
         for what, rows in (("two stored runs", singles), (f"sides of {SIDE} processes", sides)):
             if any(count.of for count in rows.values()):
                 total = _count(sum(c.hits for c in rows.values()), sum(c.of for c in rows.values()))
                 yield Power(level, what, total, rows)
 
 
-def _beside(judged: Sequence[Run], slowed: Sequence[Run], key: str) -> tuple[tuple[Run, ...], ...]:
+def _beside(judged: Sequence[Run], slowed: Sequence[Run], key: str, seed: int) -> tuple[tuple[Run, ...], ...]:
     """Sides of runs alike, drawn anew for each row, of which the new one has this row from the slowed runs."""
-    random = np.random.default_rng([SEED, *key.encode(), int(slowed[0].started_utc[-11:-9] or 0)])
+    random = np.random.default_rng([SEED, seed, *key.encode()])
     base, new = _halves([judged[i] for i in random.permutation(len(judged))[: 2 * SIDE]])
     return base, tuple(_with_row(run, other, key) for run, other in zip(new, slowed, strict=True))
 
@@ -228,15 +244,18 @@ def _times(found: Comparison) -> set[tuple[str, str]]:
 
 
 def _verdicts(what: str, found: Sequence[Comparison], *, independent: bool = True) -> Verdicts:
-    rows = [verdict for comparison in found for _, verdict in _times(comparison)]
+    rows = [(key in c.doubted, verdict) for c in found for key, verdict in _times(c)]
+    judged = [verdict for doubted, verdict in rows if not doubted]
     moved = [any(v in ("slower", "faster") for _, v in _times(c)) or c.exit_code == 1 for c in found]
     codes = [str(c.exit_code) for c in found]
+    false = judged.count("slower") + judged.count("faster")
     return Verdicts(
         what,
         len(found),
         alarms=_count(sum(moved), len(found), independent=independent),
-        slower_or_faster=_count(rows.count("slower") + rows.count("faster"), len(rows), independent=False),
-        unknown=_count(rows.count("unknown"), len(rows), independent=False),
+        slower_or_faster=_count(false, len(judged), independent=False),
+        unknown=_count(judged.count("unknown"), len(judged), independent=False),
+        not_judged=_count(len(rows) - len(judged), len(rows), independent=False),
         exit_codes={code: codes.count(code) for code in sorted(set(codes))},
     )
 
@@ -251,26 +270,23 @@ def _centres(run: Run) -> dict[str, float]:
 
 
 def _really_slower(slowed: Runs, alike: Sequence[Run]) -> dict[str, float]:
-    usual: dict[str, list[float]] = {}
-    for run in alike:
-        for key, value in _centres(run).items():
-            usual.setdefault(key, []).append(value)
     ratios: dict[str, list[float]] = {}
     for p, run in slowed.items():
         values = _centres(run)
         for key, share in p.extra_work(list(values)).items():
-            ratios.setdefault(f"{share:.2f}", []).append(values[key] / median(usual[key]) - 1)
+            usual = [_centres(other)[key] for other in _quiet(alike, key)]
+            if key not in _loaded_keys(run) and usual:
+                ratios.setdefault(f"{share:.2f}", []).append(values[key] / median(usual) - 1)
     return {level: median(found) for level, found in sorted(ratios.items())}
 
 
 def _made(p: Planned, run: Run) -> MadeRun:
-    shares = [r.conditions.others_share for r in run.rows if r.conditions is not None]
     values = _centres(run)
     return MadeRun(
         name=p.name,
         started_utc=run.started_utc,
         seconds=run.seconds,
-        most_others_share=max((s for s in shares if s is not None), default=None),
         values=values,
         extra_work=p.extra_work(list(values)),
+        loaded=_loaded_keys(run),
     )

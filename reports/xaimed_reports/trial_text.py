@@ -22,7 +22,7 @@ def trial_markdown(found: Trial) -> str:
     head = (
         f"{device}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; gate runs: {made}, "
         f"each {longest:.0f} s of measuring at most; {found.disturbed} more were set aside because others used the "
-        "machine meanwhile. Intervals are Clopper and Pearson's at 95 %."
+        "machine during most of their rows. Intervals are Clopper and Pearson's at 95 %."
     )
     alike = "Equal code: nothing must be slower or faster."
     loaded = "The other core kept busy by a spinning process: nothing must be slower or faster."
@@ -49,18 +49,28 @@ def overhead_markdown(found: Sequence[Overhead]) -> str:
 def count_words(count: Count) -> str:
     """E.g. "1 of 10 (0.3 % to 44.5 %)"."""
     if count.low is None or count.high is None:
-        return f"{count.hits} of {count.of}"
+        return f"{count.hits} of {count.of}" if count.of else "-"
     return f"{count.hits} of {count.of} ({count.low:.1%} to {count.high:.1%})"
 
 
 def _noise(found: Trial) -> str:
-    rows = [(key, f"{noise['two runs']:.1%}", f"{noise['sides']:.1%}") for key, noise in found.noise.items()]
+    rows = [
+        (_name(key), f"{noise['two runs']:.1%}", f"{noise['sides']:.1%}")
+        for key, noise in found.noise.items()
+    ]
     head = ("row", "two runs of equal code differ by less than", f"sides of {SIDE} by less than (95 %)")
     return table(head, rows)
 
 
 def _verdicts(found: Sequence[Verdicts]) -> str:
-    head = ("compared", "comparisons with an alarm", "rows slower or faster", "rows unknown", "exit codes")
+    head = (
+        "compared",
+        "comparisons with an alarm",
+        "rows slower or faster",
+        "rows unknown",
+        "rows not judged: loaded",
+        "exit codes",
+    )
     return table(
         head,
         [
@@ -68,7 +78,8 @@ def _verdicts(found: Sequence[Verdicts]) -> str:
                 v.what,
                 count_words(v.alarms),
                 count_words(v.slower_or_faster),
-                f"{count_words(v.unknown)}, {v.unknown.hits / max(1, v.unknown.of):.1%}",
+                count_words(v.unknown),
+                count_words(v.not_judged),
                 ", ".join(f"{code}: {count}" for code, count in v.exit_codes.items()),
             )
             for v in found
@@ -83,7 +94,7 @@ def _power(found: Trial) -> str:
     for what in dict.fromkeys(power.what for power in found.power):
         by_level = {power.extra_work: power for power in found.power if power.what == what}
         rows += [
-            (what, key, *(count_words(_plain(by_level[level].rows.get(key))) for level in levels))
+            (what, _name(key), *(count_words(_plain(by_level[level].rows.get(key))) for level in levels))
             for key in keys
         ]
         rows.append((what, "all rows", *(count_words(by_level[level].found) for level in levels)))
@@ -93,6 +104,11 @@ def _power(found: Trial) -> str:
         "Every slowed run counts once in each design; the runs alike beside it are used again and again."
     )
     return f"{said}\n\n{table(('compared', 'row', *named), rows)}"
+
+
+def _name(key: str) -> str:
+    """A row by its axes alone."""
+    return key.partition("[")[2].removesuffix("]") or key
 
 
 def _plain(count: Count | None) -> Count:

@@ -200,6 +200,27 @@ def test_a_floor_is_wider_for_more_rows_and_narrower_for_more_processes(make_run
     assert load_floor(tmp_path / "floor.json", dataclasses.replace(runs[0].machine, cpu="another")) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"floor": 3}', '{"floor": {"runs": 12}}', "[" * 99_999, "\0"]
+)
+def test_a_damaged_floor_gives_exit_2_and_one_line(text, make_run, make_row, store, tmp_path, capsys):
+    stored, floor = tmp_path / "run.json", tmp_path / "floor.json"
+    store(make_run(make_row()), stored)
+    floor.write_text(text)
+    assert main(["compare", str(stored), str(stored), "--floor-file", str(floor)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "floor.json" in said.err
+
+
+def test_loaded_rows_are_no_part_of_a_floor(make_run, make_row):
+    quiet = processes(make_run, make_row, count=6, noise=0.01)
+    busy = processes(make_run, make_row, 1.5, count=3, conditions=Conditions(2.0, 0.0, 0.5, 3, 2))
+    assert floor_of(quiet + busy) == floor_of(quiet)
+    assert floor_of(quiet[:3] + busy).spread == {}
+
+
 def test_too_few_runs_give_no_floor(make_run, make_row):
     with pytest.raises(ValueError, match="needs 4 runs"):
         floor_of(processes(make_run, make_row, count=3))

@@ -119,19 +119,22 @@ def test_files_cut_anywhere_are_refused(pair, stored, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == len(range(0, len(whole) - 1, 97))
 
 
-def test_values_changed_at_random_never_crash_a_report(pair, stored, tmp_path, capsys):
+@pytest.mark.parametrize(("command", "codes"), [("report", {0, 2}), ("compare", {0, 1, 2, 3})])
+def test_values_changed_at_random_crash_no_command(command, codes, pair, stored, tmp_path, capsys):
     """A mutated file is either refused in one line or still a valid run; never a traceback."""
     chance = random.Random(0)
-    file = tmp_path / "mutated.json"
+    whole, file = tmp_path / "whole.json", tmp_path / "mutated.json"
+    whole.write_text(json.dumps(stored(pair)))
+    words = [str(file), "--markdown", "-"] if command == "report" else [str(whole), str(file)]
     refused = 0
     for _ in range(200):
-        data = json.loads(json.dumps(stored(pair)))
+        data = json.loads(whole.read_text())
         for _ in range(chance.randint(1, 3)):
             mutate(data, chance)
         file.write_text(json.dumps(data))
-        code = main(["report", str(file), "--markdown", "-"])
+        code = main([command, *words])
         said = capsys.readouterr()
-        assert code in (0, 2)
+        assert code in codes
         assert said.err.count("\n") == (1 if code == 2 else 0)
         refused += code == 2
     assert 20 < refused < 200

@@ -1,24 +1,41 @@
 """A trial of the gate: what it counts, on runs whose noise and slow-downs are known."""
 
 import dataclasses
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xaimed_reports import trial
 from xaimed_reports.jsonform import from_json, to_json
 from xaimed_reports.records import Conditions
 from xaimed_reports.trial import Overhead, Trial, is_disturbed, judge_trial
 from xaimed_reports.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
 from xaimed_reports.trial_text import overhead_markdown, trial_markdown
 
-METHODS = ("gradcam", "xgradcam", "layercam")
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"<!-- begin trial: (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end trial -->", re.DOTALL)
+BLOCKS = [
+    (page.relative_to(ROOT).as_posix(), found["file"], found["shown"])
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    for found in BLOCK.finditer(page.read_text())
+]
+METHODS = ("gradcam", "xgradcam")
+KEY = "explaining a batch[gradcam-4]"
 OVERHEAD = [Overhead(20e-6, 0.05, 0.04, 0.06), Overhead(1e-3, 0.001, 0.0, 0.002)]
 
 
 @pytest.fixture
-def make_trial(make_run, make_row):
-    def make_trial(*, noise, falsely=1.0, alike=30, slowed=24):
-        """Runs of this noise; ``falsely``: the factor by which every second judged run alike is slower."""
+def make_trial(make_run, make_row, monkeypatch):
+    monkeypatch.setattr(trial, "DRAWS", 4)
+
+    def make_trial(*, noise, falsely=1.0, alike=30, slowed=12, disturb=False):
+        """Runs of this noise; ``falsely``: the factor by which every second judged run alike is slower.
+
+        ``disturb``: others used the machine during one row of one run.
+        """
         chance = np.random.default_rng(0)
         keys = [make_row(method=m).case.key for m in METHODS]
         busy = Conditions(2.0, 0.0, 0.5, 3, 2)
@@ -31,7 +48,8 @@ def make_trial(make_run, make_row):
                     factor * (1 + p.extra_work(keys).get(key, 0.0)) * np.exp(noise * chance.standard_normal())
                 )
                 samples = 0.1 * centre * np.exp(0.01 * chance.standard_normal(20))
-                state = {"conditions": busy} if p.kind == "loaded" else {}
+                disturbed = disturb and p == Planned("alike", 14) and method == METHODS[0]
+                state = {"conditions": busy} if p.kind == "loaded" or disturbed else {}
                 rows.append(make_row(wall_s=samples, method=method, **state))
             runs[p] = make_run(*rows)
         return judge_trial(runs, OVERHEAD, disturbed=2)
@@ -61,7 +79,7 @@ def test_on_a_precise_machine_nothing_is_falsely_found_and_a_tenth_is(make_trial
     assert pairs.alarms.high == pytest.approx(0.3085, abs=1e-3)
     assert (sides.comparisons, sides.slower_or_faster.hits) == (1, 0)
     tenth = [p for p in found.power if p.extra_work == 0.10]
-    assert [(p.found.hits, p.found.of) for p in tenth] == [(36, 36), (6, 6)]
+    assert [(p.found.hits, p.found.of) for p in tenth] == [(12, 12), (2, 2)]
     assert found.really_slower["0.10"] == pytest.approx(0.10, abs=0.01)
 
 
@@ -69,12 +87,12 @@ def test_false_alarms_are_counted_whatever_their_direction(make_trial):
     found = make_trial(noise=0.001, falsely=1.2)
     pairs = found.alike[0]
     assert (pairs.alarms.hits, pairs.alarms.of) == (10, 10)
-    assert pairs.slower_or_faster.hits == 30
+    assert pairs.slower_or_faster.hits == 20
 
 
 def test_load_makes_rows_unknown_and_never_slower(make_trial):
     found = make_trial(noise=0.002)
-    assert all(v.alarms.hits == 0 and v.unknown.hits == v.unknown.of for v in found.loaded)
+    assert all(v.alarms.hits == 0 and v.not_judged.hits == v.not_judged.of > 0 for v in found.loaded)
     assert all(v.exit_codes == {"3": v.comparisons} for v in found.loaded)
 
 
@@ -100,7 +118,24 @@ def test_the_harness_own_cost_names_the_shortest_call_it_is_small_for():
     assert "at no length tried" in overhead_markdown(OVERHEAD[:1])
 
 
-def test_a_run_is_disturbed_when_others_used_the_machine_during_one_of_its_rows(make_run, make_row):
-    busy = make_row(method="b", conditions=Conditions(2.0, 0.0, 0.5, 3, 2))
-    assert is_disturbed(make_run(make_row(), busy))
-    assert not is_disturbed(make_run(make_row(), dataclasses.replace(busy, impl="reference")))
+def test_a_run_is_disturbed_when_others_used_the_machine_during_most_of_its_rows(make_run, make_row):
+    rows = [make_row(method=m) for m in "abc"]
+    busy = [dataclasses.replace(row, conditions=Conditions(2.0, 0.0, 0.5, 3, 2)) for row in rows]
+    assert not is_disturbed(make_run(busy[0], *rows[1:]))
+    assert is_disturbed(make_run(*busy[:2], rows[2]))
+
+
+def test_rows_during_which_others_used_the_machine_are_not_judged(make_trial):
+    found = make_trial(noise=0.002, disturb=True)
+    pairs = found.alike[0]
+    assert (pairs.not_judged.hits, pairs.not_judged.of) == (1, 20)
+    assert (pairs.unknown.hits, pairs.unknown.of) == (0, 19)
+    assert [run.loaded for run in found.runs if run.loaded and run.name.startswith("alike")] == [(KEY,)]
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "shown"), BLOCKS, ids=[f"{page}: {file}" for page, file, _ in BLOCKS]
+)
+def test_the_docs_show_what_a_committed_trial_found(page, file, shown):
+    stored = json.loads((ROOT / file).read_text())["trial"]
+    assert shown.strip() == trial_markdown(from_json(Trial, stored)).strip()

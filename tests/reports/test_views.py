@@ -212,7 +212,7 @@ def in_a_fresh_process(code):
     return done.stdout
 
 
-@pytest.mark.parametrize("words", [["compare", "--help"], ["report", "--help"], []])
+@pytest.mark.parametrize("words", [[], *([name, "--help"] for name in ("compare", "report", "trial"))])
 def test_help_starts_without_torch(words):
     said = in_a_fresh_process(
         f"import runpy; sys.argv = ['xaimed', *{words!r}]\n"

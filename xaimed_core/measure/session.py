@@ -118,11 +118,19 @@ class Session:
             )
         else:
             self._measured += 1
-            rows = measure_case(question, self._share(), self.device, cold=self._cold)
+            rows = self._measure_now(question)
         if self._journal is not None:
             for row in rows:
                 self._journal.add(row)
         return rows
+
+    def _measure_now(self, question: Question) -> tuple[Row, ...]:
+        try:
+            return measure_case(question, self._share(), self.device, cold=self._cold)
+        except KeyboardInterrupt:
+            if self._journal is not None:
+                self._journal.interrupt(question.case.key)
+            raise
 
     def _share(self) -> Plan | None:
         """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left."""
