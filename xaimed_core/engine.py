@@ -19,7 +19,7 @@ from xaimed_core.methods import METHODS, ChannelProbe
 from xaimed_core.methods.method import method_of
 from xaimed_core.raw_maps import LayerView, RawMap, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
-from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
+from xaimed_core.tail import AblationValue, TailObserver, observe_tail
 from xaimed_core.targets import Targets, TargetsLike, any_beyond
 from xaimed_kernels.rescale_maps import rescale_maps
 
@@ -111,7 +111,8 @@ def explain(
     probed = any(isinstance(method.kind, ChannelProbe) for method in chosen)
     observers = _observers(model, images, layers, layout, memory_bytes) if probed else {}
     gradients = any(method.needs_gradient for method in chosen)
-    seen, tails = _look(model, images, layers, observers, targets, against, gradients)
+    seen = observe(model, images, layers, targets, against=against, gradients=gradients, observers=observers)
+    tails = {name: observer.tail() for name, observer in observers.items()}
     with undisturbed(model, images.device), torch.no_grad():
         maps: list[dict[str, RawMap]] = []
         for i, name in enumerate(layers):
@@ -158,28 +159,6 @@ def _observers(
         )
         for name, module in layers.items()
     }
-
-
-def _look(
-    model: nn.Module,
-    images: Tensor,
-    layers: Mapping[str, nn.Module],
-    observers: Mapping[str, TailObserver],
-    targets: TargetsLike,
-    against: TargetsLike,
-    gradients: bool,
-) -> tuple[Observation, dict[str, Tail]]:
-    """The one forward, and the tails that AblationCAM runs again.
-
-    The tail of one layer holds the next layer, so that each of several is watched in a forward of its own.
-    """
-    together = next(iter(observers.values())) if len(observers) == 1 else None
-    seen = observe(model, images, layers, targets, against=against, gradients=gradients, observer=together)
-    for name, observer in observers.items():
-        if observer is not together:
-            alone = {name: layers[name]}
-            observe(model, images, alone, targets, against=against, gradients=False, observer=observer)
-    return seen, {name: observer.tail() for name, observer in observers.items()}
 
 
 def _channel_dim(model: nn.Module, layer: str, images: Tensor, layout: LayoutLike) -> int:

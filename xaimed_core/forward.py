@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, final
 
@@ -21,8 +21,8 @@ class Observer(Protocol):
         """Entered around the whole forward."""
         ...
 
-    def at_layer(self, activation: Tensor) -> None:
-        """Called with the tensor that the tail consumes, before it runs."""
+    def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
+        """Entered with the tensor that the tail consumes, before it runs; left when the forward is over."""
         ...
 
 
@@ -52,9 +52,9 @@ def observe(
     *,
     against: TargetsLike = None,
     gradients: bool = True,
-    observer: Observer | None = None,
+    observers: Mapping[str, Observer] | None = None,
 ) -> Observation:
-    """Run ``model(images)`` once and return what the layers gave.
+    """Run ``model(images)`` once and return what the layers gave; ``observers`` look on, each from its layer on.
 
     The part before the first layer runs without autograd; only what follows it is differentiated, and only
     with respect to the layers' outputs. The layer's output is what the layer returned, before any later
@@ -62,10 +62,10 @@ def observe(
     """
     with undisturbed(model, images.device):
         images = images.clone() if images.is_inference() else images
-        run = _Run(layers, gradients, observer, copy=False)
+        run = _Run(layers, gradients, observers or {}, copy=False)
         output = run.forward(model, images)
         if run.overwritten():  # the layer returned memory that was written again: keep a copy of it instead
-            run = _Run(layers, gradients, observer, copy=True)
+            run = _Run(layers, gradients, observers or {}, copy=True)
             output = run.forward(model, images)
         logits = logits_of(output)
         if logits.ndim == 0 or len(logits) != len(images):
@@ -111,7 +111,7 @@ class _Run:
 
     layers: Mapping[str, nn.Module]
     gradients: bool
-    observer: Observer | None
+    observers: Mapping[str, Observer]
     copy: bool
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     versions: dict[str, int] = field(default_factory=dict[str, int])
@@ -119,9 +119,10 @@ class _Run:
     def forward(self, model: nn.Module, images: Tensor) -> Any:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # the hook turns autograd on; leaving the stack restores it
-            stack.enter_context(self.observer.watching() if self.observer else nullcontext())
+            for observer in self.observers.values():
+                stack.enter_context(observer.watching())
             for name, layer in self.layers.items():
-                stack.callback(layer.register_forward_hook(self._hook(name)).remove)
+                stack.callback(layer.register_forward_hook(self._hook(name, stack)).remove)
             output = model(images)
         missed = [name for name in self.layers if name not in self.kept]
         if missed:
@@ -130,7 +131,7 @@ class _Run:
             )
         return output
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Tensor]:
+    def _hook(self, name: str, stack: ExitStack) -> Callable[[nn.Module, Any, Any], Tensor]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
             del module, inputs
             if name in self.kept:
@@ -151,8 +152,8 @@ class _Run:
                 kept.requires_grad_()
             self.kept[name], self.versions[name] = kept, kept._version
             passed = kept.clone()  # the tail may write into it
-            if self.observer is not None:
-                self.observer.at_layer(passed)
+            if name in self.observers:
+                stack.enter_context(self.observers[name].at_layer(passed))
             return passed
 
         return keep

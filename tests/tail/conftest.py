@@ -75,7 +75,7 @@ def watch(
     module = model.get_submodule(layer)
     observer = observe_tail(model, module, images, channel_dim=channel_dim, memory_bytes=memory_bytes)
     whole = [lambda row: row.sum()] * len(images)
-    observe(model, images, {layer: module}, whole, gradients=gradients, observer=observer)
+    observe(model, images, {layer: module}, whole, gradients=gradients, observers={layer: observer})
     return observer.tail()
 
 
@@ -85,6 +85,32 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
     assert largest > 1e-6, "nothing drops, so that nothing is tested"
     assert found.shape == exact.shape
     return float((found.double() - exact).abs().max() / largest)
+
+
+def strongest_and_others(activation: Tensor, channel_dim: int, strongest: int, others: int) -> list[int]:
+    """The strongest channels of the first image, and some of the rest by a seeded draw."""
+    order = activation.movedim(channel_dim, 1)[0].relu().flatten(1).mean(1).argsort(descending=True).tolist()
+    drawn = torch.randperm(len(order) - strongest, generator=torch.Generator().manual_seed(7))[:others]
+    return [*order[:strongest], *(order[strongest + int(i)] for i in drawn)]
+
+
+def hold_to_the_budget(
+    tail: Tail, model: nn.Module, layer: str, images: Tensor, *, channels: list[int], channel_dim: int = 1
+) -> str:
+    """Closed forms within 1e-5 of float64, the rest within 3x of plain float32 and 2e-4; the route that ran."""
+    found = tail.class_drops(channels=torch.tensor(channels))
+    assert found.logits.abs().max() >= 10, "a trained network's logits, of which drops are small differences"
+    how = {"channels": channels, "channel_dim": channel_dim, "activation": tail.mechanism.capture.activation}
+    exact = logit_drops(model, layer, images, **how)
+    assert exact.abs().max() > 1e-4
+    error = relative_error(found.drops, exact)
+    if found.route.startswith("closed-form"):
+        assert error <= 1e-5
+    else:
+        plain = logit_drops(model, layer, images, **how, dtype=torch.float32)
+        assert error <= 3 * relative_error(plain, exact)
+        assert error <= 2e-4
+    return found.route
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +131,13 @@ def _logit_drops() -> Callable[..., Tensor]:
 @pytest.fixture(name="relative_error")
 def _relative_error() -> Callable[[Tensor, Tensor], float]:
     return relative_error
+
+
+@pytest.fixture(name="strongest_and_others")
+def _strongest_and_others() -> Callable[..., list[int]]:
+    return strongest_and_others
+
+
+@pytest.fixture(name="hold_to_the_budget")
+def _hold_to_the_budget() -> Callable[..., str]:
+    return hold_to_the_budget

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xaimed_core import explain
 from xaimed_core.tail import decide
 from xaimed_core.targets import ClassTargets
 
@@ -37,6 +38,18 @@ def test_the_self_check_runs_once_whatever_the_batch(model: nn.Module, watch: Ca
     for n in (4, 1, 2, 7):
         watch(model, "1", torch.randn(n, 3, 8, 8))
     assert batches == [4, 2, 4, 1, 2, 7]
+
+
+@pytest.mark.parametrize("order", [["0", "1", "3"], ["3", "0", "1"]], ids=str)
+def test_several_layers_and_methods_share_one_forward(order: list[str], model: nn.Module) -> None:
+    images, methods = torch.randn(4, 3, 8, 8), ("xgradcam", "ablationcam")
+    alone = {layer: explain(model, images, methods, layer) for layer in order}
+    batches = forwards_of(model)
+    together = explain(model, images, methods, order)
+    assert batches == [4]
+    for method in methods:
+        for layer, weights in zip(order, together.weights[method], strict=True):
+            torch.testing.assert_close(weights, alone[layer].weights[method], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("other", ["size", "precision", "layer"])

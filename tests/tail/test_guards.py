@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail import decide, program
+from xaimed_core import explain
+from xaimed_core.tail import decide, program, steps
 from xaimed_core.tail.mechanisms import ByPlan, ByRows
 from xaimed_core.tail.tape import TapeRecorder
+from xaimed_core.targets import FunctionTargets
 
 
 class Net(nn.Module):
@@ -104,6 +106,12 @@ def depends_on_the_batch_size(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     return net.late(x) if len(x) == 1 else -2 * x
 
 
+def keeps_views_of_what_is_read(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    y = net.late(x)
+    half, z = y[:, :3], torch.tanh(y)
+    return torch.cat([half, half], 1) * torch.sigmoid(z) + z
+
+
 REFUSED = {
     "reads_a_stale_view": (reads_a_stale_view, 2, "another view"),
     "branches": (branches, 1, "row by row: the tail's Python reads ablated values"),
@@ -143,10 +151,11 @@ def test_what_a_tape_cannot_hold_is_replayed_exactly_and_the_route_says_why(
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_what_was_overwritten_outside_is_kept_as_it_was_read(
-    gradients: bool, watch: Callable, logit_drops: Callable, relative_error: Callable
+@pytest.mark.parametrize("overwrites", [overwrites_what_it_read_outside, keeps_views_of_what_is_read])
+def test_what_is_still_needed_is_kept_as_it_was_read(
+    overwrites: Callable, gradients: bool, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
-    model, images = Net(overwrites_what_it_read_outside).eval(), torch.randn(2, 2, 5, 5)
+    model, images = Net(overwrites).eval(), torch.randn(2, 2, 5, 5)
     tail = watch(model, "layer", images, gradients=gradients)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
     exact = logit_drops(model, "layer", images, channels=list(range(6)))
@@ -177,6 +186,11 @@ UNGUARDED: dict[str, tuple[Callable, int, Callable[[pytest.MonkeyPatch], None]]]
         overwrites_what_it_read_outside,
         2,
         lambda patch: patch.setattr(TapeRecorder, "_keep_what_is_overwritten", lambda *_: None),
+    ),
+    "rows written over what views still show": (
+        keeps_views_of_what_is_read,
+        2,
+        lambda patch: patch.setattr(steps, "_owned", lambda program, *_: set(program.shapes)),
     ),
     "a branch": (branches, 1, _allow),
     "a number read": (branches_by_item, 1, _allow),
@@ -230,9 +244,12 @@ def test_random_numbers_before_the_layer_are_refused(watch: Callable) -> None:
         watch(model, "layer", torch.randn(2, 2, 5, 5))
 
 
-@pytest.mark.parametrize("tail", [normalises_in_training_mode, sums_over_the_batch])
-def test_images_that_depend_on_each_other_are_refused(tail: Callable, watch: Callable) -> None:
-    with pytest.raises(ValueError, match="depends on the other images of the batch"):
+@pytest.mark.parametrize(
+    ("tail", "because"),
+    [(normalises_in_training_mode, "batch_norm runs in training mode"), (sums_over_the_batch, "disagree")],
+)
+def test_images_that_depend_on_each_other_are_refused(tail: Callable, because: str, watch: Callable) -> None:
+    with pytest.raises(ValueError, match=f"depends on the other images of the batch.*{because}"):
         watch(Net(tail).eval(), "layer", torch.randn(3, 2, 5, 5))
 
 
@@ -250,6 +267,19 @@ def test_a_model_in_training_mode_is_explained_as_in_evaluation_mode(
     exact = logit_drops(model, "layer", images, channels=list(range(6)))
     assert relative_error(watch(model, "layer", images).class_drops().drops, exact) <= 1e-5
     assert model.training
+
+
+def test_an_output_whose_score_is_no_single_number_is_refused(watch: Callable) -> None:
+    model, images = Net(lambda net, x, _stem: net.late(x)).eval(), torch.randn(2, 2, 5, 5)
+    tail = watch(model, "layer", images)
+    with pytest.raises(ValueError, match="target"):
+        tail.drops(FunctionTargets((lambda row: row[:2], lambda row: row[:2])))
+
+
+def test_a_map_of_logits_needs_a_score_function() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 1)).eval()
+    with pytest.raises(ValueError, match=r"class targets need an output \[n, classes\].*pass a callable"):
+        explain(model, torch.randn(2, 2, 5, 5), "ablationcam", "1")
 
 
 def test_an_output_without_logits_is_refused(watch: Callable) -> None:

@@ -281,7 +281,7 @@ def test_nothing_is_left_behind_also_after_an_error_in_the_tail(model: nn.Module
     hook = model.head.register_forward_hook(fail)
     observer = observe_tail(model, model.two, images)
     with pytest.raises(FloatingPointError):
-        observe(model, images, {"two": model.two}, gradients=False, observer=observer)
+        observe(model, images, {"two": model.two}, gradients=False, observers={"two": observer})
     hook.remove()
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
     for name, module in model.named_modules():

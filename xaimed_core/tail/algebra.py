@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from xaimed_core.tail.calls import ACTIVATION, Call, Value, leaves, nested
 from xaimed_core.tail.linear import Look, linear_form
+from xaimed_core.tail.mixing import plus
 from xaimed_core.tail.outcomes import OneClass, Outcome, read_drops
-from xaimed_core.tail.plan import Plan, Step
+from xaimed_core.tail.plan import Plan
 from xaimed_core.tail.program import at_batch
 from xaimed_core.tail.rules import Regions
-from xaimed_core.tail.tape import ACTIVATION, Call, Value, leaves, replace
+from xaimed_core.tail.steps import Step
 from xaimed_core.tail.values import changed_rows, channel_view, compute_dtype, exact, put_rows, take_rows
 
 
@@ -27,7 +30,8 @@ class Front:
     bases: of values whose base they read, and external values.
     alive: bool ``[n, channels]``: whether the ablation changes anything that the rows read; if not, its drop is 0.
     tables: changes of first mixings' results for all channels, by the operation's place, where that is better.
-    constants: what all images share, in the precision of changes, once it was asked for.
+    constants, weights: what all images share, in the precision of changes, and what each channel meets in a first
+        mixing, by its place; calls: operations for so many rows, by place and count. All once they were asked for.
     """
 
     plan: Plan
@@ -38,10 +42,19 @@ class Front:
     alive: Tensor
     tables: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     constants: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    weights: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    calls: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call])
+
+    def call(self, step: Step, rows: int) -> Call:
+        """A row operation with its integers for so many rows, written over its first argument where it can be."""
+        if (step.at, rows) not in self.calls:
+            call = at_batch(step.call, rows)
+            self.calls[step.at, rows] = call if step.overwrites is None else replace(call, op=step.overwrites)
+        return self.calls[step.at, rows]
 
     def chan_of(self, step: Step) -> int:
         """The one Chan value that a first mixing reads."""
-        (chan,) = (value for value in step.call.reads() if value in self.plan.blocks)
+        (chan,) = (value for value in step.call.reads if value in self.plan.blocks)
         return chan
 
     def tabulate(self) -> None:
@@ -50,7 +63,14 @@ class Front:
             if step.mixing is not None and step.mixing.table is not None:
                 chan = self.chan_of(step)
                 changes = channel_view(self.changes[chan], self.plan.blocks[chan], self.n)
-                self.tables[step.at] = step.mixing.table(changes, self.constant)
+                self.tables[step.at] = step.mixing.table(changes, self.met(step))
+
+    def met(self, step: Step) -> Tensor:
+        """The weights of a first mixing."""
+        assert step.mixing is not None
+        if step.at not in self.weights:
+            self.weights[step.at] = step.mixing.weights(self.constant)
+        return self.weights[step.at]
 
     def constant(self, value: int) -> Tensor:
         """An external value in the precision that changes are computed in."""
@@ -94,7 +114,7 @@ def _run(call: Call, look: Callable[[int], Tensor], results: dict[int, Tensor]) 
     def tensor(leaf: Any) -> Any:
         return look(leaf.index) if isinstance(leaf, Value) else leaf
 
-    output = call.op(*replace(call.args, tensor), **{k: replace(v, tensor) for k, v in call.kwargs.items()})
+    output = call.op(*nested(call.args, tensor), **{k: nested(v, tensor) for k, v in call.kwargs.items()})
     for result, found in zip(call.results, leaves(output), strict=True):
         if result is not None:
             results[result] = found if call.dtype is None else found.to(call.dtype)
@@ -117,14 +137,13 @@ class _Rows:
     values: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     moved: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
-    @property
+    @cached_property
     def place(self) -> Tensor:
         """Where the images stand among the front's."""
         return self.image - self.front.first
 
     def drops(self, outcome: Outcome) -> Tensor:
         plan = self.front.plan
-        last = {value: step.at for step in plan.rows for value in step.call.reads()}
         for step in plan.rows:
             if (
                 isinstance(outcome, OneClass)
@@ -133,21 +152,19 @@ class _Rows:
             ):
                 return self._drops_of_one_class(step, outcome)
             self._take(step)
-            for value in step.call.reads():
-                if last[value] == step.at:
-                    self.values.pop(value, None)
-                    self.moved.pop(value, None)
+            for value in step.done:
+                self.values.pop(value, None)
+                self.moved.pop(value, None)
         return read_drops(outcome, self.change(plan.program.logits), self.image)
 
     def _take(self, step: Step) -> None:
-        call = at_batch(step.call, len(self.image))
+        call = self.front.call(step, len(self.image))
         if step.mixing is not None:
             self._mix(step, call)
         elif step.changes:
-            depend = {value for value in call.reads() if value not in self.front.plan.program.external}
-            form = linear_form(call, depend)
+            form = linear_form(call, step.depend)
             assert form is not None
-            found = leaves(form(call, Look(depend, self.change, self.value)))
+            found = leaves(form(call, Look(step.depend, self.change, self.value)))
             self.moved.update((r, x) for r, x in zip(call.results, found, strict=False) if r is not None)
         else:
             _run(call, self.value, self.values)
@@ -156,32 +173,35 @@ class _Rows:
         assert step.mixing is not None
         (result,) = call.results
         assert result is not None
+        base = None if step.changes else self._base(result)
         if step.at in self.front.tables:
             change = self.front.tables[step.at][self.place, self.channel].flatten(0, 1)
+            found = change if base is None else plus(base, change)
         else:
-            chan = self.front.chan_of(step)
-            change = step.mixing.rows(call, self._changed(chan), self.channel, self.front.constant)
-        if step.changes:
-            self.moved[result] = change
-        else:
-            base = self._base(result)
-            self.values[result] = (base + change).to(base.dtype)
+            changes = self._changed(self.front.chan_of(step))
+            found = step.mixing.rows(call, changes, self.channel, self.front.met(step), base)
+        (self.moved if base is None else self.values)[result] = found
 
     def _drops_of_one_class(self, step: Step, outcome: OneClass) -> Tensor:
         """The last product for each row's own class alone."""
         at = 0 if step.call.name == "mm" else 1
-        x, matrix = step.call.args[at].index, self.front.constant(step.call.args[at + 1].index)
+        x, by_class = step.call.args[at].index, self.front.constant(step.call.args[at + 1].index).t()
         if step.mixing is None:
-            change, features = self.change(x), torch.arange(len(matrix), device=matrix.device)
+            change, features = self.change(x), None
         else:
             block = self.front.plan.blocks[x]
-            entries = torch.arange(block.width, device=matrix.device)
+            entries = torch.arange(block.width, device=by_class.device)
             change = self._changed(x).squeeze(2)
             features = block.offset + block.width * self.channel.unsqueeze(1) + entries
-        weights = matrix[features, outcome.index[self.image].unsqueeze(1)]
+
+        def weights(index: Tensor) -> Tensor:
+            chosen = index[self.image]
+            return by_class[chosen] if features is None else by_class[chosen.unsqueeze(1), features]
+
+        met = weights(outcome.index)
         if outcome.against is not None:
-            weights = weights - matrix[features, outcome.against[self.image].unsqueeze(1)]
-        return -(change * weights).sum(1)
+            met = met - weights(outcome.against)
+        return -(change * met).sum(1)
 
     def _changed(self, chan: int) -> Tensor:
         front = self.front
@@ -212,7 +232,8 @@ class _Rows:
             return self.moved[value]
         block = self.front.plan.blocks.get(value)
         if block is None:
-            found = exact(self.values[value]) - exact(self._base(value))
+            found, base = exact(self.values[value]), exact(self._base(value))
+            found = found.sub_(base) if value in self.front.plan.turned else found - base
         else:
             shape = self.front.plan.program.shape(value, len(self.image))
             rows = self.front.changes[value].new_zeros(shape)

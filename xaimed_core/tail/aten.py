@@ -56,6 +56,18 @@ def functional_form(op: OpOverload) -> OpOverload | None:
     return found if same_arguments else None
 
 
+def overwriting_form(op: OpOverload) -> OpOverload | None:
+    """The operation that writes what this one returns into its first argument; None where there is none."""
+    namespace, name = op._schema.name.split("::")
+    found = getattr(getattr(getattr(torch.ops, namespace), f"{name}_", None), op._overloadname, None)
+    return found if isinstance(found, OpOverload) and functional_form(found) is op else None
+
+
+def returns_views(op: OpOverload) -> bool:
+    """Whether results may look at an argument's memory."""
+    return any(formal.alias_info is not None for formal in op._schema.arguments)
+
+
 def address(tensor: Tensor) -> int:
     """Which memory a tensor looks at. Raises NotImplementedError or RuntimeError where it has none of its own."""
     return tensor.untyped_storage()._cdata

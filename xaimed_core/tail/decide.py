@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.mechanisms import ByPlan, ByRows, Mechanism
@@ -19,7 +20,6 @@ from xaimed_core.tail.recording import record_calls, record_copies
 from xaimed_core.tail.replay import CallRecorder, FullForward, ModuleReplay
 from xaimed_core.tail.routes import describe
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, unablated_disagreement
-from xaimed_core.tail.tape import Tape
 
 REMEMBERED = 32
 """Decisions kept per model and layer; the one unused for longest goes first."""

@@ -64,8 +64,8 @@ class TailObserver(Protocol):
         """Entered around the whole forward; entering again forgets the forward before."""
         ...
 
-    def at_layer(self, activation: Tensor) -> None:
-        """Called in the layer's forward hook with the tensor that the tail is about to consume."""
+    def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
+        """Entered in the layer's forward hook with the tensor that the tail is about to consume, left at the end."""
         ...
 
     def tail(self) -> Tail:

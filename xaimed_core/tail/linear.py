@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.aten import argument, overload_of, takes
-from xaimed_core.tail.tape import Call, Value, leaves, replace
+from xaimed_core.tail.calls import Call, Value, leaves, nested
 from xaimed_core.tail.values import exact
 
 
@@ -111,7 +111,7 @@ def _is(leaf: Any, depend: Collection[int]) -> bool:
 
 def _same_operation(call: Call, look: Look) -> Any:
     kwargs = {key: leaf for key, leaf in call.kwargs.items() if key != "dtype"}
-    return call.op(*replace(call.args, look), **kwargs)
+    return call.op(*nested(call.args, look), **kwargs)
 
 
 def _sum(call: Call, look: Look) -> Tensor:

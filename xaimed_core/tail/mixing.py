@@ -1,11 +1,12 @@
 """The first operation that mixes channels: what one ablated channel adds to its result, without running it whole.
 
 A convolution of a change in one channel is ``W[:, k] * d_k`` with one of its C input channels; a linear layer of it
-is ``d_k W[k]``. Both cost a C-th of the operation.
+is ``d_k W[k]``. Both cost a C-th of the operation. Whatever scales each result afterwards scales ``W`` instead.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -13,8 +14,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from xaimed_core.tail.calls import Call
 from xaimed_core.tail.rules import Site
-from xaimed_core.tail.tape import Call
 
 Constant = Callable[[int], Tensor]
 """Tensors that all images share, in the precision of changes."""
@@ -25,13 +26,27 @@ Constant = Callable[[int], Tensor]
 class Mixing:
     """How a call mixes one channel's change into its result.
 
-    rows: ``(call, changes [r, width, f, *rest], channel [r], constant)`` to the change of the result, ``[r * f, ...]``.
-    table: ``(changes [n, channels, width, f], constant)`` to ``[n, channels, f, out]``, for all channels at once; given
+    weights: what each channel meets, ``[channels, ...]``, computed once for all rows.
+    rows: ``(call, changes [r, width, f, *rest], channel [r], weights, base)`` to the change of the result
+        ``[r * f, ...]``, to ``base`` plus the change where a base is given.
+    scale: the weights with every result multiplied by its own of ``factors [out]``.
+    table: ``(changes [n, channels, width, f], weights)`` to ``[n, channels, f, out]``, for all channels at once; given
         where rows would read more weights than they write results, so that one pass over the weights is better.
     """
 
-    rows: Callable[[Call, Tensor, Tensor, Constant], Tensor]
-    table: Callable[[Tensor, Constant], Tensor] | None = None
+    weights: Callable[[Constant], Tensor]
+    rows: Callable[[Call, Tensor, Tensor, Tensor, Tensor | None], Tensor]
+    scale: Callable[[Tensor, Tensor], Tensor]
+    table: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def scaled(self, factors: Callable[[Constant], Tensor]) -> Mixing:
+        """The same mixing with every result multiplied by a factor of its own."""
+        return dataclasses.replace(self, weights=lambda x: self.scale(self.weights(x), factors(x)))
+
+
+def plus(base: Tensor, change: Tensor) -> Tensor:
+    """``base`` with a change, in the base's precision; the change's memory is used for it where it can be."""
+    return change.add_(base) if change.dtype == base.dtype else (base + change).to(base.dtype)
 
 
 def mixing_rule(site: Site, is_constant: Callable[[int], bool]) -> Mixing | None:
@@ -53,22 +68,22 @@ def _mix_by_product(site: Site, at: int, is_constant: Callable[[int], bool]) -> 
     if block is None or len(site.blocks) != 1 or not is_constant(matrix.index):
         return None
 
-    def by_channel(constant: Constant) -> Tensor:
+    def weights(constant: Constant) -> Tensor:
         return block.region_along(constant(matrix.index), 0).unflatten(0, (block.channels, block.width))
 
-    def rows(_call: Call, changes: Tensor, channel: Tensor, constant: Constant) -> Tensor:
-        weights = by_channel(constant)[channel]
-        if block.width == 1:
-            return (changes.transpose(1, 2) * weights).flatten(0, 1)
-        return torch.bmm(changes.transpose(1, 2), weights).flatten(0, 1)
+    def rows(_call: Call, changes: Tensor, channel: Tensor, weights: Tensor, base: Tensor | None) -> Tensor:
+        met = weights[channel]
+        products = changes.transpose(1, 2) * met if block.width == 1 else changes.transpose(1, 2) @ met
+        change = products.flatten(0, 1)
+        return change if base is None else plus(base, change)
 
-    def table(changes: Tensor, constant: Constant) -> Tensor:
+    def table(changes: Tensor, weights: Tensor) -> Tensor:
         n, f = changes.shape[0], changes.shape[3]
-        products = torch.bmm(changes.permute(1, 0, 3, 2).flatten(1, 2), by_channel(constant))
+        products = torch.bmm(changes.permute(1, 0, 3, 2).flatten(1, 2), weights)
         return products.unflatten(1, (n, f)).transpose(0, 1)
 
     per_image = site.shape(site.call.args[at].index)[0] // site.images
-    return Mixing(rows, table if block.width > per_image else None)
+    return Mixing(weights, rows, torch.mul, table if block.width > per_image else None)
 
 
 def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixing | None:
@@ -86,33 +101,50 @@ def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixin
     if per_group % block.width or block.offset % block.width:
         return None
 
-    def rows(call: Call, changes: Tensor, channel: Tensor, constant: Constant) -> Tensor:
-        first = block.offset + channel * block.width
-        group, within = first // per_group, (first % per_group) // block.width
+    def group(channel: Tensor) -> Tensor:
+        return (block.offset + channel * block.width) // per_group
+
+    def weights(constant: Constant) -> Tensor:
         filters = constant(weight.index).unflatten(0, (groups, outputs)).unflatten(2, (-1, block.width))
-        part = _convolve(call, changes, filters[group, :, within])
+        by_channel = filters.transpose(1, 2).flatten(0, 1)
+        return by_channel.narrow(0, block.offset // block.width, block.channels).contiguous()
+
+    def scale(weights: Tensor, factors: Tensor) -> Tensor:
+        of_channel = factors.unflatten(0, (groups, outputs))[
+            group(torch.arange(len(weights), device=weights.device))
+        ]
+        return weights * of_channel.reshape(*of_channel.shape, *[1] * (weights.ndim - 2))
+
+    def rows(call: Call, changes: Tensor, channel: Tensor, weights: Tensor, base: Tensor | None) -> Tensor:
         if groups == 1:
-            return part.flatten(0, 1)
+            return _convolve(call, changes, weights[channel], base)
+        part = _convolve(call, changes, weights[channel], None).unflatten(0, (len(channel), -1))
         whole = part.new_zeros(len(part), part.shape[1], groups, *part.shape[2:])
         at = torch.arange(len(part), device=part.device)
-        whole[at, :, group] = part
-        return whole.flatten(2, 3).flatten(0, 1)
+        whole[at, :, group(channel)] = part
+        change = whole.flatten(2, 3).flatten(0, 1)
+        return change if base is None else plus(base, change)
 
-    return Mixing(rows)
+    return Mixing(weights, rows, scale)
 
 
-def _convolve(call: Call, changes: Tensor, filters: Tensor) -> Tensor:
-    """Rows ``[r, width, f, *size]``, each with filters ``[r, out, width, *kernel]``, to ``[r, f, out, *size]``."""
+def _convolve(call: Call, changes: Tensor, filters: Tensor, base: Tensor | None) -> Tensor:
+    """Rows ``[r, width, f, *size]``, each with filters ``[r, out, width, *kernel]``, to ``[r * f, out, *size]``."""
     stride, padding, dilation = call.args[3:6]
     count, outputs, width, *kernel = filters.shape
     if all(k == 1 for k in kernel) and not any(padding):
-        steps = (..., *(slice(None, None, s) for s in stride))
-        seen = changes[steps].transpose(1, 2)
+        seen = changes[(..., *(slice(None, None, s) for s in stride))].transpose(1, 2)
         if width == 1:
-            return seen * filters.unsqueeze(1).squeeze(3)
-        products = torch.bmm(filters.reshape(count, outputs, width), seen.transpose(1, 2).flatten(2))
-        return products.unflatten(2, (seen.shape[1], *seen.shape[3:])).transpose(1, 2)
-    by_group = changes.movedim(2, 0).flatten(1, 2)
-    options: list[Any] = [stride, padding, dilation, False, [0] * len(kernel), count]
-    found = torch.ops.aten.convolution.default(by_group, filters.flatten(0, 1), None, *options)
-    return found.unflatten(1, (count, outputs)).transpose(0, 1)
+            met = filters.unsqueeze(1).squeeze(3)
+            if base is not None and base.dtype == seen.dtype:
+                return torch.addcmul(base.unflatten(0, (count, -1)), seen, met).flatten(0, 1)
+            change = (seen * met).flatten(0, 1)
+        else:
+            products = torch.bmm(filters.reshape(count, outputs, width), seen.transpose(1, 2).flatten(2))
+            change = products.unflatten(2, (seen.shape[1], *seen.shape[3:])).transpose(1, 2).flatten(0, 1)
+    else:
+        by_group = changes.movedim(2, 0).flatten(1, 2)
+        options: list[Any] = [stride, padding, dilation, False, [0] * len(kernel), count]
+        found = torch.ops.aten.convolution.default(by_group, filters.flatten(0, 1), None, *options)
+        change = found.unflatten(1, (count, outputs)).transpose(0, 1).flatten(0, 1)
+    return change if base is None else plus(base, change)

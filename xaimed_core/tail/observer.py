@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, assert_never, final
 
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Autocast, Capture
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
 from xaimed_core.tail.guards import Refusal
@@ -18,7 +19,7 @@ from xaimed_core.tail.mechanisms import Mechanism
 from xaimed_core.tail.memory import memory_bound
 from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.tail.replay import CallRecorder
-from xaimed_core.tail.tape import Tape, TapeRecorder
+from xaimed_core.tail.tape import TapeRecorder
 from xaimed_core.tail.values import exact
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets, logits_of
 
@@ -80,13 +81,12 @@ class _Observer:
 
         with ExitStack() as stack:
             stack.callback(self.model.register_forward_hook(keep_output).remove)
-            stack.callback(lambda: seen.tape and seen.tape.__exit__(None, None, None))
             if seen.calls is not None:
                 stack.enter_context(seen.calls.recording())
             yield
         seen.drew_random_numbers = not torch.equal(seen.random_numbers, torch.get_rng_state())
 
-    def at_layer(self, activation: Tensor) -> None:
+    def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
         """See `TailObserver`."""
         seen = self.seen
         if seen is None:
@@ -99,9 +99,9 @@ class _Observer:
         seen.activation, seen.differentiable = activation.detach().clone(), torch.is_grad_enabled()
         if seen.calls is not None:
             seen.calls.reach()
-        else:
-            seen.tape = TapeRecorder(self.model, activation)
-            seen.tape.__enter__()
+            return nullcontext()
+        seen.tape = TapeRecorder(self.model, activation)
+        return seen.tape
 
     def tail(self) -> Tail:
         """See `TailObserver`."""

@@ -9,34 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import prod
 from typing import final
 
-from xaimed_core.tail.linear import linear_form
-from xaimed_core.tail.mixing import Mixing, mixing_rule
+from xaimed_core.tail.calls import ACTIVATION, Call
+from xaimed_core.tail.footprint import front_bytes, row_bytes
+from xaimed_core.tail.mixing import mixing_rule
 from xaimed_core.tail.program import Program, at_batch
 from xaimed_core.tail.rules import Carried, Site, carry
-from xaimed_core.tail.tape import ACTIVATION, Call
+from xaimed_core.tail.steps import Rest, Step, steps_of, turned
 from xaimed_core.tail.values import Block
 
 PROBE = 10007
 """Rules look at shapes for this many images: a prime that no other axis has, so that no axis passes for another."""
-
-
-@final
-@dataclass(frozen=True)
-class Step:
-    """One operation of the rows: ``at`` its place in the program.
-
-    linear: in the values that depend on the layer. changes: so is all that follows, hence its result is a change.
-    mixing: how it mixes a Chan's change, where it is a first mixing.
-    """
-
-    at: int
-    call: Call
-    linear: bool
-    changes: bool
-    mixing: Mixing | None
 
 
 @final
@@ -47,6 +31,7 @@ class Plan:
     front: operations carried by a rule, by their place; blocks: of every Chan value. rows: the rest, in order.
     bases: values whose base the rows need; base_calls: the operations that give them and what the front reads.
     entering: Chan values that the rows read. freed: what no later operation reads, by place.
+    turned: values of rows of which nothing but the change is needed, so that it may take their memory.
     front_bytes: memory of one image's front, row_bytes: of one row.
     """
 
@@ -58,6 +43,7 @@ class Plan:
     base_calls: frozenset[int]
     entering: tuple[int, ...]
     freed: dict[int, tuple[int, ...]]
+    turned: frozenset[int]
     front_bytes: int
     row_bytes: int
 
@@ -101,22 +87,21 @@ class _Planner:
         program = self.program
         ndim = len(program.shapes[ACTIVATION.index])
         self.blocks[ACTIVATION.index] = Block(self.channel_dim % ndim, 0, 1, self.channels)
-        rest: list[tuple[int, Call, Mixing | None]] = []
+        rest: list[Rest] = []
         for at, call in enumerate(program.calls):
             site = self._site(call)
             carried = self._carry(site)
             if carried is None:
-                rest.append(
-                    (at, call, mixing_rule(site, self._is_constant) if self._only_chan(call) else None)
-                )
+                mixing = mixing_rule(site, program.is_constant) if self._only_chan(call) else None
+                rest.append((at, call, mixing))
                 self.dense.update(r for r in call.results if r is not None)
             else:
                 self.front[at] = carried
                 for result, block in zip(call.results, carried.blocks, strict=True):
                     if result is not None and block is not None:
                         self.blocks[result] = block
-        rows = self._with_changes_at_the_end(rest)
-        entering = tuple(sorted({v for step in rows for v in step.call.reads() if v in self.blocks}))
+        rows = steps_of(program, self.blocks, rest)
+        entering = tuple(sorted({v for step in rows for v in step.call.reads if v in self.blocks}))
         if program.logits in self.blocks:
             entering = tuple(sorted({*entering, program.logits}))
         bases = frozenset(self._bases(rows))
@@ -129,19 +114,17 @@ class _Planner:
             base_calls=self._base_calls(bases),
             entering=entering,
             freed=self._freed(),
-            front_bytes=self._front_bytes(bases, rows),
-            row_bytes=self._row_bytes(rows),
+            turned=turned(program, self.blocks, rows),
+            front_bytes=front_bytes(program, self.channels, self.blocks, bases, rows),
+            row_bytes=row_bytes(program, rows),
         )
 
     def _site(self, call: Call) -> Site:
-        blocks = {value: self.blocks[value] for value in call.reads() if value in self.blocks}
+        blocks = {value: self.blocks[value] for value in call.reads if value in self.blocks}
         return Site(at_batch(call, PROBE), PROBE, blocks, lambda value: self.program.shape(value, PROBE))
 
     def _only_chan(self, call: Call) -> bool:
-        return not any(value in self.dense for value in call.reads())
-
-    def _is_constant(self, value: int) -> bool:
-        return value in self.program.external and self.program.external[value] is None
+        return not any(value in self.dense for value in call.reads)
 
     def _carry(self, site: Site) -> Carried | None:
         """The rule's finding where it applies to real numbers that keep the batch in front."""
@@ -154,32 +137,13 @@ class _Planner:
             if result is None:
                 continue
             batch = self.program.batch(result)
-            if block is None and self._is_read(result):
+            if block is None and self.program.is_read(result):
                 return None
             if block is not None and not (
                 batch is not None and batch.dim == 0 and self.program.dtypes[result].is_floating_point
             ):
                 return None
         return carried
-
-    def _is_read(self, value: int) -> bool:
-        return value == self.program.logits or any(value in call.reads() for call in self.program.calls)
-
-    def _with_changes_at_the_end(self, rest: list[tuple[int, Call, Mixing | None]]) -> tuple[Step, ...]:
-        """Backwards from the logits: linear operations whose every reader is one of them hold changes."""
-        readers: dict[int, list[int]] = {}
-        for at, call, _ in rest:
-            for value in call.reads():
-                readers.setdefault(value, []).append(at)
-        linear, changes = set[int](), set[int]()
-        for at, call, _ in reversed(rest):
-            depend = {v for v in call.reads() if v not in self.program.external}
-            read_by = [reader for r in call.results if r is not None for reader in readers.get(r, [])]
-            if linear_form(call, depend) is not None:
-                linear.add(at)
-                if all(reader in changes for reader in read_by):
-                    changes.add(at)
-        return tuple(Step(at, call, at in linear, at in changes, mixing) for at, call, mixing in rest)
 
     def _bases(self, rows: tuple[Step, ...]) -> Iterator[int]:
         """Bases that rows read: of Chan values made dense, of first mixings' results, of values turned into changes."""
@@ -188,7 +152,7 @@ class _Planner:
             if step.mixing is not None and not step.changes:
                 yield from (r for r in step.call.results if r is not None)
                 continue
-            for value in step.call.reads():
+            for value in step.call.reads:
                 made = made_by.get(value)
                 if value in self.program.external:
                     continue
@@ -206,46 +170,15 @@ class _Planner:
         for at, call in reversed(list(enumerate(self.program.calls))):
             if needed.intersection(call.results):
                 found.add(at)
-                needed |= set(call.reads())
+                needed |= set(call.reads)
         return frozenset(found)
 
     def _freed(self) -> dict[int, tuple[int, ...]]:
         last: dict[int, int] = {}
         for at, call in enumerate(self.program.calls):
-            touched = (*call.reads(), *(r for r in call.results if r is not None))
+            touched = (*call.reads, *(r for r in call.results if r is not None))
             last.update(dict.fromkeys(touched, at))
         freed: dict[int, tuple[int, ...]] = {}
         for value, at in last.items():
             freed[at] = (*freed.get(at, ()), value)
         return freed
-
-    def _front_bytes(self, bases: frozenset[int], rows: tuple[Step, ...]) -> int:
-        """Memory of one image before the rows: the changes of every Chan, the bases that are kept, the tables."""
-        tables = [
-            r
-            for step in rows
-            if step.mixing and step.mixing.table
-            for r in step.call.results
-            if r is not None
-        ]
-        changes = sum(self._bytes(value) for value in self.blocks)
-        return 2 * changes + 2 * sum(map(self._bytes, bases)) + self.channels * sum(map(self._bytes, tables))
-
-    def _row_bytes(self, rows: tuple[Step, ...]) -> int:
-        """The most memory that one row's values take at a time, each freed after its last reader."""
-        last = {value: step.at for step in rows for value in step.call.reads()}
-        live: dict[int, int] = {}
-        most = 0
-        for step in rows:
-            for value in (*step.call.reads(), *(r for r in step.call.results if r is not None)):
-                if value not in self.program.external or self.program.external[value] is not None:
-                    live[value] = self._bytes(value)
-            most = max(most, sum(live.values()))
-            live = {value: size for value, size in live.items() if last.get(value, -1) > step.at}
-        return (
-            2 * most
-        )  # an operation's own workspace, e.g. a convolution in another layout, is of its values' size
-
-    def _bytes(self, value: int) -> int:
-        """Of one image or row, in the precision of changes."""
-        return prod(self.program.shape(value, 1)) * max(self.program.dtypes[value].itemsize, 4)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.aten import address
+from xaimed_core.tail.calls import ACTIVATION, Call, Tape, nested
 from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.tape import ACTIVATION, Call, Tape, replace
 
 
 @final
@@ -56,6 +56,14 @@ class Program:
         """A value's shape for ``n`` images or rows."""
         return tuple(size.at(n) if isinstance(size, Affine) else size for size in self.shapes[value])
 
+    def is_constant(self, value: int) -> bool:
+        """Whether a value is the same for all images."""
+        return value in self.external and self.external[value] is None
+
+    def is_read(self, value: int) -> bool:
+        """Whether an operation or a target reads a value."""
+        return value == self.logits or any(value in call.reads for call in self.calls)
+
     def batch(self, value: int) -> Batch | None:
         """Where a value holds the batch; None if it does not. Raises `Refusal` where that is not one axis."""
         grown = [(dim, size) for dim, size in enumerate(self.shapes[value]) if isinstance(size, Affine)]
@@ -96,9 +104,9 @@ def at_batch(call: Call, n: int) -> Call:
     """The call with its integers for ``n`` images or rows."""
     return Call(
         call.op,
-        replace(call.args, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf),
+        nested(call.args, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf),
         {
-            k: replace(v, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf)
+            k: nested(v, lambda leaf: leaf.at(n) if isinstance(leaf, Affine) else leaf)
             for k, v in call.kwargs.items()
         },
         call.results,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Capture, returning
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.replay import CallRecorder
-from xaimed_core.tail.tape import Tape, TapeRecorder
+from xaimed_core.tail.tape import TapeRecorder
 from xaimed_core.targets import logits_of
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.ablation import ablate, replacement
+from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.mechanisms import ByRows, Mechanism
 from xaimed_core.tail.outcomes import Ablations, AllClasses
 from xaimed_core.tail.recording import record
-from xaimed_core.tail.tape import Tape
 from xaimed_core.tail.values import exact
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}

@@ -7,7 +7,6 @@ recorded; everything else that such operations read is external, kept as it was 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -18,6 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_core.tail.aten import address, name_of, writes
+from xaimed_core.tail.calls import ACTIVATION, Call, Tape, Value, leaves, nested
 from xaimed_core.tail.guards import Refusal, draws_random_numbers, functional, refuse_unfit
 
 IDENTITIES = frozenset(("alias", "clone", "contiguous", "detach", "lift_fresh"))
@@ -27,73 +27,6 @@ RESHAPES = frozenset(("view", "_unsafe_view", "_reshape_alias"))
 """All are reshape: how memory lies is another matter for rows than for images."""
 
 PLAIN = frozenset((Tensor, nn.Parameter, nn.Buffer))
-
-
-@final
-@dataclass(frozen=True)
-class Value:
-    """Stands for a tensor in a call's arguments."""
-
-    index: int
-
-
-ACTIVATION = Value(0)
-
-
-@final
-@dataclass(frozen=True)
-class Call:
-    """One operation. ``results``: the values of its outputs in order, None for what is not a tensor.
-
-    ``dtype``: what an in-place operation casts its result to.
-    """
-
-    op: OpOverload
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: tuple[int | None, ...]
-    dtype: torch.dtype | None
-
-    @property
-    def name(self) -> str:
-        """The operation's bare name."""
-        return name_of(self.op)
-
-    def reads(self) -> Iterator[int]:
-        """The values among its arguments."""
-        for leaf in leaves((self.args, tuple(self.kwargs.values()))):
-            if isinstance(leaf, Value):
-                yield leaf.index
-
-
-@final
-@dataclass(frozen=True)
-class Tape:
-    """A recorded tail, sliced to what the logits need: shapes and dtypes of all values, external tensors by value."""
-
-    calls: tuple[Call, ...]
-    shapes: dict[int, tuple[int, ...]]
-    dtypes: dict[int, torch.dtype]
-    external: dict[int, Tensor]
-    logits: int
-
-
-def leaves(tree: Any) -> Iterator[Any]:
-    """What stands in nested tuples and lists."""
-    if isinstance(tree, tuple | list):
-        for branch in tree:
-            yield from leaves(branch)
-    else:
-        yield tree
-
-
-def replace(tree: Any, change: Any) -> Any:
-    """The same nest with ``change(leaf)`` in place of every leaf."""
-    if isinstance(tree, tuple):
-        return tuple(replace(branch, change) for branch in tree)
-    if isinstance(tree, list):
-        return [replace(branch, change) for branch in tree]
-    return change(tree)
 
 
 @final
@@ -167,14 +100,14 @@ class TapeRecorder(TorchDispatchMode):
         for call in reversed(self._calls):
             if needed.intersection(call.results):
                 calls.append(call)
-                needed.update(call.reads())
+                needed.update(call.reads)
         return self._in_order_of_use(calls[::-1], result)
 
     def _in_order_of_use(self, calls: list[Call], logits: int) -> Tape:
         """Values numbered as they appear, so that two recordings of one tail carry the same numbers."""
         numbers = {ACTIVATION.index: ACTIVATION.index}
         for call in calls:
-            for value in (*call.reads(), *(r for r in call.results if r is not None)):
+            for value in (*call.reads, *(r for r in call.results if r is not None)):
                 numbers.setdefault(value, len(numbers))
 
         def renumber(leaf: Any) -> Any:
@@ -184,8 +117,8 @@ class TapeRecorder(TorchDispatchMode):
             tuple(
                 Call(
                     call.op,
-                    replace(call.args, renumber),
-                    {key: replace(leaf, renumber) for key, leaf in call.kwargs.items()},
+                    nested(call.args, renumber),
+                    {key: nested(leaf, renumber) for key, leaf in call.kwargs.items()},
                     tuple(None if r is None else numbers[r] for r in call.results),
                     call.dtype,
                 )
@@ -218,8 +151,8 @@ class TapeRecorder(TorchDispatchMode):
         elif name_of(func) in RESHAPES:
             op = torch.ops.aten.reshape.default
         values = (
-            replace(args, self._argument),
-            {key: replace(leaf, self._argument) for key, leaf in kwargs.items()},
+            nested(args, self._argument),
+            {key: nested(leaf, self._argument) for key, leaf in kwargs.items()},
         )
         if dtype is not None:
             self._check_state(func, args[0])

@@ -1,0 +1,156 @@
+"""Operations that move blocks: to another axis, by an offset, or to another width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+
+from xaimed_core.tail.aten import argument
+from xaimed_core.tail.calls import Call, Value
+from xaimed_core.tail.rules.carrying import Carried, Rule, Site, carried, only, whole
+from xaimed_core.tail.values import Block
+
+
+def reshape(site: Site) -> Carried | None:
+    """Where a channel's entries stay together: the axes before its own hold as much before as after."""
+    block = only(site)
+    (result,) = site.call.results
+    if block is None or result is None:
+        return None
+    before, after = site.shape(site.call.args[0].index), site.shape(result)
+    outer, inner = prod(before[: block.dim]), prod(before[block.dim + 1 :])
+    found = [
+        d for d in range(1, len(after)) if prod(after[:d]) == outer and (after[d] > 1 or d == len(after) - 1)
+    ]
+    if not found:
+        return None
+    dim = found[0]
+    unit = prod(after[dim + 1 :])
+    if block.width * inner % unit or block.offset * inner % unit:
+        return None
+    moved = Block(dim, block.offset * inner // unit, block.width * inner // unit, block.channels)
+    shape = [-1, *after[1:dim], moved.size, *after[dim + 1 :]]
+    return Carried((moved,), lambda regions: (regions.change(site.call.args[0].index).reshape(shape),))
+
+
+def moves(where: Callable[[Call, Block, int], int | None]) -> Rule:
+    """Views: ``where(call, block, axes)`` says which axis the channels' becomes, None where blocks are torn apart."""
+
+    def rule(site: Site) -> Carried | None:
+        block = only(site)
+        dim = None if block is None else where(site.call, block, len(site.shape(site.call.args[0].index)))
+        if block is None or dim is None:
+            return None
+        moved = Block(dim, block.offset, block.width, block.channels)
+        return carried(site, (moved,) * len(site.call.results), whole)
+
+    return rule
+
+
+def permute(call: Call, block: Block, ndim: int) -> int | None:
+    """Where the batch stays in front."""
+    order = [dim % ndim for dim in call.args[1]]
+    return order.index(block.dim) if order[0] == 0 else None
+
+
+def transpose(call: Call, block: Block, ndim: int) -> int | None:
+    """Of two axes without the batch."""
+    a, b = (dim % ndim for dim in call.args[1:3])
+    return None if 0 in (a, b) else {a: b, b: a}.get(block.dim, block.dim)
+
+
+def unsqueeze(call: Call, block: Block, ndim: int) -> int | None:
+    """Not in front of the batch."""
+    new = call.args[1] % (ndim + 1)
+    return None if new == 0 else block.dim + (new <= block.dim)
+
+
+def squeeze(call: Call, block: Block, ndim: int) -> int | None:
+    """Of named axes other than the batch and the channels'."""
+    if len(call.args) == 1:
+        return None
+    dims = call.args[1] if isinstance(call.args[1], list | tuple) else [call.args[1]]
+    gone = {dim % ndim for dim in dims}
+    return None if gone & {0, block.dim} else block.dim - sum(dim < block.dim for dim in gone)
+
+
+def elsewhere(name: str, default: int = 0) -> Callable[[Call, Block, int], int | None]:
+    """Along an axis that is neither the batch's nor the channels'; which one is the argument of this name."""
+
+    def where(call: Call, block: Block, ndim: int) -> int | None:
+        dims = argument(call.op, call.args, call.kwargs, name)
+        dims = [default] if dims is None else dims if isinstance(dims, list | tuple) else [dims]
+        gone = {dim % ndim for dim in dims}
+        if gone & {0, block.dim} or not dims:
+            return None
+        return block.dim - (call.name in ("select", "unbind") and min(gone) < block.dim)
+
+    return where
+
+
+def expand(site: Site) -> Carried | None:
+    """Along axes that hold neither images nor channels."""
+    block = only(site)
+    (result,) = site.call.results
+    if block is None or result is None:
+        return None
+    before, after = site.shape(site.call.args[0].index), site.shape(result)
+    if len(before) != len(after) or before[0] != after[0] or before[block.dim] != after[block.dim]:
+        return None
+    shape = [-1, *after[1 : block.dim], -1, *after[block.dim + 1 :]]
+    return Carried((block,), lambda regions: (regions.change(site.call.args[0].index).expand(shape),))
+
+
+def cat(site: Site) -> Carried | None:
+    """Along the channels one Chan among bases moves on; along another axis what is not Chan brings no change."""
+    parts = site.call.args[0]
+    blocks = set(site.blocks.values())
+    (block,) = blocks if len(blocks) == 1 else (None,)
+    if block is None or not all(isinstance(part, Value) for part in parts):
+        return None
+    shapes = [site.shape(part.index) for part in parts]
+    dim = argument(site.call.op, site.call.args, site.call.kwargs, "dim") % len(shapes[0])
+    if dim == 0 or len({len(shape) for shape in shapes}) != 1:
+        return None
+    if dim != block.dim:
+        return carried(site, (block,), lambda _value, base: block.region(base))
+    at = [i for i, part in enumerate(parts) if site.block(part) is not None]
+    if len(at) != 1:
+        return None
+    before = sum(shape[dim] for shape in shapes[: at[0]])
+    moved = Block(dim, block.offset + before, block.width, block.channels)
+    return Carried((moved,), lambda regions: (regions.change(parts[at[0]].index),))
+
+
+def stack(site: Site) -> Carried | None:
+    """Along a new axis; what is not Chan brings no change."""
+    blocks = set(site.blocks.values())
+    (block,) = blocks if len(blocks) == 1 else (None,)
+    result = site.call.results[0]
+    if block is None or result is None:
+        return None
+    new = argument(site.call.op, site.call.args, site.call.kwargs, "dim") % len(site.shape(result))
+    if new == 0:
+        return None
+    moved = Block(block.dim + (new <= block.dim), block.offset, block.width, block.channels)
+    return carried(site, (moved,), lambda _value, base: block.region(base))
+
+
+def pad(site: Site) -> Carried | None:
+    """By a constant, which brings no change; before the channels it moves them on."""
+    block = only(site)
+    if block is None:
+        return None
+    ndim, pads = len(site.shape(site.call.args[0].index)), list(site.call.args[1])
+    if len(pads) // 2 >= ndim:
+        return None
+    at = 2 * (ndim - 1 - block.dim)
+    moved = Block(block.dim, block.offset + sum(pads[at : at + 1]), block.width, block.channels)
+    if min(pads[at : at + 2], default=0) < 0:
+        return None
+    kept = [0 if i in (at, at + 1) else pad for i, pad in enumerate(pads)]
+    return Carried(
+        (moved,), lambda regions: (torch.constant_pad_nd(regions.change(site.call.args[0].index), kept),)
+    )
