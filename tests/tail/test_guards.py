@@ -108,7 +108,7 @@ def depends_on_the_batch_size(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
 
 def keeps_views_of_what_is_read(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     y = net.late(x)
-    half, z = y[:, :3], torch.tanh(y)
+    half, z = y[:, :3], torch.exp(y)
     return torch.cat([half, half], 1) * torch.sigmoid(z) + z
 
 
