@@ -100,6 +100,9 @@ def run_front(
                 bases.pop(value, None)
             if value not in plan.entering:
                 changes.pop(value, None)
+    if plan.channels_last:
+        maps = {value: bases[value] for value in plan.bases if bases[value].ndim == 4}
+        bases.update({v: x.contiguous(memory_format=torch.channels_last) for v, x in maps.items()})
     alive = [_changes_anything(plan, change, value, n) for value, change in changes.items()]
     return Front(plan, first, n, changes, bases, torch.stack(alive).any(0))
 

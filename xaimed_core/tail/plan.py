@@ -16,7 +16,7 @@ from xaimed_core.tail.footprint import front_bytes, row_bytes
 from xaimed_core.tail.mixing import mixing_rule
 from xaimed_core.tail.program import Program, at_batch
 from xaimed_core.tail.rules import Carried, Site, carry
-from xaimed_core.tail.steps import Rest, Step, steps_of, turned
+from xaimed_core.tail.steps import Rest, Step, positions_apart, steps_of, turned
 from xaimed_core.tail.values import Block
 
 PROBE = 10007
@@ -32,6 +32,7 @@ class Plan:
     bases: values whose base the rows need; base_calls: the operations that give them and what the front reads.
     entering: Chan values that the rows read. freed: what no later operation reads, by place.
     turned: values of rows of which nothing but the change is needed, so that it may take their memory.
+    channels_last: whether the rows keep channels together in memory, as pointwise work over them is fastest.
     front_bytes: memory of one image's front, row_bytes: of one row.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     entering: tuple[int, ...]
     freed: dict[int, tuple[int, ...]]
     turned: frozenset[int]
+    channels_last: bool
     front_bytes: int
     row_bytes: int
 
@@ -115,6 +117,7 @@ class _Planner:
             entering=entering,
             freed=self._freed(),
             turned=turned(program, self.blocks, rows),
+            channels_last=positions_apart(program, rows),
             front_bytes=front_bytes(program, self.channels, self.blocks, bases, rows),
             row_bytes=row_bytes(program, rows),
         )

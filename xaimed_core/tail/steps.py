@@ -59,6 +59,16 @@ def turned(program: Program, chan: Collection[int], rows: Sequence[Step]) -> fro
     return frozenset(_owned(program, chan, rows) & read - kept)
 
 
+def positions_apart(program: Program, rows: Sequence[Step]) -> bool:
+    """Whether the rows convolve, and that only as a first mixing position by position."""
+    convolutions = [step for step in rows if step.call.name == "convolution"]
+    kernels = [program.shape(step.call.args[1].index, 1)[2:] for step in convolutions]
+    return bool(convolutions) and all(
+        step.mixing is not None and set(kernel) == {1}
+        for step, kernel in zip(convolutions, kernels, strict=True)
+    )
+
+
 def _with_scales_folded(program: Program, rest: Sequence[Rest]) -> list[Rest]:
     """A batch normalisation that alone reads a first mixing's result becomes part of that mixing."""
     made = {call.results[0]: (at, call, mixing) for at, call, mixing in rest if mixing is not None}
