@@ -11,6 +11,9 @@ from torch import Tensor
 FEWEST = 4
 """Pointwise work on as many rows fits the cache; matrix products want more (measured: see README.md)."""
 
+ALWAYS = 16
+"""Chunks up to so many rows are tried in any case: a busy moment must not end the search at the fewest."""
+
 GAIN = 1.05
 """A larger chunk must be this much faster per row: less would only spend memory, or be noise."""
 
@@ -44,20 +47,19 @@ def fastest_rows(run: Callable[[slice], Tensor], most: int, device: torch.device
     """
     if most <= FEWEST:
         return max(most, 1)
-    rows, seconds_per_row = FEWEST, float("inf")
+    rows, seconds_per_row = FEWEST, dict[int, float]()
     try:
         run(slice(0, rows))  # the first run pays for whatever is set up once
-        while True:
-            seconds = _seconds(lambda part=slice(0, rows): run(part), device) / rows
-            if seconds_per_row < GAIN * seconds:
-                return rows // 2
-            if 2 * rows > most:
-                return rows
-            rows, seconds_per_row = 2 * rows, seconds
+        while rows <= most and (
+            rows <= ALWAYS or GAIN * seconds_per_row[rows // 2] <= seconds_per_row[rows // 4]
+        ):
+            seconds_per_row[rows] = _seconds(lambda part=slice(0, rows): run(part), device) / rows
+            rows *= 2
     except RuntimeError as error:
         if not _out_of_memory(error):
             raise
-        return max(1, rows // 2)
+    best = min(seconds_per_row.values(), default=0.0)
+    return min((rows for rows, seconds in seconds_per_row.items() if seconds <= GAIN * best), default=FEWEST)
 
 
 def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
