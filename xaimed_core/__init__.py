@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xaimed_core.engine import Explanation, explain
-    from xaimed_core.faithfulness import METRICS, Faithfulness, evaluate, road
+    from xaimed_core.faithfulness import METRICS, Faithfulness, RoadTable, evaluate, road, road_table
     from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
     from xaimed_core.methods import METHODS
 
@@ -21,11 +21,13 @@ __all__ = [
     "ChannelsLast",
     "Explanation",
     "Faithfulness",
+    "RoadTable",
     "Tokens",
     "__version__",
     "evaluate",
     "explain",
     "road",
+    "road_table",
 ]
 
 _HOMES = {
@@ -39,6 +41,8 @@ _HOMES = {
     "METRICS": "faithfulness",
     "evaluate": "faithfulness",
     "road": "faithfulness",
+    "RoadTable": "faithfulness",
+    "road_table": "faithfulness",
 }
 
 

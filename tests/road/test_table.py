@@ -5,8 +5,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from xaimed_core.cli import main
 from xaimed_core.data import phantoms
 from xaimed_core.faithfulness import BLUR_BIAS, blurred, centre_gaussian, random_maps, road, road_table
+from xaimed_core.study.road import METHODS
 from xaimed_core.study.split import split_of
 from xaimed_core.study.training import accuracy, train_classifier
 
@@ -106,6 +108,30 @@ def test_test_images_that_leak_are_left_out(folder):
 def test_a_folder_without_splits_is_named(folder):
     with pytest.raises(ValueError, match="class folders below Training/ and Testing/"):
         split_of(folder / "Training", size=SIZE, train=None, test=4, seed=0)
+
+
+def test_one_command_studies_a_folder(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    asked = ["--data", str(folder), "--out", str(out), "--images", "4", "--epochs", "1", "--size", "32"]
+    assert main(["study", *asked]) == 0
+    said = capsys.readouterr().out
+    table = (out / "road.md").read_text()
+    assert table in said
+    assert all(f"| {name} |" in table for name in METHODS)
+    assert table.count("(baseline)") == 2 + len(METHODS)
+    with Image.open(out / "road.png") as picture:
+        assert picture.width > picture.height > 100
+    assert torch.load(out / "resnet18.pt")["fc.weight"].shape[0] == 2
+
+
+def test_a_folder_that_cannot_be_studied_is_said_in_a_line(folder, tmp_path, capsys):
+    for wrong, says in ((folder / "Training", "class folders below"), (tmp_path / "none", "none")):
+        assert main(["study", "--data", str(wrong), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("xaimed study: ")
+        assert says in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_is_seeded_and_leaves_the_random_state():

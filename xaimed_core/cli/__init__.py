@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
     "trial": "put the regression gate on trial here: false alarms, power, load, overhead",
     "profile": "measure what this device can do, and how much of it the kernels reach",
+    "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
 }
 
