@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .card import PARTS, Agreement, Card, MethodRate, Roofs
 from .devices import device_name
@@ -11,6 +11,7 @@ from .markdown import table
 from .sides import LOADED_SHARE
 from .words import SHOWN_VERSIONS, byte_count, seconds, times
 
+T = TypeVar("T")
 TITLES = {
     "roofs": "What the device can do",
     "methods": "Images per second",
@@ -38,10 +39,13 @@ def card_markdown(card: Card, picture: str | None = None) -> str:
     return "\n\n".join([*parts, _when(card)])
 
 
+def _measured(part: T | None) -> T:
+    assert part is not None  # sections are written of measured parts only
+    return part
+
+
 def _roofs(card: Card) -> Iterable[str]:
-    roofs = card.roofs
-    assert roofs is not None
-    yield table(("what", "measured", "how"), _roof_rows(roofs))
+    yield table(("what", "measured", "how"), _roof_rows(_measured(card.roofs)))
 
 
 def _roof_rows(roofs: Roofs) -> list[tuple[str, ...]]:
@@ -62,7 +66,7 @@ def _roof_rows(roofs: Roofs) -> list[tuple[str, ...]]:
 
 
 def _methods(card: Card) -> Iterable[str]:
-    rows = card.methods or ()
+    rows = _measured(card.methods)
     yield _grid(rows, _rate)
     yield (
         f"Batch {rows[0].batch}; in brackets the time in plain forward passes of the same variant. "
@@ -78,7 +82,7 @@ def _rate(row: MethodRate) -> str:
 
 
 def _kernels(card: Card) -> Iterable[str]:
-    rows = card.kernels or ()
+    rows = _measured(card.kernels)
     yield table(
         ("operation", "case", "time", "of the copy roof", "of the nearest roof", "which"),
         [
@@ -103,8 +107,7 @@ def _kernels(card: Card) -> Iterable[str]:
 
 
 def _road(card: Card) -> Iterable[str]:
-    road = card.road
-    assert road is not None
+    road = _measured(card.road)
     yield (
         f"{road.images_per_s:.3g} images/s at batch {road.batch}, {road.perturbed} perturbed images each: "
         f"{times(road.forwards)} a plain forward pass. Filling removed pixels takes {road.imputer_share:.1%} of it "
@@ -113,7 +116,7 @@ def _road(card: Card) -> Iterable[str]:
 
 
 def _agreement(card: Card) -> Iterable[str]:
-    rows = card.agreement or ()
+    rows = _measured(card.agreement)
     yield _grid(rows, _distance)
     yield (
         "Largest difference of maps in [0, 1] from the same definition in float64, in brackets the RMS difference. "
@@ -127,7 +130,7 @@ def _distance(row: Agreement) -> str:
 
 
 def _memory(card: Card) -> Iterable[str]:
-    rows = card.memory or ()
+    rows = _measured(card.memory)
     batches = list(dict.fromkeys(str(row.batch) for row in rows))
     found = {(row.what, str(row.batch)): byte_count(row.peak_bytes) for row in rows}
     names = dict.fromkeys(row.what for row in rows)
@@ -137,7 +140,7 @@ def _memory(card: Card) -> Iterable[str]:
 
 
 def _energy(card: Card) -> Iterable[str]:
-    rows = card.energy or ()
+    rows = _measured(card.energy)
     measured = [
         (row.what, f"{row.joules_per_image:.3g} J", f"{row.watts:.3g} W", seconds(row.window_s))
         for row in rows
@@ -150,7 +153,7 @@ def _energy(card: Card) -> Iterable[str]:
 
 
 def _largest(card: Card) -> Iterable[str]:
-    rows = card.largest or ()
+    rows = _measured(card.largest)
     cells = [(row.what, "-" if row.batch is None else f"{row.batch:,}", row.reason or "") for row in rows]
     yield table(("what", "batch", "stopped by"), cells)
     yield f"{rows[0].how[0].upper()}{rows[0].how[1:]}."

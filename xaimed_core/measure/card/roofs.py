@@ -42,8 +42,8 @@ def copy_call(setting: Setting) -> Callable[[], Any]:
 
 def matrix_call(setting: Setting, dtype: torch.dtype = torch.float32) -> Callable[[], Any]:
     """A product of two square matrices of random numbers: 2 ``matrix_side`` cubed operations."""
-    shape = (setting.matrix_side, setting.matrix_side)
-    a = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(setting.device, dtype)
+    shape, seeded = (setting.matrix_side,) * 2, torch.Generator(setting.device).manual_seed(0)
+    a = torch.randn(shape, generator=seeded, device=setting.device).to(dtype)
     out = torch.empty_like(a)
     return lambda: torch.mm(a, a, out=out)
 

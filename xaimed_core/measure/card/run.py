@@ -75,13 +75,14 @@ def _measured(setting: Setting, card: Card, name: str) -> Card:
     watch, began = Watch(setting.device), time.perf_counter()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     failed = {part: why for part, why in card.failed.items() if part != name}
+    taken = {part: how for part, how in card.taken.items() if part != name}
+    changed: dict[str, Any] = {name: None}
     try:
-        found = MEASURES[name](setting, card)
+        changed[name] = MEASURES[name](setting, card)
+        taken[name] = Taken(started, time.perf_counter() - began, _revision(), watch.conditions())
     except Exception as error:
-        return dataclasses.replace(card, failed={**failed, name: one_line(error)})
-    taken = Taken(started, time.perf_counter() - began, _revision(), watch.conditions())
-    changed: dict[str, Any] = {name: found}
-    return dataclasses.replace(card, **changed, failed=failed, taken={**card.taken, name: taken})
+        failed[name] = one_line(error)
+    return dataclasses.replace(card, **changed, failed=failed, taken=taken)
 
 
 def _revision() -> str | None:

@@ -67,6 +67,7 @@ class Setting:
 
 def setting_for(device: torch.device, *, quick: bool = False) -> Setting:
     """The setting of a card that takes minutes (``quick``: about a quarter of them)."""
+    device = torch.empty(0, device=device).device  # "cuda" gets its index, which parts of torch.cuda need
     # copies beyond any cache, as far as an eighth of the memory that is free allows
     copied = max(2**20, min(2**30, free_bytes(device) // 8))
     share = 0.25 if quick else 1.0
