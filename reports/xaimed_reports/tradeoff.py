@@ -225,7 +225,10 @@ def reckon(parts: Sequence[Row], ours: Timing) -> Reckoned:
 
 
 def gains(better: Entry, than: Entry) -> tuple[Gain, ...]:
-    """``better`` beside ``than`` by every measure on every kind of images, image by image."""
+    """``better`` beside ``than`` by every measure on every kind of images, image by image.
+
+    The share inside the lesions counts where one of the two maps finds them at all.
+    """
     found: list[Gain] = []
     for mine in better.ours.qualities:
         other = than.quality(mine.images)
@@ -233,9 +236,14 @@ def gains(better: Entry, than: Entry) -> tuple[Gain, ...]:
             continue
         for measure, (_, sign) in MEASURES.items():
             pairs = list(zip(_values(mine, measure), _values(other, measure), strict=True))
-            if pairs:
+            if pairs and not (measure == "in_lesion" and _blind(mine, other)):
                 found.append(Gain(measure, mine.images, *_paired([sign * (a - b) for a, b in pairs])))
     return tuple(found)
+
+
+def _blind(*maps: Quality) -> bool:
+    """Whether no map has more inside the lesions than one that knows nothing: then neither is the better one."""
+    return all(mean(q.in_lesion) <= mean(q.lesion_area) for q in maps)
 
 
 def _values(quality: Quality, measure: Measure) -> tuple[float, ...]:

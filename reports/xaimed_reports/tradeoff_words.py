@@ -42,7 +42,7 @@ LEGEND = (
     "forwards: time in plain forwards of the same network and batch, * reckoned from parts; memory: peak above what "
     "was resident, ours / grad-cam; rho and top 20 %: agreement with exact AblationCAM at that layer; deletion (small "
     "is good) and insertion (large is good): mean probability over the pixels removed or put back; in lesion: share of "
-    "the map's mass. Several kinds of images are separated by a slash."
+    "the map's mass, where one is known. Several kinds of images are separated by a slash."
 )
 RULE = (
     f"The rule: score is insertion less deletion; maps that lose at most {NEARLY:g} standard error of the paired "
@@ -82,7 +82,7 @@ def row(entry: Entry) -> tuple[str, ...]:
         _each(qualities, lambda q: q.agreement.top_20),
         _each(qualities, lambda q: mean(q.deletion)),
         _each(qualities, lambda q: mean(q.insertion)),
-        _each([q for q in qualities if q.in_lesion], lambda q: mean(q.in_lesion)),
+        " / ".join(f"{mean(q.in_lesion):.1%}" for q in qualities if q.in_lesion) or "-",
     )
 
 
@@ -231,7 +231,7 @@ def agreement(entry: Entry) -> str:
 
 
 def _listed(found: Sequence[Gain]) -> str:
-    return ", ".join(f"{MEASURES[g.measure][0]} by {g.mean:+.3f} ± {g.error:.3f} ({g.images})" for g in found)
+    return ", ".join(f"{MEASURES[g.measure][0]} by {g.mean:+.2g} ± {g.error:.1g} ({g.images})" for g in found)
 
 
 def _mathematics(exact: Entry, cheap: Entry) -> list[str]:
@@ -287,7 +287,7 @@ def recommendation(advice: Advice) -> str:
         f"{_forwards(entry.forwards)}, {agrees}; score {mean(scores(quality)):.3f} on {advice.images}"
     )
     if entry is best:
-        return f"{said}, the highest of all."
+        return f"{said}, the highest of all measured."
     quality = best.quality(advice.images)
     assert quality is not None
     return (
