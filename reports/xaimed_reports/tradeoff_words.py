@@ -208,15 +208,15 @@ def bought(exact: Entry, cheap: Entry) -> str:
     worse = [gain for gain in found if gain.verdict == "worse"]
     agree = f"XGradCAM's maps agree with it at {agreement(cheap)}."
     if better and worse:
-        return f"{agree} The extra cost buys a better {_listed(better)}, and loses {_listed(worse)}."
+        return f"{agree} The extra cost buys a better {_listed(better)}, and a worse {_listed(worse)}."
     if better:
         return f"{agree} The extra cost buys a better {_listed(better)}."
     if worse:
-        return f"{agree} The extra cost buys a map that is worse: {_listed(worse)}."
+        return f"{agree} The extra cost buys a worse map: {_listed(worse)}."
     nearest = max(found, key=lambda gain: abs(gain.mean) / max(gain.error, 1e-12))
     return (
         f"{agree} The extra cost buys nothing that these images show: by no measure do the two differ clearly "
-        f"(nearest to it: {_listed([nearest])})."
+        f"(nearest to it: {'better' if nearest.mean > 0 else 'worse'} {_listed([nearest])})."
     )
 
 
@@ -231,7 +231,9 @@ def agreement(entry: Entry) -> str:
 
 
 def _listed(found: Sequence[Gain]) -> str:
-    return ", ".join(f"{MEASURES[g.measure][0]} by {g.mean:+.2g} ± {g.error:.1g} ({g.images})" for g in found)
+    return ", ".join(
+        f"{MEASURES[g.measure][0]} by {abs(g.mean):.2g} ± {g.error:.1g} ({g.images})" for g in found
+    )
 
 
 def _mathematics(exact: Entry, cheap: Entry) -> list[str]:

@@ -139,26 +139,26 @@ def test_costs_are_told_over_xgradcam_in_grad_cam_and_here(ask):
         (
             quality(0.3, 0.6),
             quality(0.25, 0.6, wobble=False),
-            ["agree with it at rho 0.90", "buys a better deletion by +0.05"],
+            ["agree with it at rho 0.90", "buys a better deletion by 0.05"],
             ["worse", "loses", "insertion by"],
         ),
         (
             quality(0.3, 0.6),
             quality(0.3, 0.5, wobble=False),
-            ["worse: insertion by -0.1"],
+            ["worse map: insertion by 0.1"],
             ["better"],
         ),
         (
             quality(0.3, 0.6),
             quality(0.25, 0.5, wobble=False),
-            ["buys a better deletion by +0.05", "loses insertion by -0.1"],
+            ["buys a better deletion by 0.05", "a worse insertion by 0.1"],
             ["nothing"],
         ),
         (
             quality(0.3, 0.6),
             quality(0.301, 0.601, wobble=False),
-            ["buys nothing that these images show", "nearest to it"],
-            ["better", "worse", "loses"],
+            ["buys nothing that these images show", "(nearest to it: worse deletion by 0.001"],
+            ["better", "buys a"],
         ),
     ],
     ids=["coincide", "gained", "lost", "both", "nothing gained"],
@@ -174,7 +174,7 @@ def test_a_lesion_found_better_counts_and_every_kind_of_images_is_named(ask):
         (quality(), quality(lesion=lesion, images="phantoms", wobble=False)) for lesion in (0.2, 0.3)
     )
     run = ask({"xgradcam": (1.0, cheap), "ablationcam": (1.05, exact)})
-    assert "share of the map inside the lesion by +0.1 ±" in bought(*entries(run))
+    assert "share of the map inside the lesion by 0.1 ±" in bought(*entries(run))
     assert [(g.measure, g.images) for g in gains(*entries(run))] == [
         ("deletion", "scans"),
         ("insertion", "scans"),
