@@ -43,6 +43,5 @@ def test_a_table_is_what_the_report_prints(page, file, section, shown):
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 def test_a_picture_is_what_the_report_draws(picture):
     stem = picture.name.rpartition("-")[0]
-    assert (
-        picture.read_text() == drawn(load(picture.with_suffix(".jsonl").with_stem(stem)), stem)[picture.name]
-    )
+    (file,) = picture.parent.glob(f"{stem}.json*")
+    assert picture.read_text() == drawn(load(file), stem)[picture.name]
