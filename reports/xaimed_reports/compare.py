@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal, final
@@ -76,18 +76,22 @@ def compare(
 ) -> Comparison:
     """Judge ``new`` against ``base``. Several runs a side are processes, each a unit; of one run, its blocks are.
 
+    A row of a process during which others used the machine, or the GPU was throttled, is left out; where that leaves
+    half of a side or less, the row's times are not judged.
     ``floor``: how far runs of the same code lie apart on this machine.
     """
     old, now = Side(tuple(base)), Side(tuple(new))
-    units = min(len(old.runs), len(now.runs))
-    processes = units > 1
+    processes = min(len(old.runs), len(now.runs)) > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
     both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
-    doubts = {k: why for k in both if (why := _doubt((*old.rows[k], *now.rows[k])))}
+    doubts = {k: why for k in both if (why := _doubt(old.rows[k], now.rows[k])) is not None}
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
-    judged = [k for k in both if k not in apart]
-    before, after = ({k: _values(side.rows[k], processes) for k in judged} for side in (old, now))
-    found = changes(before, after, _noise(floor, judged, units))
+    judged = [k for k in both if k not in apart and k not in doubts]
+    before, after = (
+        {k: _values(_undisturbed(side.rows[k]), processes) for k in judged} for side in (old, now)
+    )
+    units = {k: min(len(before[k]), len(after[k])) if processes else 1 for k in judged}
+    found = changes(before, after, _noise(floor, units))
     judgements: list[Judgement] = []
     for key in keys:
         row = _row_judgement(key, old.rows.get(key), now.rows.get(key))
@@ -106,27 +110,39 @@ def compare(
         became_unknown=tuple(
             k
             for k, c in found.items()
-            if processes and k not in doubts and c.decision == "unknown" and _noisier(before[k], after[k])
+            if processes and c.decision == "unknown" and _noisier(before[k], after[k])
         ),
     )
 
 
-def _noise(floor: Floor | None, keys: Sequence[str], units: int) -> dict[str, Noise]:
+def _noise(floor: Floor | None, units: Mapping[str, int]) -> dict[str, Noise]:
     """The machine's noise in each row; without a measured floor, several processes speak for themselves."""
-    found = dict.fromkeys(keys, Noise() if units > 1 else ASSUMED)
+    found = {key: Noise() if count > 1 else ASSUMED for key, count in units.items()}
     if floor is None:
         return found
     for key in floor.spread.keys() & found.keys():
-        row, family = (floor.differ(key, processes=units, among=among) for among in (1, len(keys)))
+        row, family = (floor.differ(key, processes=units[key], among=among) for among in (1, len(units)))
         found[key] = Noise(row, family)
     return found
 
 
-def _doubt(rows: tuple[Row, ...]) -> str | None:
-    """Why the times of these rows, of either side, must not be judged; None where they may."""
-    if loaded_rows(rows):
+def _doubt(*sides: tuple[Row, ...]) -> str | None:
+    """Why the times of a row must not be judged: half of a side's processes or more were disturbed; else None."""
+    for rows in sides:
+        if 2 * len(_undisturbed(rows)) <= len(rows):
+            return next(why for row in rows if (why := _disturbance(row)) is not None)
+    return None
+
+
+def _undisturbed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if _disturbance(row) is None)
+
+
+def _disturbance(row: Row) -> str | None:
+    """Why the times of one row are doubtful, or None."""
+    if loaded_rows((row,)):
         return "other processes used the machine meanwhile"
-    held_by = ", ".join(dict.fromkeys(why for row in rows if (why := throttled(row))))
+    held_by = throttled(row)
     return f"the GPU was throttled ({held_by})" if held_by else None
 
 
@@ -173,7 +189,7 @@ def _time_judgement(
     if incomparable is not None:
         return Judgement(key, "time", "incomparable", incomparable, shown=shown)
     if doubt is not None:
-        return Judgement(key, "time", "unknown", doubt, change, shown)
+        return Judgement(key, "time", "unknown", doubt, shown=shown)
     if change is None:
         return Judgement(key, "time", "unknown", "too few processes or blocks to judge by", shown=shown)
     span = f"{change.low:.3f} to {change.high:.3f}"

@@ -76,6 +76,14 @@ class Overhead:
 
 @final
 @dataclass(frozen=True)
+class OverheadFile:
+    """What `xaimed trial --overhead` stores."""
+
+    overhead: tuple[Overhead, ...]
+
+
+@final
+@dataclass(frozen=True)
 class MadeRun:
     """One run of the trial: its rows' medians in plain forward passes."""
 

@@ -1,5 +1,6 @@
 """The runs of a trial: what is kept, made again or refused, extra work that is real, and the harness's own cost."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from xaimed_core.cli import main
 from xaimed_core.measure import trial, trial_overhead
 from xaimed_core.measure.trial import MOST_DISTURBED, TrialRuns
 from xaimed_core.measure.trial_work import with_extra_work
-from xaimed_reports.jsonform import UnreadableError
+from xaimed_reports.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.records import Case, Conditions, Row
+from xaimed_reports.trial import Overhead, Trial
 from xaimed_reports.trial_plan import planned
 
 CPU = torch.device("cpu")
@@ -107,6 +109,33 @@ def test_senseless_requests_give_exit_2(tmp_path, capsys):
         assert capsys.readouterr().err.startswith("xaimed trial: ")
     assert main(["trial", "--out", str(tmp_path), "--resume"]) == 2
     assert "alike-00.json" in capsys.readouterr().err
+
+
+def test_a_finished_trial_is_judged_printed_and_stored(gate, tmp_path, capsys):
+    overhead = {"overhead": [to_json(Overhead(1e-3, 0.001, 0.0, 0.002))]}
+    out, stored, text = tmp_path / "runs", tmp_path / "trial.json", tmp_path / "trial.md"
+    out.mkdir()
+    (out / "overhead.json").write_text(json.dumps(overhead))
+    words = ["--alike", "12", "--slowed", "1", "--loaded", "1", "--out", str(out), "--resume"]
+    assert main(["trial", *words, "--at-most", "3"]) == 0
+    assert "3 of 14 runs are there" in capsys.readouterr().out
+    assert main(["trial", *words, "--json", str(stored), "--markdown", str(text)]) == 0
+    assert text.read_text().strip() in capsys.readouterr().out
+    found = from_json(Trial, json.loads(stored.read_text())["trial"])
+    assert len(found.runs) == 14
+    assert found.alike[0].comparisons == 1
+    assert main(["trial", *words, "--at-most", "0"]) == 0
+    assert len(gate.made) == 14
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"overhead": 3}', '{"overhead": [{"call_s": "x"}]}'])
+def test_a_damaged_overhead_gives_exit_2_and_one_line(text, gate, tmp_path, capsys):
+    tmp_path.joinpath("overhead.json").write_text(text)
+    words = ["--alike", "12", "--slowed", "0", "--loaded", "0", "--out", str(tmp_path), "--resume"]
+    assert main(["trial", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "overhead.json" in said
 
 
 def test_extra_work_takes_the_share_asked_for():

@@ -56,6 +56,17 @@ def test_a_loaded_machine_is_inconclusive_and_never_slower(make_run, make_row):
     assert found.exit_code == 3
 
 
+@pytest.mark.parametrize(("disturbed", "verdict", "code"), [(2, "same", 0), (3, "unknown", 3)])
+def test_disturbed_processes_are_left_out_while_most_are_not(disturbed, verdict, code, make_run, make_row):
+    busy = Conditions(2.0, 0.0, 0.5, 3, 2)
+    base = processes(make_run, make_row, seed=1, noise=0.002)
+    new = processes(make_run, make_row, seed=2, noise=0.002, count=6 - disturbed)
+    new += processes(make_run, make_row, 3.0, seed=3, count=disturbed, conditions=busy)
+    for found in (compare(base, new), compare(new, base)):
+        assert verdicts(found) == {("xgradcam-4]", "time"): verdict}
+        assert found.exit_code == code
+
+
 def test_a_throttled_gpu_is_inconclusive_and_named(make_run, make_row):
     held = Conditions(
         0.1, 0.0, 0.01, 3, 2, gpu={"throttled_by before": "", "throttled_by after": "power cap"}

@@ -89,21 +89,25 @@ def _trial(given: argparse.Namespace, overhead: Path) -> int:
 def _measure_overhead(path: Path) -> int:
     from xaimed_core.measure.trial_overhead import measure_overhead
     from xaimed_reports.jsonform import to_json
+    from xaimed_reports.trial import OverheadFile
     from xaimed_reports.trial_text import overhead_markdown
 
-    found = measure_overhead()
+    found = OverheadFile(tuple(measure_overhead()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"overhead": to_json(found)}, indent=1), encoding="utf-8")
-    print(overhead_markdown(found))
+    path.write_text(json.dumps(to_json(found), indent=1), encoding="utf-8")
+    print(overhead_markdown(found.overhead))
     return 0
 
 
 def _load_overhead(path: Path) -> list[Overhead]:
-    from xaimed_reports.jsonform import from_json
-    from xaimed_reports.trial import Overhead
+    from xaimed_reports.jsonform import UnreadableError, from_json
+    from xaimed_reports.trial import OverheadFile
 
-    stored: Any = json.loads(path.read_text(encoding="utf-8"))
-    return [from_json(Overhead, entry, path.name) for entry in stored["overhead"]]
+    try:
+        stored: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path.name}: not JSON") from error
+    return list(from_json(OverheadFile, stored, path.name).overhead)
 
 
 def _refuse(why: str) -> int:
