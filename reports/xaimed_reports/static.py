@@ -82,18 +82,18 @@ def static_summary(found: Found) -> list[str]:
         reverse=True,
     )
     spilling = {kernel for _, kernel, _ in spills}
-    lines = [f"{len(spilling)} of {len(found)} kernels spill registers on some target"]
+    lines = [f"{len(spilling)} of {len(found)} configurations spill registers on some target"]
     lines += _listed(
         f"{kernel}: "
         + ", ".join(f"{count} bytes on {target}" for count, name, target in spills if name == kernel)
         for kernel in dict.fromkeys(kernel for _, kernel, _ in spills)
     )
     worst = sorted(
-        ((max(f.get("registers", 0) for f in rows.values()), kernel) for kernel, rows in found.items()),
-        reverse=True,
+        (max((facts.get("registers", 0), target) for target, facts in rows.items()), kernel)
+        for kernel, rows in found.items()
     )
-    lines.append("most registers of a thread on any target")
-    lines += _listed(f"{kernel}: {registers}" for registers, kernel in worst[:MOST_LISTED])
+    lines.append("most registers of a thread")
+    lines += _listed(f"{name}: {count} on {on}" for (count, on), name in worst[: -MOST_LISTED - 1 : -1])
     return lines
 
 

@@ -40,11 +40,11 @@ def test_kernels_that_came_or_went_are_named_unless_only_some_were_compiled():
 
 def test_the_summary_lists_spills_and_the_most_registers():
     assert static_summary(FOUND) == [
-        "1 of 2 kernels spill registers on some target",
+        "1 of 2 configurations spill registers on some target",
         "- a[fp32]: 8 bytes on sm_90",
-        "most registers of a thread on any target",
-        "- a[fp32]: 40",
-        "- b[bf16]: 24",
+        "most registers of a thread",
+        "- a[fp32]: 40 on sm_90",
+        "- b[bf16]: 24 on sm_90",
     ]
 
 

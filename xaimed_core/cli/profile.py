@@ -68,10 +68,10 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
     print("\n".join(static_summary(found)))
     if accept:
         store_static(path, compiler, found)
-        print(f"{len(found)} kernels accepted for {compiler} in {path}")
+        print(f"{len(found)} configurations accepted for {compiler} in {path}")
         return 0
     lines = static_changes(accepted or {}, found, whole=only is None)
-    print("\n".join(lines) or f"all {len(found)} kernels compile to what is accepted for {compiler}")
+    print("\n".join(lines) or f"all {len(found)} configurations compile to what is accepted for {compiler}")
     return 1 if lines else 0
 
 
