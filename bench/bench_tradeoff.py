@@ -95,10 +95,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def trainer(pytestconfig: pytest.Config) -> Trainer:
     """Trains each network when it is first asked for, unless its weights are kept."""
     options = pytestconfig.option
+    if options.checkpoint:
+        raise ValueError("this bench judges maps on networks that it trains itself; leave --checkpoint out")
     data = Path(options.data) if options.data else None
-    return Trainer(
-        data, options.data_name or "a folder of images", KEPT, RECIPES.get(options.profile, Recipe())
-    )
+    return Trainer(data, options.data_name or "a folder of images", KEPT, RECIPES[options.profile])
 
 
 @pytest.fixture(scope="session")
