@@ -38,6 +38,7 @@ def gate(monkeypatch, make_run, store):
             stored.parent.mkdir(parents=True, exist_ok=True)
             run = make_run(rows=tuple(rows), revision="0123456789ab")
             store(run, stored)
+            stored.with_suffix(".journal.jsonl").touch()
             return run
 
     found = Gate()
@@ -48,7 +49,7 @@ def gate(monkeypatch, make_run, store):
 
 def test_runs_are_made_in_the_plans_order_and_kept_one_by_one(gate, tmp_path):
     assert len(TrialRuns(tmp_path, tmp_path, PLAN).make(5)) == 5
-    assert len(list(tmp_path.glob("alike-*.json"))) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"alike-{i:02}.json" for i in range(5)]
     runs = TrialRuns(tmp_path, tmp_path, PLAN).make(None)
     assert [*runs] == PLAN
     assert [name for name, *_ in gate.made] == [p.name for p in PLAN]

@@ -69,14 +69,16 @@ class TrialRuns:
         extra = [f"--extra-work={key}={share}" for key, share in p.extra_work(keys).items()]
         seed = str(self._plan.index(p))
         with _busy_core() if p.kind == "loaded" else _nothing():
-            run = gate_process(self._checkout, passing, "--shuffle", seed, *extra, name=p.name)
+            run: Run | None = gate_process(self._checkout, passing, "--shuffle", seed, *extra, name=p.name)
         before = len(list(self._folder.glob(f"disturbed-*-{p.name}.json")))
         if p.kind != "loaded" and is_disturbed(run) and before < MOST_DISTURBED:
             print(f"  others used the machine meanwhile: set aside, {p.name} will be made again")
-            passing.rename(self._folder / f"disturbed-{before + 1}-{p.name}.json")
+            path = self._folder / f"disturbed-{before + 1}-{p.name}.json"
             self.disturbed += 1
-            return None
+            run = None
         passing.rename(path)
+        for beside in self._folder.glob(f"{passing.stem}.*"):  # its journal and pictures
+            beside.unlink()
         return run
 
     def _path(self, p: Planned) -> Path:
