@@ -12,6 +12,8 @@ from .sides import LOADED_SHARE
 from .words import SHOWN_VERSIONS, byte_count, seconds, times
 
 T = TypeVar("T")
+TOLD_S = 1.0
+"""The machine's counters tick in hundredths of a second: over less than this they say nothing about others."""
 TITLES = {
     "roofs": "What the device can do",
     "methods": "Images per second",
@@ -203,7 +205,11 @@ def _when(card: Card) -> str:
             taken = card.taken[name]
             said.append(f"{name} {taken.started_utc} ({taken.seconds:.0f} s, revision {taken.revision})")
             others = taken.conditions.others_share
-            busy += [f"{name} {others:.0%}"] if others is not None and others > LOADED_SHARE else []
+            busy += (
+                [f"{name} {others:.0%}"]
+                if others is not None and others > LOADED_SHARE and taken.seconds > TOLD_S
+                else []
+            )
     told = f"Measured: {'; '.join(said)}."
     if busy:
         told += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."

@@ -11,7 +11,7 @@ def device_name(machine: Machine) -> str:
     """The GPU's name, or the CPU's with the threads that were used: "AMD EPYC, 2 threads"."""
     if machine.gpu is not None:
         return machine.gpu.name
-    cpu = re.sub(r"\s*\((?:R|TM)\)|\s+CPU\b|\s+@.*|\s+\d+-Core Processor", "", machine.cpu)
+    cpu = re.sub(r"\s*\((?:R|TM)\)|\s+CPU\b|\s+@.*|(\s+\d+-Core)?\s+Processor\b", "", machine.cpu)
     return f"{cpu}, {machine.threads} thread{'' if machine.threads == 1 else 's'}"
 
 

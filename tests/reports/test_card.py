@@ -67,6 +67,7 @@ def full_card(**fields):
         ("AMD EPYC", 2, "amd-epyc-2-threads"),
         ("AMD EPYC 7B13 64-Core Processor", 1, "amd-epyc-7b13-1-thread"),
         ("Intel(R) Xeon(R) CPU @ 2.20GHz", 8, "intel-xeon-8-threads"),
+        ("Intel(R) Xeon(R) Processor", 2, "intel-xeon-2-threads"),
         ("Intel(R) Core(TM) i7-1185G7 @ 3.00GHz", 4, "intel-core-i7-1185g7-4-threads"),
     ],
 )

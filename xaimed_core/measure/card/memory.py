@@ -48,24 +48,29 @@ def find_largest(setting: Setting, peaks: Sequence[PeakMemory]) -> tuple[Largest
     """
     each = {name: bytes_per_image([p for p in peaks if p.what == name]) for name in _calls(setting, None)}
     if setting.device.type != "cuda":
-        how = f"computed: {CAP:.0%} of the free memory over the bytes per image measured; not tried out"
+        how = (
+            f"computed: {CAP:.0%} of the free memory over an image's share of the largest peak; not tried out"
+        )
         free = free_bytes(setting.device)
         return tuple(
             LargestBatch(name, int(CAP * free / size), how)
             if size
-            else LargestBatch(name, None, how, "no memory was measured for two batches")
+            else LargestBatch(name, None, how, "its memory could not be measured")
             for name, size in each.items()
         )
     return tuple(_tried_out(name, size, setting) for name, size in each.items())
 
 
 def bytes_per_image(peaks: Sequence[PeakMemory]) -> float | None:
-    """The slope between the two largest batches measured, input included; None where it cannot be told."""
-    known = sorted((p.batch, p.peak_bytes) for p in peaks if p.peak_bytes)
-    if len(known) < 2 or known[-1][1] <= known[-2][1]:
+    """An image's share of the peak at the largest batch measured, what is paid once included; None without a peak.
+
+    The slope between two batches would leave that out, but a host's peaks are too coarse for it.
+    """
+    known = [(p.batch, p.peak_bytes) for p in peaks if p.peak_bytes]
+    if not known:
         return None
-    (low, low_bytes), (high, high_bytes) = known[-2:]
-    return (high_bytes - low_bytes) / (high - low)
+    batch, peak = max(known)
+    return peak / batch
 
 
 @final
