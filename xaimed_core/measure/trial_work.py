@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 
 SIZE = 96
 """Of the square matrices multiplied: small enough that single products set the share finely."""
-TIMED = 9
+TIMED = 25
+CORRECTIONS = 2
+"""After a call that fills the caches the products take longer than by themselves, which only the two together show."""
 
 
 def with_extra_work(call: Callable[[], Any], share: float, device: torch.device) -> Callable[[], Any]:
@@ -25,23 +27,28 @@ def with_extra_work(call: Callable[[], Any], share: float, device: torch.device)
         for _ in range(products):
             torch.mm(square, square, out=into)
 
-    products = round(share * _seconds(call, device) / (_seconds(lambda: work(50), device) / 50))
-
     def slowed() -> Any:
         result = call()
         work(products)
         return result
 
+    call_s, fifty_s = _seconds([call, lambda: work(50)], device)
+    products = round(share * call_s / (fifty_s / 50))
+    for _ in range(CORRECTIONS):
+        alone_s, both_s = _seconds([call, slowed], device)
+        added = max(both_s / alone_s - 1, share / 10)
+        products = max(1, round(products * share / added))
     return slowed
 
 
-def _seconds(call: Callable[[], Any], device: torch.device) -> float:
-    """The median of `TIMED` calls after two that warm up."""
-    found: list[float] = []
+def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
+    """The median of `TIMED` calls of each, taken in turns after two rounds that warm up."""
+    found: list[list[float]] = [[] for _ in calls]
     for _ in range(TIMED + 2):
-        began = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - began)
-    return median(found[2:])
+        for times, call in zip(found, calls, strict=True):
+            began = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - began)
+    return [median(times[2:]) for times in found]
