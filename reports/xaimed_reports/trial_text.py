@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .devices import device_name
 from .markdown import table
 from .trial import SIDE, Count, Overhead, Trial, Verdicts
 from .words import seconds
@@ -15,12 +16,11 @@ FOUND_ENOUGH = 0.02
 def trial_markdown(found: Trial) -> str:
     """Everything a trial found: noise, false alarms, power, load, the harness's own cost."""
     machine = found.machine
-    device = machine.gpu.name if machine.gpu is not None else f"{machine.cpu}, {machine.threads} threads"
     kinds = [run.name.partition("-")[0] for run in found.runs]
     made = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("alike", "slowed", "loaded"))
     longest = max(run.seconds for run in found.runs)
     head = (
-        f"{device}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; gate runs: {made}, "
+        f"{device_name(machine)}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; gate runs: {made}, "
         f"each {longest:.0f} s of measuring at most; {found.disturbed} more were set aside because others used the "
         "machine during most of their rows. Intervals are Clopper and Pearson's at 95 %."
     )
