@@ -20,9 +20,10 @@ def trial_markdown(found: Trial) -> str:
     made = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("alike", "slowed", "loaded"))
     longest = max(run.seconds for run in found.runs)
     head = (
-        f"{device_name(machine)}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; gate runs: {made}, "
-        f"each {longest:.0f} s of measuring at most; {found.disturbed} more were set aside because others used the "
-        "machine during most of their rows. Intervals are Clopper and Pearson's at 95 %."
+        f"{device_name(machine)}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; "
+        f"gate runs: {made}, each {longest:.0f} s of measuring at most; {found.disturbed} more were "
+        "set aside because others used the machine during most of their rows. "
+        "Intervals are Clopper and Pearson's at 95 %."
     )
     alike = "Equal code: nothing must be slower or faster."
     loaded = "The other core kept busy by a spinning process: nothing must be slower or faster."

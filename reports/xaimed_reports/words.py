@@ -66,4 +66,5 @@ def machine_line(run: Run) -> str:
         f"{name} {machine.versions[name]}" for name in SHOWN_VERSIONS if name in machine.versions
     )
     revision = f"revision {run.revision}, " if run.revision else ""
-    return f"{device_name(machine)}; {versions}; images: {run.images_from}; profile {run.profile}; {revision}{run.started_utc}."
+    about = f"images: {run.images_from}; profile {run.profile}; {revision}{run.started_utc}"
+    return f"{device_name(machine)}; {versions}; {about}."
