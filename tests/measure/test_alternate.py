@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,10 @@ def test_a_signal_leaves_no_work_tree_and_no_process(number, checkout, tmp_path)
     paths = ":".join(str(ROOT / p) for p in (".", "kernels", "reports"))
     command = [sys.executable, "-m", "xaimed_core.cli", "compare", "--base", "HEAD"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        command, cwd=checkout, env=environment, stderr=subprocess.PIPE, text=True
-    ) as process:
+    # a shell's background jobs ignore some signals, and would hand that on
+    heard = partial(signal.signal, number, signal.SIG_DFL)
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
+    with subprocess.Popen(command, cwd=checkout, **options) as process:
         try:
             _wait_for((tmp_path / "child").exists)
             assert trees(checkout) == 3
