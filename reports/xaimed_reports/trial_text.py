@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .devices import device_name
 from .markdown import table
-from .trial import SIDE, Count, Overhead, Trial, Verdicts
+from .trial import SIDE, Count, Overhead, Power, Trial, Verdicts
 from .words import seconds
 
 FOUND_ENOUGH = 0.02
@@ -95,10 +95,10 @@ def _power(found: Trial) -> str:
     for what in dict.fromkeys(power.what for power in found.power):
         by_level = {power.extra_work: power for power in found.power if power.what == what}
         rows += [
-            (what, _name(key), *(count_words(_plain(by_level[level].rows.get(key))) for level in levels))
+            (what, _name(key), *(count_words(_plain(_at(by_level, level).rows.get(key))) for level in levels))
             for key in keys
         ]
-        rows.append((what, "all rows", *(count_words(by_level[level].found) for level in levels)))
+        rows.append((what, "all rows", *(count_words(_at(by_level, level).found) for level in levels)))
     named = [f"{level:.0%} (really {found.really_slower[f'{level:.2f}']:.1%})" for level in levels]
     said = (
         "Real extra work inside ours, one row at a time among rows alike: how often that row was called slower. "
@@ -110,6 +110,11 @@ def _power(found: Trial) -> str:
 def _name(key: str) -> str:
     """A row by its axes alone."""
     return key.partition("[")[2].removesuffix("]") or key
+
+
+def _at(by_level: dict[float, Power], level: float) -> Power:
+    """What was found at a level; nothing where too few runs had it for this design."""
+    return by_level.get(level, Power(level, "", Count(0, 0), {}))
 
 
 def _plain(count: Count | None) -> Count:
