@@ -7,6 +7,7 @@ from math import prod
 
 from xaimed_core.tail.calls import Value
 from xaimed_core.tail.program import Program
+from xaimed_core.tail.series import Series
 from xaimed_core.tail.steps import Step
 
 
@@ -30,6 +31,14 @@ def front_bytes(
         + 2 * sum(_bytes(program, value) for value in bases)
         + channels * sum(_bytes(program, value) for value in tables)
     )
+
+
+def series_bytes(program: Program, series: Series) -> int:
+    """A dozen tensors of the curve's shape, and a few of the changes and weights that go into the mixing."""
+    x, weight, *_rest = series.mixing.call.args
+    (result,) = series.curve.call.results
+    assert result is not None
+    return 12 * _bytes(program, result) + 5 * (_bytes(program, x.index) + _bytes(program, weight.index))
 
 
 def row_bytes(program: Program, rows: Sequence[Step]) -> int:

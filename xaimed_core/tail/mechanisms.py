@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.ablation import ablate, replacement
-from xaimed_core.tail.algebra import Front, drops_of_rows, run_front
+from xaimed_core.tail.algebra import Front, drops_by_series, drops_of_rows, run_front
 from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.chunks import fastest_rows, in_chunks
 from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, read_drops
@@ -66,15 +66,25 @@ class ByPlan:
     ) -> Tensor:
         """See `Mechanism`. Half the memory is the front's, for as many images as it holds; half the rows'."""
         plan, n = self.plan, len(self.capture.activation)
-        group, most = (memory_bytes // 2 // max(size, 1) for size in (plan.front_bytes, plan.row_bytes))
+        half, series = memory_bytes // 2, None
+        one_class = outcome if isinstance(outcome, OneClass) else None
+        if one_class is not None and plan.front_bytes + plan.series_bytes <= half:
+            series = plan.series
+        per_image = plan.front_bytes + (0 if series is None else plan.series_bytes)
+        group, most = (half // max(size, 1) for size in (per_image, plan.row_bytes))
         _refuse_bound_below(2 * max(plan.front_bytes, plan.row_bytes), memory_bytes)
         drops = _no_drops(self.capture, ablations, outcome)
         with below_autocast(drops.device):
             for start in range(0, n, group):
                 front = self._front(start, min(start + group, n), ablations)
-                if not (plan.closed and isinstance(outcome, OneClass)):
+                if not plan.closed or one_class is None:
                     front.tabulate()
                 at = _changing(front, ablations)
+                if one_class is not None and series is not None:
+                    found, sure = drops_by_series(front, series, one_class)
+                    where = ablations.image[at] - start, ablations.channel[at]
+                    drops[at] = found[where]
+                    at = at[~sure[where]]
                 for part, found in self._in_chunks(front, ablations, at, outcome, 1 if alone else most):
                     drops[at[part]] = found
         return drops

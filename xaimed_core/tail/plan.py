@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import final
 
 from xaimed_core.tail.calls import ACTIVATION, Call
-from xaimed_core.tail.footprint import front_bytes, row_bytes
+from xaimed_core.tail.footprint import front_bytes, row_bytes, series_bytes
 from xaimed_core.tail.mixing import mixing_rule
 from xaimed_core.tail.program import Program, at_batch
 from xaimed_core.tail.rules import Carried, Site, carry
+from xaimed_core.tail.series import Series, series_of
 from xaimed_core.tail.steps import Rest, Step, positions_apart, steps_of, turned
 from xaimed_core.tail.values import Block
 
@@ -32,8 +33,10 @@ class Plan:
     bases: values whose base the rows need; base_calls: the operations that give them and what the front reads.
     entering: Chan values that the rows read. freed: what no later operation reads, by place.
     turned: values of rows of which nothing but the change is needed, so that it may take their memory.
+    series: how one class's drops come without rows, where they do.
     channels_last: whether the rows keep channels together in memory, as pointwise work over them is fastest.
-    front_bytes: memory of one image's front, row_bytes: of one row.
+    front_bytes: memory of one image's front, row_bytes: of one row, series_bytes: of one
+        image's series.
     """
 
     program: Program
@@ -45,9 +48,11 @@ class Plan:
     entering: tuple[int, ...]
     freed: dict[int, tuple[int, ...]]
     turned: frozenset[int]
+    series: Series | None
     channels_last: bool
     front_bytes: int
     row_bytes: int
+    series_bytes: int
 
     @property
     def closed(self) -> bool:
@@ -107,6 +112,7 @@ class _Planner:
         if program.logits in self.blocks:
             entering = tuple(sorted({*entering, program.logits}))
         bases = frozenset(self._bases(rows))
+        series = series_of(rows, program.dtypes[ACTIVATION.index])
         return Plan(
             program=program,
             front=self.front,
@@ -117,9 +123,11 @@ class _Planner:
             entering=entering,
             freed=self._freed(),
             turned=turned(program, self.blocks, rows),
+            series=series,
             channels_last=positions_apart(program, rows),
             front_bytes=front_bytes(program, self.channels, self.blocks, bases, rows),
             row_bytes=row_bytes(program, rows),
+            series_bytes=0 if series is None else series_bytes(program, series),
         )
 
     def _site(self, call: Call) -> Site:
