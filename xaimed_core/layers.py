@@ -29,8 +29,7 @@ def resolve_layers(model: nn.Module, layer: LayerLike, images: Tensor) -> dict[s
     given = [layer] if isinstance(layer, nn.Module | str) else list(layer)
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
-    names = {id(module): name for name, module in model.named_modules()}
-    return dict(_named(model, one, names) for one in given)
+    return dict(_named(model, one) for one in given)
 
 
 def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
@@ -80,15 +79,16 @@ def _watch_shapes(model: nn.Module, image: Tensor) -> dict[str, tuple[int, ...]]
     return shapes
 
 
-def _named(model: nn.Module, layer: nn.Module | str, names: dict[int, str]) -> tuple[str, nn.Module]:
+def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
     if isinstance(layer, nn.Module):
+        names = {id(module): name for name, module in model.named_modules()}
         if id(layer) not in names:
             raise ValueError(f"the layer {type(layer).__name__} given is not a module of this model")
         return names[id(layer)], layer
     try:
         return layer, model.get_submodule(layer)
     except AttributeError:
-        close = get_close_matches(layer, names.values(), n=3, cutoff=0.5)
+        close = get_close_matches(layer, dict(model.named_modules()), n=3, cutoff=0.5)
         hint = (
             f"did you mean {', '.join(close)}?"
             if close

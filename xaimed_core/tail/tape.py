@@ -63,6 +63,7 @@ class TapeRecorder(TorchDispatchMode):
         self._external: dict[int, Tensor] = {}
         self._memories: dict[int, _Memory] = {}
         self._holds(activation, self._new_value(activation), dependent=True)
+        self._of_layer = self._memory(activation)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -155,8 +156,10 @@ class TapeRecorder(TorchDispatchMode):
             {key: nested(leaf, self._argument) for key, leaf in kwargs.items()},
         )
         if dtype is not None:
-            self._check_state(func, args[0])
-            self._keep_what_is_overwritten([self._memories.get(_address(args[0]))])
+            memory = self._memories.get(_address(args[0]))
+            if memory is None or not memory.dependent or memory is self._of_layer:
+                self._check_state(func, args[0])
+            self._keep_what_is_overwritten([memory])
         return Call(op, *values, (), dtype)
 
     def _after(self, call: Call, args: tuple[Any, ...], output: Any) -> None:
