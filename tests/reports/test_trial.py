@@ -100,6 +100,15 @@ def test_a_noisy_machine_finds_less(make_trial):
     assert make_trial(noise=0.05).power[0].found.hits < make_trial(noise=0.002).power[0].found.hits
 
 
+def test_levels_too_rare_for_a_design_are_left_empty_in_words(make_trial):
+    found = make_trial(noise=0.002)
+    often = [p for p in found.power if p.what == "two stored runs"]
+    (rare,) = (dataclasses.replace(p, what="sides of 6 processes") for p in often if p.extra_work == 0.10)
+    text = trial_markdown(dataclasses.replace(found, power=(*often, rare)))
+    (line,) = (line for line in text.splitlines() if line.startswith("| sides of 6 processes | all rows"))
+    assert [cell.strip() == "-" for cell in line.split("|")[3:-1]] == [True, False, True]
+
+
 def test_a_trial_is_stored_and_read_in_full(make_trial):
     found = make_trial(noise=0.002, slowed=8)
     assert from_json(Trial, to_json(found)) == found
