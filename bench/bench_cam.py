@@ -53,8 +53,10 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
     probed = [Cam(m, batch="1") if cuda else Cam(m, model="resnet18", batch="1", size="96") for m in probing]
     match profile:
         case "gate":
-            model, size = ("resnet50", "224") if cuda else ("resnet18", "128")
-            return [Cam(m, model, batch=batch, size=size) for m in whole] + probed
+            if cuda:
+                return [Cam(m, batch=batch) for m in whole] + probed
+            probed = [Cam(m, "resnet18", batch="2", size="128") for m in probing]
+            return [Cam(m, "resnet18", batch=batch, size="128") for m in whole] + probed
         case "quick":
             return [
                 *(Cam(m, batch=batch) for m in whole),

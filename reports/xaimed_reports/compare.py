@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from statistics import median
 from typing import Literal, final
 
 from .floor import Floor
+from .pace import forward_of, values_at
 from .ratio import interval_of_median
 from .records import Row, Run
-from .sides import Side, throttled, unit_values, why_incomparable
+from .sides import Side, throttled, why_incomparable
 from .sides import loaded as loaded_rows
 from .sides import shown as shown_only
 from .statistics import Change, Noise, changes
@@ -78,20 +80,23 @@ def compare(
 
     A row of a process during which others used the machine, or the GPU was throttled, is left out; where that leaves
     half of a side or less, the row's times are not judged.
-    ``floor``: how far runs of the same code lie apart on this machine.
+    ``floor``: how far runs of the same code lie apart on this machine, and its usual pace; of no use where a side was
+    measured on another.
     """
     old, now = Side(tuple(base)), Side(tuple(new))
+    if floor is not None and not all(floor.fits(side.runs[0].machine) for side in (old, now)):
+        floor = None
     processes = min(len(old.runs), len(now.runs)) > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
     both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
     doubts = {k: why for k in both if (why := _doubt(old.rows[k], now.rows[k])) is not None}
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
     judged = [k for k in both if k not in apart and k not in doubts]
-    before, after = (
-        {k: _values(_undisturbed(side.rows[k]), processes) for k in judged} for side in (old, now)
-    )
+    quiet = [{k: _undisturbed(side.rows[k]) for k in judged} for side in (old, now)]
+    before, after = ({k: _values(k, rows, processes, floor) for k, rows in side.items()} for side in quiet)
     units = {k: min(len(before[k]), len(after[k])) if processes else 1 for k in judged}
-    found = changes(before, after, _noise(floor, units))
+    apart_by = {k: _forward(quiet[1][k]) - _forward(quiet[0][k]) for k in judged}
+    found = changes(before, after, _noise(floor, units, apart_by))
     judgements: list[Judgement] = []
     for key in keys:
         row = _row_judgement(key, old.rows.get(key), now.rows.get(key))
@@ -115,13 +120,16 @@ def compare(
     )
 
 
-def _noise(floor: Floor | None, units: Mapping[str, int]) -> dict[str, Noise]:
+def _noise(floor: Floor | None, units: Mapping[str, int], apart: Mapping[str, float]) -> dict[str, Noise]:
     """The machine's noise in each row; without a measured floor, several processes speak for themselves."""
     found = {key: Noise() if count > 1 else ASSUMED for key, count in units.items()}
     if floor is None:
         return found
     for key in floor.spread.keys() & found.keys():
-        row, family = (floor.differ(key, processes=units[key], among=among) for among in (1, len(units)))
+        row, family = (
+            floor.differ(key, processes=units[key], among=among, apart=apart[key])
+            for among in (1, len(units))
+        )
         found[key] = Noise(row, family)
     return found
 
@@ -150,10 +158,17 @@ def _timed(rows: tuple[Row, ...] | None) -> bool:
     return rows is not None and all(row.status == "ok" and row.timing is not None for row in rows)
 
 
-def _values(rows: tuple[Row, ...], processes: bool) -> list[float]:
+def _values(key: str, rows: tuple[Row, ...], processes: bool, floor: Floor | None) -> list[float]:
     """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
-    ratios = [unit_values(row) for row in rows]
-    return [median(found) for found in ratios] if processes else ratios[0]
+    pace = floor.pace.get(key) if floor is not None else None
+    found = [values_at(row, pace) for row in rows]
+    return [median(values) for values in found] if processes else found[0]
+
+
+def _forward(rows: tuple[Row, ...]) -> float:
+    """The logarithm of the forward's median over processes; 0 where none was timed."""
+    found = [log(forward_s) for row in rows if (forward_s := forward_of(row)) is not None]
+    return median(found) if found else 0.0
 
 
 def _noisier(base: Sequence[float], new: Sequence[float]) -> bool:

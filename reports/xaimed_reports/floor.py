@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp, log, pi, sqrt
+from dataclasses import dataclass, field
+from math import exp, hypot, log, pi, sqrt
 from pathlib import Path
-from statistics import median, stdev
+from statistics import fmean, median
 from typing import Any, final
 
 from scipy import stats
 
 from .jsonform import UnreadableError, from_json, to_json
+from .pace import Pace, pace_of, values_at
 from .ratio import EQUAL
-from .records import SCHEMA, Machine, Run
-from .sides import Side, loaded, unit_values
+from .records import SCHEMA, Machine, Row, Run
+from .sides import Side, loaded
 from .statistics import LEVEL
 
 FEWEST_RUNS = 4
@@ -28,20 +29,31 @@ class Floor:
 
     machine: Machine
     spread: dict[str, float]
-    """Per row, the standard deviation of the logarithm of a process's median."""
+    """Per row, the standard deviation of the logarithm of a process's median, at the usual pace."""
     runs: dict[str, int]
     """Per row, how many processes that was estimated from."""
+    pace: dict[str, Pace] = field(default_factory=dict[str, Pace])
+    """Per row with a forward pass, the machine's usual pace."""
     schema: int = SCHEMA
 
-    def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
+    def differ(self, key: str, *, processes: int = 1, among: int = 1, apart: float = 0.0) -> float:
         """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
 
         A prediction limit by Student's t, wider the fewer runs the spread was estimated from. ``processes``: a side's
         units, of which the median is taken. ``among``: so many rows keep their limits at once (Bonferroni).
+        ``apart``: the logarithm of the quotient of the two sides' paces, whose effect is known within an error only.
         """
         of_a_side = 1.0 if processes == 1 else sqrt(pi / 2 / processes)
-        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self.runs[key] - 1))
-        return exp(reach * sqrt(2) * of_a_side * self.spread[key]) - 1
+        error = self.pace[key].error if key in self.pace else 0.0
+        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self._freedom(key)))
+        return exp(reach * hypot(sqrt(2) * of_a_side * self.spread[key], apart * error)) - 1
+
+    def fits(self, machine: Machine) -> bool:
+        """Whether this is the floor of such a machine."""
+        return _kind(self.machine) == _kind(machine)
+
+    def _freedom(self, key: str) -> int:
+        return self.runs[key] - _estimated(self.pace.get(key))
 
 
 def floor_of(runs: Sequence[Run]) -> Floor:
@@ -51,16 +63,28 @@ def floor_of(runs: Sequence[Run]) -> Floor:
     """
     if len(runs) < FEWEST_RUNS:
         raise ValueError(f"a noise floor needs {FEWEST_RUNS} runs of the same code at least, got {len(runs)}")
-    centres = {
-        key: [log(median(values)) for row in rows if not loaded((row,)) and (values := unit_values(row))]
+    quiet = {
+        key: [row for row in rows if not loaded((row,)) and row.timing is not None]
         for key, rows in Side(tuple(runs)).rows.items()
     }
-    known = {key: values for key, values in centres.items() if len(values) >= FEWEST_RUNS}
+    known = {key: rows for key, rows in quiet.items() if len(rows) >= FEWEST_RUNS}
+    pace = {key: found for key, rows in known.items() if (found := pace_of(rows)) is not None}
     return Floor(
         runs[0].machine,
-        spread={key: stdev(values) for key, values in known.items()},
-        runs={key: len(values) for key, values in known.items()},
+        spread={key: _spread(rows, pace.get(key)) for key, rows in known.items()},
+        runs={key: len(rows) for key, rows in known.items()},
+        pace=pace,
     )
+
+
+def _spread(rows: Sequence[Row], pace: Pace | None) -> float:
+    values = [log(median(values_at(row, pace))) for row in rows]
+    return sqrt(sum((v - fmean(values)) ** 2 for v in values) / (len(values) - _estimated(pace)))
+
+
+def _estimated(pace: Pace | None) -> int:
+    """How many numbers were estimated from the runs: their middle, and the line's slope where there is one."""
+    return 2 if pace is not None and pace.error else 1
 
 
 def smallest_visible_effect(floor: Floor, key: str, *, processes: int) -> float:
@@ -87,7 +111,7 @@ def load_floor(path: Path, machine: Machine) -> Floor | None:
     if not isinstance(stored, dict):
         raise UnreadableError(f"{path.name}: holds no floor")
     floor = from_json(Floor, stored.get("floor"), path.name)
-    return floor if _kind(floor.machine) == _kind(machine) else None
+    return floor if floor.fits(machine) else None
 
 
 def _kind(machine: Machine) -> tuple[str, int, int, str | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import final
 
-from .ratio import block_ratios
+from .pace import forward_of
 from .records import OURS, REFERENCE, Row, Run
 from .words import times
 
@@ -33,17 +33,6 @@ class Side:
                 if row.impl == OURS:
                     found[row.case.key] = (*found.get(row.case.key, ()), row)
         object.__setattr__(self, "rows", found)
-
-
-def unit_values(row: Row) -> list[float]:
-    """Our time in each block, in plain forward passes; each sample in seconds where no forward pass was timed."""
-    if row.timing is None:
-        return []
-    return (
-        block_ratios(row.timing, row.forward)
-        if row.forward is not None
-        else [wall_s for _, wall_s in row.timing.counted]
-    )
 
 
 def loaded(rows: tuple[Row, ...]) -> bool:
@@ -97,6 +86,9 @@ def shown(old: Side, now: Side, key: str) -> str:
     a, b = (side.rows[key][0].timing for side in (old, now))
     if _same_device(old, now) and a is not None and b is not None:
         parts.append(f"seconds {b.typical_s / a.typical_s:.3f}")
+        forwards = [forward_of(side.rows[key][0]) for side in (old, now)]
+        if forwards[0] is not None and forwards[1] is not None:
+            parts.append(f"forward {forwards[1] / forwards[0]:.3f}")
     beside = [_to_reference(side, key) for side in (old, now)]
     if beside[0] is not None and beside[1] is not None:
         parts.append(f"reference / ours {times(beside[0])} then {times(beside[1])}")

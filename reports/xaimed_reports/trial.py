@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import final
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from .compare import Comparison, compare
 from .floor import Floor, floor_of
+from .pace import forward_of, values_at
 from .records import OURS, SCHEMA, Machine, Run
-from .sides import Side, unit_values
+from .sides import Side
 from .sides import loaded as loaded_rows
 from .statistics import SEED, clopper_pearson
 from .trial_plan import FLOOR_RUNS, Planned
@@ -85,7 +86,7 @@ class OverheadFile:
 @final
 @dataclass(frozen=True)
 class MadeRun:
-    """One run of the trial: its rows' medians in plain forward passes."""
+    """One run of the trial: its rows' medians in plain forward passes, and those forward passes in seconds."""
 
     name: str
     started_utc: str
@@ -94,6 +95,7 @@ class MadeRun:
     extra_work: dict[str, float]
     loaded: tuple[str, ...]
     """Rows during which others used the machine."""
+    forward_s: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @final
@@ -106,7 +108,8 @@ class Trial:
     disturbed: int
     """Runs set aside and made again, for others used the machine during most of their rows."""
     noise: dict[str, dict[str, float]]
-    """Per row, by how much equal code differs: between two runs, and between sides of `SIDE` processes."""
+    """Per row, by how much equal code differs: between two runs, and between sides of `SIDE` processes; and the share
+    of a change of the machine's pace that ours shows."""
     alike: tuple[Verdicts, ...]
     loaded: tuple[Verdicts, ...]
     power: tuple[Power, ...]
@@ -144,13 +147,17 @@ def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Tri
         revision=first[0].revision,
         disturbed=disturbed,
         noise={
-            key: {"two runs": floor.differ(key), "sides": floor.differ(key, processes=SIDE)}
+            key: {
+                "two runs": floor.differ(key),
+                "sides": floor.differ(key, processes=SIDE),
+                "follows the pace": floor.pace[key].follows if key in floor.pace else 1.0,
+            }
             for key in floor.spread
         },
         alike=tuple(_alike(judged, floor)),
         loaded=tuple(_loaded(judged, busy, floor)),
         power=tuple(_power({p: runs[p] for p in slowed}, judged, floor)),
-        really_slower=_really_slower({p: runs[p] for p in slowed}, first + judged),
+        really_slower=_really_slower({p: runs[p] for p in slowed}, first + judged, floor),
         overhead=tuple(overhead),
         runs=tuple(_made(p, run) for p, run in runs.items()),
     )
@@ -272,17 +279,19 @@ def _count(hits: int, of: int, *, independent: bool = True) -> Count:
     return Count(hits, of, *clopper_pearson(hits, of)) if independent and of else Count(hits, of)
 
 
-def _centres(run: Run) -> dict[str, float]:
-    found = {key: unit_values(rows[0]) for key, rows in Side((run,)).rows.items()}
+def _centres(run: Run, floor: Floor | None = None) -> dict[str, float]:
+    """Each row's median in plain forward passes; with a floor, at its pace."""
+    pace = floor.pace if floor is not None else {}
+    found = {key: values_at(rows[0], pace.get(key)) for key, rows in Side((run,)).rows.items()}
     return {key: median(values) for key, values in found.items() if values}
 
 
-def _really_slower(slowed: Runs, alike: Sequence[Run]) -> dict[str, float]:
+def _really_slower(slowed: Runs, alike: Sequence[Run], floor: Floor) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for p, run in slowed.items():
-        values = _centres(run)
+        values = _centres(run, floor)
         for key, share in p.extra_work(list(values)).items():
-            usual = [_centres(other)[key] for other in _quiet(alike, key)]
+            usual = [_centres(other, floor)[key] for other in _quiet(alike, key)]
             if key not in _loaded_keys(run) and usual:
                 ratios.setdefault(f"{share:.2f}", []).append(values[key] / median(usual) - 1)
     return {level: median(found) for level, found in sorted(ratios.items())}
@@ -297,4 +306,9 @@ def _made(p: Planned, run: Run) -> MadeRun:
         values=values,
         extra_work=p.extra_work(list(values)),
         loaded=_loaded_keys(run),
+        forward_s={
+            key: found
+            for key, rows in Side((run,)).rows.items()
+            if (found := forward_of(rows[0])) is not None
+        },
     )

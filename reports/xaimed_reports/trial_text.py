@@ -56,10 +56,20 @@ def count_words(count: Count) -> str:
 
 def _noise(found: Trial) -> str:
     rows = [
-        (_name(key), f"{noise['two runs']:.1%}", f"{noise['sides']:.1%}")
+        (
+            _name(key),
+            f"{noise['two runs']:.1%}",
+            f"{noise['sides']:.1%}",
+            f"{noise.get('follows the pace', 1.0):.2f}",
+        )
         for key, noise in found.noise.items()
     ]
-    head = ("row", "two runs of equal code differ by less than", f"sides of {SIDE} by less than (95 %)")
+    head = (
+        "row",
+        "two runs of equal code differ by less than",
+        f"sides of {SIDE} by less than (95 %)",
+        "of a change of the forward's time, ours shows",
+    )
     return table(head, rows)
 
 

@@ -67,10 +67,28 @@ def test_measuring_stops_when_the_budget_is_spent_but_not_before_the_least_block
     assert max(found.timings["a"].block) == 9
 
 
-def test_measuring_stops_when_the_medians_are_known(fake_clock):
-    sure = replace(PLAN, relative_error=0.01, max_blocks=500)
-    found = interleave(arms(fake_clock, a=1.0, b=2.0), {"a": 1.0, "b": 2.0}, plan=sure, clock=fake_clock)
-    assert max(found.timings["a"].block) == PLAN.min_blocks - 1
+SURE = replace(PLAN, relative_error=0.01, max_blocks=500, budget_s=1e4)
+
+
+def test_measuring_stops_when_medians_and_quotients_are_known(fake_clock):
+    found = interleave(arms(fake_clock, a=1.0, b=2.0), {"a": 1.0, "b": 2.0}, plan=SURE, clock=fake_clock)
+    assert max(found.timings["a"].block) == 5  # of fewer than 6 quotients no interval of 95 % is known
+
+
+def test_known_medians_are_not_enough_while_the_quotients_scatter(fake_clock):
+    calls = {"a": 0, "b": 0}
+
+    def sometimes_slow(name, turn):  # the median is 1, but in two of three blocks one arm's mean is off
+        def seconds(last):
+            calls[name] += 1
+            return 1.1 if calls[name] % 6 == turn else 1.0
+
+        return seconds
+
+    scattered = arms(fake_clock, a=sometimes_slow("a", 1), b=sometimes_slow("b", 3))
+    found = interleave(scattered, {"a": 1.0, "b": 1.0}, plan=replace(SURE, max_blocks=60), clock=fake_clock)
+    assert median_error(found.timings["a"].wall_s) < SURE.relative_error
+    assert max(found.timings["a"].block) > 20
 
 
 def test_an_arm_too_slow_to_call_twice_is_called_once_a_visit(fake_clock):

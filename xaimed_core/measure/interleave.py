@@ -150,7 +150,23 @@ def _take(name: str, call: Call, into: _Samples, block: int, last: str, clock: C
 
 
 def _known_well_enough(samples: Mapping[str, _Samples], plan: Plan) -> bool:
-    return all(median_error(s.wall_s) < plan.relative_error for s in samples.values())
+    """Whether the arms' medians are known, and the medians of the blocks' quotients, by which verdicts go."""
+    first, *others = samples.values()
+    found = [s.wall_s for s in samples.values()] + [_quotients(first, s) for s in others]
+    return all(median_error(values) < plan.relative_error for values in found)
+
+
+def _quotients(a: _Samples, b: _Samples) -> list[float]:
+    """The quotient of the two arms' medians in each block."""
+    over, under = _by_block(a), _by_block(b)
+    return [median(over[block]) / median(under[block]) for block in over]
+
+
+def _by_block(samples: _Samples) -> dict[int, list[float]]:
+    found: dict[int, list[float]] = {}
+    for wall_s, block in zip(samples.wall_s, samples.block, strict=True):
+        found.setdefault(block, []).append(wall_s)
+    return found
 
 
 def _carry_over(name: str, samples: _Samples) -> tuple[float | None, bool]:

@@ -22,7 +22,8 @@ class Plan:
     """Taken whatever they cost."""
     max_blocks: int
     relative_error: float
-    """Stop early when the 95 % interval of every arm's median is narrower than this to either side."""
+    """Stop early when the 95 % intervals of every arm's median, and of the median of its quotients with the first arm,
+    are narrower than this to either side."""
     warm_up_s: float
     """Upper limit for the warm-up of one arm after its first call."""
     total_s: float | None = None

@@ -1,0 +1,130 @@
+"""The machine's pace: what of a change of it shows in ours is learnt from runs of one code, and taken out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from xaimed_reports.compare import compare
+from xaimed_reports.floor import floor_of
+from xaimed_reports.jsonform import from_json, to_json
+from xaimed_reports.pace import FEWEST_RUNS, Pace, forward_of, pace_of, values_at
+
+OVERHEAD_S = 0.02
+
+
+@pytest.fixture
+def run_at(make_run, make_row, make_timing):
+    """A run in which the forward takes ``forward_s`` and ours that and a constant more, both with a little noise."""
+
+    def run_at(forward_s, *, seed=0, slower=1.0, noise=0.001, constant_s=OVERHEAD_S):
+        chance = np.random.default_rng(seed)
+
+        def samples(centre_s):
+            off = noise * chance.standard_normal()
+            return centre_s * np.exp(off + noise * chance.standard_normal(12))
+
+        ours_s = slower * (forward_s + constant_s)
+        return make_run(make_row(wall_s=samples(ours_s), forward=make_timing(*samples(forward_s))))
+
+    return run_at
+
+
+@pytest.fixture
+def unsteady(run_at):
+    """Ten runs of the same code on a machine whose forward takes between 0.10 and 0.12 s."""
+    paces = np.random.default_rng(1).uniform(0.10, 0.12, 10)
+    return [run_at(forward_s, seed=i) for i, forward_s in enumerate(paces)]
+
+
+def rows(runs):
+    return [run.rows[0] for run in runs]
+
+
+def test_a_constant_beside_the_forward_is_found_in_how_ours_follows_it(unsteady):
+    pace = pace_of(rows(unsteady))
+    assert pace.follows == pytest.approx(0.11 / (0.11 + OVERHEAD_S), abs=0.02)
+    assert 0 < pace.error < 0.02
+    assert 0.10 < pace.forward_s < 0.12
+
+
+def test_at_the_usual_pace_runs_of_one_code_agree(unsteady):
+    pace = pace_of(rows(unsteady))
+    plain, adjusted = ([np.median(values_at(row, each)) for row in rows(unsteady)] for each in (None, pace))
+    assert np.std(np.log(plain)) > 5 * np.std(np.log(adjusted))
+    assert np.mean(adjusted) == pytest.approx(1 + OVERHEAD_S / 0.11, abs=0.01)  # plain forward passes still
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_pace_that_hardly_moved_teaches_nothing(seed, run_at):
+    steady = [run_at(0.1, seed=[seed, i], noise=0.01) for i in range(10)]
+    assert pace_of(rows(steady)).follows == 1.0
+
+
+def test_too_few_runs_and_a_forward_that_never_changes_teach_nothing(unsteady, make_row):
+    few = rows(unsteady)[: FEWEST_RUNS - 1]
+    usual = np.exp(np.mean([np.log(forward_of(row)) for row in few]))
+    assert pace_of(few) == Pace(pytest.approx(usual))
+    assert pace_of([make_row()] * 8).follows == 1.0
+
+
+def test_a_line_is_seldom_taken_where_a_multiple_is_the_truth_and_then_is_hardly_another(run_at):
+    found = []
+    for seed in range(40):
+        paces = np.random.default_rng(seed).uniform(0.10, 0.12, 10)
+        runs = [run_at(p, seed=[seed, i], constant_s=0.0, noise=0.002) for i, p in enumerate(paces)]
+        found.append(pace_of(rows(runs)).follows)
+    assert found.count(1.0) >= 26
+    assert np.abs(np.array(found) - 1).max() < 0.1
+
+
+def test_without_a_forward_pass_there_is_no_pace_and_seconds_are_judged(make_row):
+    alone = make_row(forward=None)
+    assert pace_of([alone] * 8) is None
+    assert values_at(alone, None) == list(alone.timing.wall_s)
+
+
+@pytest.mark.parametrize(("slower", "verdict"), [(1.0, "same"), (1.06, "slower"), (0.94, "faster")])
+def test_two_runs_at_different_paces_are_told_apart_by_their_code_alone(slower, verdict, unsteady, run_at):
+    base, new = run_at(0.102, seed=20), run_at(0.118, seed=21, slower=slower)
+    judged = compare([base], [new], floor=floor_of(unsteady)).judgements[0]
+    assert judged.verdict == verdict
+    assert "forward 1.15" in judged.shown
+
+
+def test_a_pace_far_from_what_was_learnt_widens_the_interval(unsteady):
+    floor = floor_of(unsteady)
+    (key,) = floor.spread
+    assert floor.differ(key) < floor.differ(key, apart=0.2) < floor.differ(key, apart=-1.0)
+    assert floor.differ(key, apart=0.01) == pytest.approx(floor.differ(key), rel=0.02)
+
+
+def test_limits_at_a_learnt_pace_hold_19_of_20_comparisons(run_at):
+    inside = 0
+    for seed in range(100):
+        chance = np.random.default_rng([7, seed])
+        paces = chance.uniform(0.10, 0.12, 12)
+        runs = [run_at(p, seed=[seed, i], noise=0.01) for i, p in enumerate(paces)]
+        floor = floor_of(runs[:10])
+        (key,) = floor.spread
+        a, b = (np.log(np.median(values_at(run.rows[0], floor.pace[key]))) for run in runs[10:])
+        apart = np.log(paces[11] / paces[10])
+        inside += abs(a - b) < np.log1p(floor.differ(key, apart=apart))
+    assert 90 <= inside <= 100
+
+
+def test_a_floor_of_another_machine_is_not_used(unsteady, run_at):
+    floor = floor_of(unsteady)
+    base = run_at(0.11)
+    elsewhere = dataclasses.replace(base, machine=dataclasses.replace(base.machine, cpu="another"))
+    assert compare([base], [base], floor=floor).judgements[0].verdict == "same"
+    judged = compare([elsewhere], [base], floor=floor).judgements[0]
+    assert judged.verdict == "unknown"
+    assert "assumed" in judged.why
+
+
+def test_a_floor_is_stored_with_its_pace_and_older_ones_have_none(unsteady):
+    floor = floor_of(unsteady)
+    assert from_json(type(floor), to_json(floor)) == floor
+    older = {name: value for name, value in to_json(floor).items() if name != "pace"}
+    assert from_json(type(floor), older).pace == {}
