@@ -55,8 +55,7 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
         case "gate":
             if cuda:
                 return [Cam(m, batch=batch) for m in whole] + probed
-            probed = [Cam(m, "resnet18", batch="2", size="128") for m in probing]
-            return [Cam(m, "resnet18", batch=batch, size="128") for m in whole] + probed
+            return [Cam(m, "resnet18", batch=batch, size="128") for m in (*whole, *probing)]
         case "quick":
             return [
                 *(Cam(m, batch=batch) for m in whole),

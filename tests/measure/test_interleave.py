@@ -78,17 +78,24 @@ def test_measuring_stops_when_medians_and_quotients_are_known(fake_clock):
 def test_known_medians_are_not_enough_while_the_quotients_scatter(fake_clock):
     calls = {"a": 0, "b": 0}
 
-    def sometimes_slow(name, turn):  # the median is 1, but in two of three blocks one arm's mean is off
+    def slow_in_every_third_block(name, turn):
         def seconds(last):
             calls[name] += 1
-            return 1.1 if calls[name] % 6 == turn else 1.0
+            return 1.1 if calls[name] // 3 % 3 == turn else 1.0
 
         return seconds
 
-    scattered = arms(fake_clock, a=sometimes_slow("a", 1), b=sometimes_slow("b", 3))
-    found = interleave(scattered, {"a": 1.0, "b": 1.0}, plan=replace(SURE, max_blocks=60), clock=fake_clock)
+    scattered = arms(fake_clock, a=slow_in_every_third_block("a", 0), b=slow_in_every_third_block("b", 1))
+    found = interleave(scattered, {"a": 1.0, "b": 1.0}, plan=replace(SURE, max_blocks=90), clock=fake_clock)
     assert median_error(found.timings["a"].wall_s) < SURE.relative_error
     assert max(found.timings["a"].block) > 20
+
+
+def test_a_visit_has_three_calls_unless_they_are_dear_so_that_one_interrupted_call_moves_nothing(fake_clock):
+    cheap = interleave(arms(fake_clock, a=0.1, b=0.1), {"a": 0.1, "b": 0.1}, plan=PLAN, clock=fake_clock)
+    dear = interleave(arms(fake_clock, a=1.0, b=1.0), {"a": 1.0, "b": 1.0}, plan=PLAN, clock=fake_clock)
+    assert len(cheap.timings["a"].wall_s) == 3 * PLAN.max_blocks
+    assert len(dear.timings["a"].wall_s) == 2 * PLAN.max_blocks
 
 
 def test_an_arm_too_slow_to_call_twice_is_called_once_a_visit(fake_clock):

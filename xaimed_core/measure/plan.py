@@ -36,7 +36,7 @@ PROFILES: dict[ProfileName, Plan] = {
     ),
     "full": Plan(budget_s=30.0, min_blocks=8, max_blocks=400, relative_error=0.003, warm_up_s=20.0),
     "gate": Plan(
-        budget_s=6.5, min_blocks=4, max_blocks=120, relative_error=0.003, warm_up_s=1.0, total_s=80.0
+        budget_s=7.0, min_blocks=4, max_blocks=120, relative_error=0.003, warm_up_s=1.0, total_s=80.0
     ),
 }
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import final
 
 import numpy as np
@@ -89,6 +90,7 @@ class Session:
         self.pictures: dict[str, NDArray[np.uint8]] = {}
         self._began_s = time.perf_counter()
         self._measured = 0
+        self._beside_s: list[float] = []
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._died_in = recovered.unfinished if recovered is not None else None
         self._recovered = _by_case(recovered.run.rows if recovered is not None else ())
@@ -118,7 +120,9 @@ class Session:
             )
         else:
             self._measured += 1
+            began_s = time.perf_counter()
             rows = self._measure_now(question)
+            self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
         if self._journal is not None:
             for row in rows:
                 self._journal.add(row)
@@ -133,14 +137,18 @@ class Session:
             raise
 
     def _share(self) -> Plan | None:
-        """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left."""
+        """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left.
+
+        Of that share, what cases so far took beside their timed calls (checks, warm-up, memory) is not for timing.
+        """
         if self._plan is None or self._plan.total_s is None:
             return self._plan
         left_s = max(0.0, self._plan.total_s - (time.perf_counter() - self._began_s))
         share_s = left_s / max(1, self._expected - len(self._rows))
+        beside_s = fmean(self._beside_s) if self._beside_s else share_s / 2
         return dataclasses.replace(
             self._plan,
-            budget_s=min(self._plan.budget_s, share_s / 2),
+            budget_s=min(self._plan.budget_s, max(share_s / 2, share_s - beside_s)),
             warm_up_s=min(self._plan.warm_up_s, share_s / 8),
         )
 
@@ -168,6 +176,13 @@ class Session:
         """Everything measured so far."""
         rows = tuple(row for rows in self._rows.values() for row in rows)
         return dataclasses.replace(self._head, rows=rows, seconds=time.perf_counter() - self._began_s)
+
+
+def _timed_s(rows: tuple[Row, ...]) -> float:
+    """Seconds spent in the timed calls of one case."""
+    timed = [row for row in rows if row.timing is not None]
+    forward = [row.forward for row in timed[:1] if row.forward is not None]
+    return sum(sum(t.wall_s) for t in (*(row.timing for row in timed), *forward) if t is not None)
 
 
 def _by_case(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:

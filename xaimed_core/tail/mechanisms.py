@@ -37,6 +37,11 @@ class Mechanism(Protocol):
         """What runs, and why nothing cheaper does."""
         ...
 
+    @property
+    def enough_bytes(self) -> int | None:
+        """Memory beyond which more changes nothing; None where more always allows larger chunks."""
+        ...
+
     def drops(
         self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False
     ) -> Tensor:
@@ -60,6 +65,15 @@ class ByPlan:
     external: dict[int, Tensor]
     route: str
     chunks: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def enough_bytes(self) -> int | None:
+        """See `Mechanism`. A closed form's: all images at a time, and rows for as many as stay in the cache."""
+        if not self.plan.closed:
+            return None
+        return 2 * max(
+            len(self.capture.activation) * self.plan.front_bytes, self.plan.row_bytes, CLOSED_BYTES
+        )
 
     def drops(
         self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False
@@ -123,6 +137,7 @@ class ByRows:
     runner: RowRunner
     route: str
     alone: bool
+    enough_bytes: None = None
 
     def drops(
         self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False

@@ -10,15 +10,24 @@ import torch
 SHARE = 0.5
 """Of what is free: the rest is left to the caller, to allocator slack and to the operations' own workspaces."""
 
+LITTLE = 2**27
+"""What a call may take without asking what is free: less than the forward pass before it gave back."""
 
-def memory_bound(device: torch.device, asked_bytes: int | None) -> int:
-    """Bytes that the chunks of one call may occupy: what was asked for, else half of what is free now."""
+
+def memory_bound(device: torch.device, asked_bytes: int | None, *, enough_bytes: int | None = None) -> int:
+    """Bytes that the chunks of one call may occupy: what was asked for, else half of what is free now.
+
+    ``enough_bytes``: what the call makes use of at most, where that is known. Finding out what is free takes as long
+    as a closed form, so that nobody asks for `LITTLE`.
+    """
     if asked_bytes is not None:
         if asked_bytes <= 0:
             raise ValueError(
                 f"memory_bytes must be a positive number of bytes, got {asked_bytes}; None asks the device"
             )
         return asked_bytes
+    if enough_bytes is not None and enough_bytes <= LITTLE:
+        return enough_bytes
     return int(SHARE * free_bytes(device))
 
 

@@ -208,7 +208,7 @@ class _CapturedTail:
         device, n = self.capture.activation.device, len(self.capture.images)
         chosen = self._channels(channels).to(device)
         image = torch.arange(n, device=device).repeat_interleave(len(chosen))
-        bound = memory_bound(device, self.memory_bytes)
+        bound = memory_bound(device, self.memory_bytes, enough_bytes=self.mechanism.enough_bytes)
         drops = self.mechanism.drops(Ablations(image, chosen.repeat(n), value), outcome, bound)
         return drops.unflatten(0, (n, len(chosen)))
 

@@ -10,17 +10,10 @@ import torch
 from torch import Tensor
 
 from xaimed_kernels.impute.imputation import Filled
-from xaimed_kernels.impute.kernel import (
-    coarse_kernel,
-    galerkin_kernel,
-    inverse_kernel,
-    judge_kernel,
-    load_kernel,
-    restrict_image_kernel,
-    small_grids_kernel,
-    store_kernel,
-    sweep_image_kernel,
-)
+from xaimed_kernels.impute.kernel import judge_kernel, load_kernel, store_kernel
+from xaimed_kernels.impute.kernel_coarse import coarse_kernel, small_grids_kernel
+from xaimed_kernels.impute.kernel_image import restrict_image_kernel, sweep_image_kernel
+from xaimed_kernels.impute.kernel_operators import galerkin_kernel, inverse_kernel
 from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, STIFFER, damping, grids
 from xaimed_kernels.launching import ceil_div, launch, power_of_two
 
