@@ -94,10 +94,18 @@ def smallest_visible_effect(floor: Floor, key: str, *, processes: int) -> float:
     return (1 + threshold) * (1 + floor.differ(key, processes=processes)) - 1
 
 
-def store_floor(floor: Floor, path: Path) -> None:
-    """Write the floor; it belongs to this machine alone."""
+def store_floor(floor: Floor, path: Path, *, processes: int) -> None:
+    """Write the floor, which belongs to this machine alone, and what it makes visible."""
+    visible = {
+        key: {
+            words: smallest_visible_effect(floor, key, processes=count)
+            for words, count in (("two runs", 1), (f"sides of {processes}", processes))
+        }
+        for key in floor.spread
+    }
+    stored = {"floor": to_json(floor), "smallest_visible_effect": visible}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"floor": to_json(floor)}, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(stored, indent=1), encoding="utf-8")
 
 
 def load_floor(path: Path, machine: Machine) -> Floor | None:

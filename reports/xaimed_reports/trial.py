@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from .compare import Comparison, compare
-from .floor import Floor, floor_of
+from .floor import Floor, floor_of, smallest_visible_effect
 from .pace import forward_of, values_at
 from .records import OURS, SCHEMA, Machine, Run
 from .sides import Side
@@ -108,8 +108,8 @@ class Trial:
     disturbed: int
     """Runs set aside and made again, for others used the machine during most of their rows."""
     noise: dict[str, dict[str, float]]
-    """Per row, by how much equal code differs: between two runs, and between sides of `SIDE` processes; and the share
-    of a change of the machine's pace that ours shows."""
+    """Per row, by how much equal code differs between two runs and between sides of `SIDE` processes; the smallest
+    slow-downs that these make visible; and the share of a change of the machine's pace that ours shows."""
     alike: tuple[Verdicts, ...]
     loaded: tuple[Verdicts, ...]
     power: tuple[Power, ...]
@@ -150,6 +150,8 @@ def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Tri
             key: {
                 "two runs": floor.differ(key),
                 "sides": floor.differ(key, processes=SIDE),
+                "visible to two runs": smallest_visible_effect(floor, key, processes=1),
+                "visible to sides": smallest_visible_effect(floor, key, processes=SIDE),
                 "follows the pace": floor.pace[key].follows if key in floor.pace else 1.0,
             }
             for key in floor.spread

@@ -34,6 +34,22 @@ def trial_markdown(found: Trial) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def trial_in_short(found: Trial) -> str:
+    """One paragraph: false alarms, what stayed unknown, slow-downs found; between two stored runs."""
+    pairs = found.alike[0]
+    levels = [power for power in found.power if power.what == "two stored runs"]
+    power = ", ".join(f"of {p.extra_work:.0%} in {p.found.hits} of {p.found.of}" for p in levels)
+    loaded = sum(v.slower_or_faster.hits for v in found.loaded)
+    beside = (
+        f"; beside a busy core {loaded or 'no'} rows were called slower or faster" if found.loaded else ""
+    )
+    return (
+        f"{device_name(found.machine)}: comparing two runs of equal code gave a false alarm in {count_words(pairs.alarms)} "
+        f"and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. Real extra work was called slower: {power} "
+        f"trials{beside}."
+    )
+
+
 def overhead_markdown(found: Sequence[Overhead]) -> str:
     """What the harness adds to calls of several lengths, and from which length on that is little."""
     rows = [(seconds(o.call_s), f"{o.share:.2%}", f"{o.low:.2%} to {o.high:.2%}") for o in found]
@@ -58,9 +74,11 @@ def _noise(found: Trial) -> str:
     rows = [
         (
             _name(key),
-            f"{noise['two runs']:.1%}",
-            f"{noise['sides']:.1%}",
-            f"{noise.get('follows the pace', 1.0):.2f}",
+            *(
+                f"{noise[name]:.1%}"
+                for name in ("two runs", "sides", "visible to two runs", "visible to sides")
+            ),
+            f"{noise['follows the pace']:.2f}",
         )
         for key, noise in found.noise.items()
     ]
@@ -68,6 +86,8 @@ def _noise(found: Trial) -> str:
         "row",
         "two runs of equal code differ by less than",
         f"sides of {SIDE} by less than (95 %)",
+        "slow-downs visible to two runs from",
+        f"to sides of {SIDE} from",
         "of a change of the forward's time, ours shows",
     )
     return table(head, rows)

@@ -1,6 +1,7 @@
 """Comparing: a verdict says what the numbers support, and nothing passes by vanishing."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -206,7 +207,9 @@ def test_a_floor_is_wider_for_more_rows_and_narrower_for_more_processes(make_run
     (key,) = floor.spread
     assert floor.differ(key, processes=6) < floor.differ(key) < floor.differ(key, among=8)
     assert smallest_visible_effect(floor, key, processes=6) > 0.03
-    store_floor(floor, tmp_path / "floor.json")
+    store_floor(floor, tmp_path / "floor.json", processes=6)
+    visible = json.loads((tmp_path / "floor.json").read_text())["smallest_visible_effect"][key]
+    assert 0.03 < visible["sides of 6"] < visible["two runs"]
     assert load_floor(tmp_path / "floor.json", runs[0].machine) == floor
     assert load_floor(tmp_path / "floor.json", dataclasses.replace(runs[0].machine, cpu="another")) is None
 

@@ -13,13 +13,17 @@ from xaimed_reports.jsonform import from_json, to_json
 from xaimed_reports.records import Conditions
 from xaimed_reports.trial import Overhead, Trial, is_disturbed, judge_trial
 from xaimed_reports.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
-from xaimed_reports.trial_text import overhead_markdown, trial_markdown
+from xaimed_reports.trial_text import overhead_markdown, trial_in_short, trial_markdown
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"<!-- begin trial: (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end trial -->", re.DOTALL)
+BLOCK = re.compile(
+    r"<!-- begin (?P<view>trial|trial-in-short): (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end (?P=view) -->",
+    re.DOTALL,
+)
+VIEWS = {"trial": trial_markdown, "trial-in-short": trial_in_short}
 BLOCKS = [
-    (page.relative_to(ROOT).as_posix(), found["file"], found["shown"])
-    for page in sorted((ROOT / "docs").rglob("*.md"))
+    (f"{page.relative_to(ROOT).as_posix()}: {found['view']}", found["view"], found["file"], found["shown"])
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for found in BLOCK.finditer(page.read_text())
 ]
 METHODS = ("gradcam", "xgradcam")
@@ -112,6 +116,7 @@ def test_levels_too_rare_for_a_design_are_left_empty_in_words(make_trial):
 def test_a_trial_is_stored_and_read_in_full(make_trial):
     found = make_trial(noise=0.002, slowed=8)
     assert from_json(Trial, to_json(found)) == found
+    assert "a false alarm in 0 of 10 (0.0% to 30.8%) and left 0 of 20 rows unknown" in trial_in_short(found)
     text = trial_markdown(found)
     for said in (
         "0 of 10 (0.0% to 30.8%)",
@@ -143,8 +148,8 @@ def test_rows_during_which_others_used_the_machine_are_not_judged(make_trial):
 
 
 @pytest.mark.parametrize(
-    ("page", "file", "shown"), BLOCKS, ids=[f"{page}: {file}" for page, file, _ in BLOCKS]
+    ("view", "file", "shown"), [block[1:] for block in BLOCKS], ids=[block[0] for block in BLOCKS]
 )
-def test_the_docs_show_what_a_committed_trial_found(page, file, shown):
+def test_pages_show_what_a_committed_trial_found(view, file, shown):
     stored = json.loads((ROOT / file).read_text())["trial"]
-    assert shown.strip() == trial_markdown(from_json(Trial, stored)).strip()
+    assert shown.strip() == VIEWS[view](from_json(Trial, stored)).strip()

@@ -168,13 +168,13 @@ def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
     """Run the checkout against itself, print each row's floor and smallest visible effect, and store them."""
     floor = floor_of(sides.repeat(2 * sides.runs, only))
     for key in floor.spread:
-        single, of_sides = (floor.differ(key, processes=count) for count in (1, sides.runs))
-        visible = smallest_visible_effect(floor, key, processes=sides.runs)
-        print(
-            f"{key}: equal code differs by {single:.1%} between two runs, by {of_sides:.1%} between sides of"
-        )
-        print(f"    {sides.runs} processes; the smallest slow-down that these make visible: {visible:.1%}")
-    store_floor(floor, path)
+        for words, count in (("two runs", 1), (f"sides of {sides.runs} processes", sides.runs)):
+            differ = floor.differ(key, processes=count)
+            visible = smallest_visible_effect(floor, key, processes=count)
+            print(
+                f"{key}, {words}: equal code differs by {differ:.1%}, a slow-down is visible from {visible:.1%}"
+            )
+    store_floor(floor, path, processes=sides.runs)
     print(f"stored in {path}")
     return 0
 
