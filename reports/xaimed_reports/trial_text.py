@@ -44,8 +44,8 @@ def trial_in_short(found: Trial) -> str:
         f"; beside a busy core {loaded or 'no'} rows were called slower or faster" if found.loaded else ""
     )
     return (
-        f"{device_name(found.machine)}: comparing two runs of equal code gave a false alarm in {count_words(pairs.alarms)} "
-        f"and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. Real extra work was called slower: {power} "
+        f"{device_name(found.machine)}: comparing two runs of equal code gave a false alarm in "
+        f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. Real extra work was called slower: {power} "
         f"trials{beside}."
     )
 
