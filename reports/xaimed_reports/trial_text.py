@@ -45,8 +45,8 @@ def trial_in_short(found: Trial) -> str:
     )
     return (
         f"{device_name(found.machine)}: comparing two runs of equal code gave a false alarm in "
-        f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. Real extra work was called slower: {power} "
-        f"trials{beside}."
+        f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. "
+        f"Real extra work was called slower: {power} trials{beside}."
     )
 
 
