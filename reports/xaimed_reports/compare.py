@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal, final
 
 from .floor import Floor
-from .pace import forward_of, values_at
+from .pace import Pace, forward_of, values_at
 from .ratio import interval_of_median
 from .records import Row, Run
 from .sides import Side, throttled, why_incomparable
@@ -17,7 +17,7 @@ from .sides import loaded as loaded_rows
 from .sides import shown as shown_only
 from .statistics import Change, Noise, changes
 from .verdicts import Verdict
-from .words import byte_count
+from .words import byte_count, seconds
 
 What = Literal["time", "memory", "fidelity", "row"]
 
@@ -89,11 +89,12 @@ def compare(
     processes = min(len(old.runs), len(now.runs)) > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
     both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
-    doubts = {k: why for k in both if (why := _doubt(old.rows[k], now.rows[k])) is not None}
+    pace = floor.pace if floor is not None else {}
+    doubts = {k: why for k in both if (why := _doubt(pace.get(k), old.rows[k], now.rows[k])) is not None}
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
     judged = [k for k in both if k not in apart and k not in doubts]
-    quiet = [{k: _undisturbed(side.rows[k]) for k in judged} for side in (old, now)]
-    before, after = ({k: _values(k, rows, processes, floor) for k, rows in side.items()} for side in quiet)
+    quiet = [{k: _undisturbed(side.rows[k], pace.get(k)) for k in judged} for side in (old, now)]
+    before, after = ({k: _values(rows, processes, pace.get(k)) for k, rows in side.items()} for side in quiet)
     units = {k: min(len(before[k]), len(after[k])) if processes else 1 for k in judged}
     apart_by = {k: _forward(quiet[1][k]) - _forward(quiet[0][k]) for k in judged}
     found = changes(before, after, _noise(floor, units, apart_by))
@@ -134,33 +135,39 @@ def _noise(floor: Floor | None, units: Mapping[str, int], apart: Mapping[str, fl
     return found
 
 
-def _doubt(*sides: tuple[Row, ...]) -> str | None:
+def _doubt(pace: Pace | None, *sides: tuple[Row, ...]) -> str | None:
     """Why the times of a row must not be judged: half of a side's processes or more were disturbed; else None."""
     for rows in sides:
-        if 2 * len(_undisturbed(rows)) <= len(rows):
-            return next(why for row in rows if (why := _disturbance(row)) is not None)
+        if 2 * len(_undisturbed(rows, pace)) <= len(rows):
+            return next(why for row in rows if (why := disturbance(row, pace)) is not None)
     return None
 
 
-def _undisturbed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    return tuple(row for row in rows if _disturbance(row) is None)
+def _undisturbed(rows: tuple[Row, ...], pace: Pace | None) -> tuple[Row, ...]:
+    return tuple(row for row in rows if disturbance(row, pace) is None)
 
 
-def _disturbance(row: Row) -> str | None:
-    """Why the times of one row are doubtful, or None."""
+def disturbance(row: Row, pace: Pace | None = None) -> str | None:
+    """Why the times of one row are doubtful, or None. ``pace``: the machine's, where its floor was measured."""
     if loaded_rows((row,)):
         return "other processes used the machine meanwhile"
-    held_by = throttled(row)
-    return f"the GPU was throttled ({held_by})" if held_by else None
+    if held_by := throttled(row):
+        return f"the GPU was throttled ({held_by})"
+    forward_s = forward_of(row)
+    if pace is None or pace.slowest_s is None or forward_s is None or forward_s <= pace.slowest_s:
+        return None
+    return (
+        f"the machine was slower than when its floor was measured: a plain forward pass took {seconds(forward_s)}, "
+        f"usually {seconds(pace.forward_s)}"
+    )
 
 
 def _timed(rows: tuple[Row, ...] | None) -> bool:
     return rows is not None and all(row.status == "ok" and row.timing is not None for row in rows)
 
 
-def _values(key: str, rows: tuple[Row, ...], processes: bool, floor: Floor | None) -> list[float]:
+def _values(rows: tuple[Row, ...], processes: bool, pace: Pace | None) -> list[float]:
     """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
-    pace = floor.pace.get(key) if floor is not None else None
     found = [values_at(row, pace) for row in rows]
     return [median(values) for values in found] if processes else found[0]
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import final
+
+from scipy import stats
 
 from .ratio import block_medians, interval_of_median
 from .records import Row
+from .statistics import LEVEL
 
 FEWEST_RUNS = 6
+SLOWER = 0.10
+"""A forward pass at least this much slower than usual, and slower than 95 of 100 runs, was disturbed."""
 CLEARLY = 10
 """The pace must have moved by so many times the error of its measurement, which flattens the line: by 1 % then."""
 
@@ -32,6 +37,8 @@ class Pace:
     """The share of the forward's relative change that ours shows. 1: all, a plain multiple of the forward."""
     error: float = 0.0
     """The standard error of ``follows``; 0 where it is not an estimate."""
+    slowest_s: float | None = None
+    """A forward pass that takes longer was slowed by something that was not there before. None: not known."""
 
     def forwards(self, ours_s: float, forward_s: float) -> float:
         """``ours_s`` in plain forward passes, as it would have been at the usual pace."""
@@ -65,12 +72,12 @@ def pace_of(rows: Sequence[Row]) -> Pace | None:
     if not rows or len(forwards) < len(rows):
         return None
     x = [log(found) for found in forwards]
-    usual = exp(fmean(x))
+    usual, slowest_s = exp(fmean(x)), _slowest(x)
     y = [log(median(values_at(row, None))) for row in rows]
     count, about = len(rows), sum((each - fmean(x)) ** 2 for each in x)
     measured = median(_error(row) for row in rows)
     if count < FEWEST_RUNS or about == 0 or sqrt(about / (count - 1)) < CLEARLY * measured:
-        return Pace(usual)
+        return Pace(usual, slowest_s=slowest_s)
     slope = sum((a - fmean(x)) * (b - fmean(y)) for a, b in zip(x, y, strict=True)) / about
     apart = [b - fmean(y) for b in y]
     off = [each - slope * (a - fmean(x)) for each, a in zip(apart, x, strict=True)]
@@ -78,8 +85,17 @@ def pace_of(rows: Sequence[Row]) -> Pace | None:
     by_line = sum((each / max(1e-12, 1 - pull)) ** 2 for each, pull in zip(off, weight, strict=True))
     by_multiple = sum((each / (1 - 1 / count)) ** 2 for each in apart)
     if by_line >= by_multiple:
-        return Pace(usual)
-    return Pace(usual, 1 + slope, sqrt(sum(each**2 for each in off) / (count - 2) / about))
+        return Pace(usual, slowest_s=slowest_s)
+    return Pace(usual, 1 + slope, sqrt(sum(each**2 for each in off) / (count - 2) / about), slowest_s)
+
+
+def _slowest(x: Sequence[float]) -> float | None:
+    """Student's prediction limit for one more run, from the logarithms of the forward's times."""
+    count = len(x)
+    if count < FEWEST_RUNS:
+        return None
+    reach = float(stats.t.ppf(1 - LEVEL, count - 1)) * stdev(x) * sqrt(1 + 1 / count)
+    return exp(fmean(x) + max(reach, log(1 + SLOWER)))
 
 
 def _error(row: Row) -> float:

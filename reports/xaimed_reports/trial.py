@@ -10,12 +10,11 @@ from typing import final
 
 import numpy as np
 
-from .compare import Comparison, compare
+from .compare import Comparison, compare, disturbance
 from .floor import Floor, floor_of, smallest_visible_effect
 from .pace import forward_of, values_at
 from .records import OURS, SCHEMA, Machine, Run
 from .sides import Side
-from .sides import loaded as loaded_rows
 from .statistics import SEED, clopper_pearson
 from .trial_plan import FLOOR_RUNS, Planned
 
@@ -41,7 +40,7 @@ class Count:
 class Verdicts:
     """How a series of comparisons came out. ``alarms``: comparisons with a false slower or faster, or exit code 1.
 
-    ``not_judged``: rows during which others used the machine, of all rows; the other counts of rows are of the rest.
+    ``not_judged``: rows that something disturbed, of all rows; the other counts of rows are of the rest.
     """
 
     what: str
@@ -93,8 +92,8 @@ class MadeRun:
     seconds: float
     values: dict[str, float]
     extra_work: dict[str, float]
-    loaded: tuple[str, ...]
-    """Rows during which others used the machine."""
+    disturbed: tuple[str, ...]
+    """Rows that are not judged: others used the machine, or it was slower than its floor knows."""
     forward_s: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -106,7 +105,7 @@ class Trial:
     machine: Machine
     revision: str | None
     disturbed: int
-    """Runs set aside and made again, for others used the machine during most of their rows."""
+    """Runs set aside and made again, for something disturbed most of their rows."""
     noise: dict[str, dict[str, float]]
     """Per row, by how much equal code differs between two runs and between sides of `SIDE` processes; the smallest
     slow-downs that these make visible; and the share of a change of the machine's pace that ours shows."""
@@ -120,19 +119,21 @@ class Trial:
     schema: int = SCHEMA
 
 
-def is_disturbed(run: Run) -> bool:
-    """Whether others kept the machine busy during most rows of ours."""
+def is_disturbed(run: Run, floor: Floor | None = None) -> bool:
+    """Whether something disturbed most rows of ours; ``floor``: what the machine is like without."""
     rows = [row for row in run.rows if row.impl == OURS]
-    return 2 * len(_loaded_keys(run)) > len(rows)
+    return 2 * len(_disturbed_keys(run, floor)) > len(rows)
 
 
-def _loaded_keys(run: Run) -> tuple[str, ...]:
-    return tuple(row.case.key for row in run.rows if row.impl == OURS and loaded_rows((row,)))
+def _disturbed_keys(run: Run, floor: Floor | None) -> tuple[str, ...]:
+    pace = floor.pace if floor is not None else {}
+    ours = [row for row in run.rows if row.impl == OURS]
+    return tuple(row.case.key for row in ours if disturbance(row, pace.get(row.case.key)) is not None)
 
 
-def _quiet(runs: Iterable[Run], key: str) -> list[Run]:
-    """The runs in which nobody else used the machine during this row."""
-    return [run for run in runs if key not in _loaded_keys(run)]
+def _quiet(runs: Iterable[Run], key: str, floor: Floor) -> list[Run]:
+    """The runs in which nothing disturbed this row."""
+    return [run for run in runs if key not in _disturbed_keys(run, floor)]
 
 
 def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Trial:
@@ -161,7 +162,7 @@ def judge_trial(runs: Runs, overhead: Sequence[Overhead], disturbed: int) -> Tri
         power=tuple(_power({p: runs[p] for p in slowed}, judged, floor)),
         really_slower=_really_slower({p: runs[p] for p in slowed}, first + judged, floor),
         overhead=tuple(overhead),
-        runs=tuple(_made(p, run) for p, run in runs.items()),
+        runs=tuple(_made(p, run, floor) for p, run in runs.items()),
     )
 
 
@@ -204,8 +205,8 @@ def _power(slowed: Runs, judged: Sequence[Run], floor: Floor) -> Iterator[Power]
         singles: dict[str, Count] = {}
         sides: dict[str, Count] = {}
         for key in keys:
-            made = _quiet((run for p, run in slowed.items() if p.extra_work(keys)[key] == level), key)
-            quiet = _quiet(judged, key)
+            made = _quiet((run for p, run in slowed.items() if p.extra_work(keys)[key] == level), key, floor)
+            quiet = _quiet(judged, key, floor)
             pairs = [
                 ((quiet[i % len(quiet)],), (_with_row(quiet[(i + 1) % len(quiet)], run, key),))
                 for i, run in enumerate(made)
@@ -293,13 +294,13 @@ def _really_slower(slowed: Runs, alike: Sequence[Run], floor: Floor) -> dict[str
     for p, run in slowed.items():
         values = _centres(run, floor)
         for key, share in p.extra_work(list(values)).items():
-            usual = [_centres(other, floor)[key] for other in _quiet(alike, key)]
-            if key not in _loaded_keys(run) and usual:
+            usual = [_centres(other, floor)[key] for other in _quiet(alike, key, floor)]
+            if key not in _disturbed_keys(run, floor) and usual:
                 ratios.setdefault(f"{share:.2f}", []).append(values[key] / median(usual) - 1)
     return {level: median(found) for level, found in sorted(ratios.items())}
 
 
-def _made(p: Planned, run: Run) -> MadeRun:
+def _made(p: Planned, run: Run, floor: Floor) -> MadeRun:
     values = _centres(run)
     return MadeRun(
         name=p.name,
@@ -307,7 +308,7 @@ def _made(p: Planned, run: Run) -> MadeRun:
         seconds=run.seconds,
         values=values,
         extra_work=p.extra_work(list(values)),
-        loaded=_loaded_keys(run),
+        disturbed=_disturbed_keys(run, floor),
         forward_s={
             key: found
             for key, rows in Side((run,)).rows.items()

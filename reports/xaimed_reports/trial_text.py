@@ -22,7 +22,7 @@ def trial_markdown(found: Trial) -> str:
     head = (
         f"{device_name(machine)}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; "
         f"gate runs: {made}, each {longest:.0f} s of measuring at most; {found.disturbed} more were "
-        "set aside because others used the machine during most of their rows. "
+        "set aside because something disturbed most of their rows. "
         "Intervals are Clopper and Pearson's at 95 %."
     )
     alike = "Equal code: nothing must be slower or faster."
@@ -99,7 +99,7 @@ def _verdicts(found: Sequence[Verdicts]) -> str:
         "comparisons with an alarm",
         "rows slower or faster",
         "rows unknown",
-        "rows not judged: loaded",
+        "rows not judged: machine disturbed",
         "exit codes",
     )
     return table(

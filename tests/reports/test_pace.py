@@ -1,6 +1,7 @@
 """The machine's pace: what of a change of it shows in ours is learnt from runs of one code, and taken out."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -128,3 +129,28 @@ def test_a_floor_is_stored_with_its_pace_and_older_ones_have_none(unsteady):
     assert from_json(type(floor), to_json(floor)) == floor
     older = {name: value for name, value in to_json(floor).items() if name != "pace"}
     assert from_json(type(floor), older).pace == {}
+
+
+def test_a_forward_slower_than_the_floor_knows_leaves_the_row_unjudged_and_says_so(unsteady, run_at):
+    floor = floor_of(unsteady)
+    (pace,) = floor.pace.values()
+    assert 0.12 < pace.slowest_s < 0.14
+    for base, new in ((0.11, 0.2), (0.2, 0.11)):
+        found = compare([run_at(base)], [run_at(new, slower=1.5)], floor=floor)
+        assert found.judgements[0].verdict == "unknown"
+        assert re.search(r"a plain forward pass took 20\d ms, usually 1\d\d ms", found.judgements[0].why)
+        assert found.exit_code == 3
+
+
+def test_a_forward_a_little_slower_on_a_steady_machine_is_judged(run_at):
+    steady = floor_of([run_at(0.1, seed=i) for i in range(10)])
+    (pace,) = steady.pace.values()
+    assert pace.slowest_s == pytest.approx(0.11, rel=0.01)
+    assert compare([run_at(0.1)], [run_at(0.105, slower=1.2)], floor=steady).judgements[0].verdict == "slower"
+
+
+def test_slowed_processes_are_left_out_of_a_side_while_most_are_not(unsteady, run_at):
+    floor = floor_of(unsteady)
+    base = [run_at(0.11, seed=i) for i in range(6)]
+    new = [run_at(0.11 if i < 4 else 0.2, seed=10 + i, slower=1.0 if i < 4 else 2.0) for i in range(6)]
+    assert compare(base, new, floor=floor).judgements[0].verdict == "same"

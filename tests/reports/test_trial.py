@@ -144,7 +144,7 @@ def test_rows_during_which_others_used_the_machine_are_not_judged(make_trial):
     pairs = found.alike[0]
     assert (pairs.not_judged.hits, pairs.not_judged.of) == (1, 20)
     assert (pairs.unknown.hits, pairs.unknown.of) == (0, 19)
-    assert [run.loaded for run in found.runs if run.loaded and run.name.startswith("alike")] == [(KEY,)]
+    assert [run.disturbed for run in found.runs if run.disturbed and run.name.startswith("alike")] == [(KEY,)]
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
+from xaimed_reports.floor import Floor, floor_of
 from xaimed_reports.jsonform import UnreadableError
 from xaimed_reports.load import load
 from xaimed_reports.records import OURS, Run
 from xaimed_reports.trial import is_disturbed
-from xaimed_reports.trial_plan import Planned
+from xaimed_reports.trial_plan import FLOOR_RUNS, Planned
 
 from .alternate import gate_process, signals_raise
 from .session import revision
 
 MOST_DISTURBED = 3
-"""So often a run is made again because others used the machine; then it is taken as it is."""
+"""So often a run is made again because something disturbed it; then it is taken as it is."""
 
 
 @final
@@ -48,6 +49,7 @@ class TrialRuns:
     def make(self, at_most: int | None) -> dict[Planned, Run]:
         """Make the missing runs, ``at_most`` so many; all finished ones are returned. Each is kept as it finishes."""
         found = self.finished()
+        floor = _floor(found)
         missing = [p for p in self._plan if p not in found][:at_most]
         began = time.perf_counter()
         with signals_raise():
@@ -55,15 +57,15 @@ class TrialRuns:
                 each_s = (time.perf_counter() - began) / max(1, i)
                 left = f", about {each_s * (len(missing) - i) / 60:.0f} min left" if i else ""
                 print(f"run {len(found) + 1} of {len(self._plan)}: {p.name}{left}", flush=True)
-                run = self._make(
-                    p, [row.case.key for r in [*found.values()][:1] for row in r.rows if row.impl == OURS]
-                )
+                keys = [row.case.key for r in [*found.values()][:1] for row in r.rows if row.impl == OURS]
+                run = self._make(p, keys, floor)
                 if run is not None:
                     found[p] = run
+                    floor = floor or _floor(found)
         return {p: found[p] for p in self._plan if p in found}
 
-    def _make(self, p: Planned, keys: Sequence[str]) -> Run | None:
-        """One run; None when others used the machine meanwhile: it is set aside, to be made again."""
+    def _make(self, p: Planned, keys: Sequence[str], floor: Floor | None) -> Run | None:
+        """One run; None when something disturbed it: it is set aside, to be made again."""
         path = self._path(p)
         passing = path.with_name(f"unfinished-{path.name}")
         extra = [f"--extra-work={key}={share}" for key, share in p.extra_work(keys).items()]
@@ -71,8 +73,8 @@ class TrialRuns:
         with _busy_core() if p.kind == "loaded" else _nothing():
             run: Run | None = gate_process(self._checkout, passing, "--shuffle", seed, *extra, name=p.name)
         before = len(list(self._folder.glob(f"disturbed-*-{p.name}.json")))
-        if p.kind != "loaded" and is_disturbed(run) and before < MOST_DISTURBED:
-            print(f"  others used the machine meanwhile: set aside, {p.name} will be made again")
+        if p.kind != "loaded" and is_disturbed(run, floor) and before < MOST_DISTURBED:
+            print(f"  the machine was loaded or slowed meanwhile: set aside, {p.name} will be made again")
             path = self._folder / f"disturbed-{before + 1}-{p.name}.json"
             self.disturbed += 1
             run = None
@@ -83,6 +85,12 @@ class TrialRuns:
 
     def _path(self, p: Planned) -> Path:
         return self._folder / f"{p.name}.json"
+
+
+def _floor(found: Mapping[Planned, Run]) -> Floor | None:
+    """What the machine is like, once the runs that fix it are there."""
+    first = [run for p, run in found.items() if p.kind == "alike" and p.index < FLOOR_RUNS]
+    return floor_of(first) if len(first) == FLOOR_RUNS else None
 
 
 @contextmanager
