@@ -43,9 +43,11 @@ def trial_in_short(found: Trial) -> str:
     beside = (
         f"; beside a busy core {loaded or 'no'} rows were called slower or faster" if found.loaded else ""
     )
+    left_out = pairs.not_judged.hits
+    aside = f" ({left_out} more were not judged: something disturbed the machine)" if left_out else ""
     return (
         f"{device_name(found.machine)}: comparing two runs of equal code gave a false alarm in "
-        f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown. "
+        f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown{aside}. "
         f"Real extra work was called slower: {power} trials{beside}."
     )
 
