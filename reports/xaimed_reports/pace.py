@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, isfinite, log, sqrt
 from statistics import fmean, median, stdev
 from typing import final
 
@@ -39,6 +39,11 @@ class Pace:
     """The standard error of ``follows``; 0 where it is not an estimate."""
     slowest_s: float | None = None
     """A forward pass that takes longer was slowed by something that was not there before. None: not known."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot be a pace."""
+        if not (0 < self.forward_s < 1e9 and isfinite(self.follows) and 0 <= self.error < 1e9):
+            raise ValueError(f"no machine has the pace {self}")
 
     def forwards(self, ours_s: float, forward_s: float) -> float:
         """``ours_s`` in plain forward passes, as it would have been at the usual pace."""

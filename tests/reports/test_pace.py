@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from xaimed_reports.compare import compare
-from xaimed_reports.floor import floor_of
-from xaimed_reports.jsonform import from_json, to_json
+from xaimed_reports.floor import Floor, floor_of
+from xaimed_reports.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.pace import FEWEST_RUNS, Pace, forward_of, pace_of, values_at
 
 OVERHEAD_S = 0.02
@@ -65,7 +65,8 @@ def test_a_pace_that_hardly_moved_teaches_nothing(seed, run_at):
 def test_too_few_runs_and_a_forward_that_never_changes_teach_nothing(unsteady, make_row):
     few = rows(unsteady)[: FEWEST_RUNS - 1]
     usual = np.exp(np.mean([np.log(forward_of(row)) for row in few]))
-    assert pace_of(few) == Pace(pytest.approx(usual))
+    assert pace_of(few) == Pace(pace_of(few).forward_s)
+    assert pace_of(few).forward_s == pytest.approx(usual)
     assert pace_of([make_row()] * 8).follows == 1.0
 
 
@@ -122,6 +123,15 @@ def test_a_floor_of_another_machine_is_not_used(unsteady, run_at):
     judged = compare([elsewhere], [base], floor=floor).judgements[0]
     assert judged.verdict == "unknown"
     assert "assumed" in judged.why
+
+
+@pytest.mark.parametrize("damaged", [{"forward_s": 0.0}, {"forward_s": -0.1}, {"error": -1.0}])
+def test_a_pace_that_no_machine_has_is_unreadable(damaged, unsteady):
+    stored = to_json(floor_of(unsteady))
+    (pace,) = stored["pace"].values()
+    pace.update(damaged)
+    with pytest.raises(UnreadableError, match="no machine has the pace"):
+        from_json(Floor, stored, "floor.json")
 
 
 def test_a_floor_is_stored_with_its_pace_and_older_ones_have_none(unsteady):
