@@ -225,4 +225,7 @@ def _quiet(run: Run) -> str:
     busy = sum(share > LOADED_SHARE for share in shares.values())
     if busy:
         return f"in {busy} of {len(shares)} cases other processes used more than {LOADED_SHARE:.0%} of the machine"
-    return f"the machine was quiet (other processes used at most {max(shares.values()):.0%} of it)"
+    most = max(shares.values())
+    return (
+        f"the machine was quiet as far as its counters tell (other processes used at most {most:.0%} of it)"
+    )

@@ -8,8 +8,7 @@ from statistics import median
 
 import torch
 
-from xaimed_reports.ratio import interval_of_median
-from xaimed_reports.records import Timing
+from xaimed_reports.ratio import block_medians, interval_of_median
 from xaimed_reports.trial import Overhead
 
 from .clock import Clock
@@ -39,17 +38,10 @@ def _of_calls(length_s: float) -> Overhead:
     arms: dict[str, Callable[[], None]] = {"timed": call, "bare": bare}
     first_s = {name: clock.first(arm)[1] for name, arm in arms.items()}
     timings = interleave(arms, first_s, plan=PLAN, clock=clock).timings
-    timed, loops = (_by_block(timings[name]) for name in ("timed", "bare"))
+    timed, loops = (block_medians(timings[name]) for name in ("timed", "bare"))
     shares = [timed[block] / (loops[block] / count) - 1 for block in sorted(timed.keys() & loops.keys())]
     low, high, _ = interval_of_median(shares)
     return Overhead(median(loops.values()) / count, median(shares), low, high)
-
-
-def _by_block(timing: Timing) -> dict[int, float]:
-    samples: dict[int, list[float]] = {}
-    for block, wall_s in timing.counted:
-        samples.setdefault(block, []).append(wall_s)
-    return {block: median(found) for block, found in samples.items()}
 
 
 def _work(length_s: float) -> Callable[[], None]:
