@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .devices import device_name
 from .markdown import table
-from .trial import SIDE, Count, Overhead, Power, Trial, Verdicts
+from .trial_records import SIDE, Count, Overhead, Power, Trial, Verdicts
 from .words import seconds
 
 FOUND_ENOUGH = 0.02

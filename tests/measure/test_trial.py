@@ -14,8 +14,8 @@ from xaimed_core.measure.trial import MOST_DISTURBED, TrialRuns
 from xaimed_core.measure.trial_work import with_extra_work
 from xaimed_reports.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.records import Case, Conditions, Row
-from xaimed_reports.trial import Overhead, Trial
 from xaimed_reports.trial_plan import planned
+from xaimed_reports.trial_records import Overhead, Trial
 
 CPU = torch.device("cpu")
 PLAN = planned(12, 2, 1)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from xaimed_reports import trial
+from xaimed_reports.floor import floor_of
 from xaimed_reports.jsonform import from_json, to_json
 from xaimed_reports.records import Conditions
-from xaimed_reports.trial import Overhead, Trial, is_disturbed, judge_trial
+from xaimed_reports.trial import is_disturbed, judge_trial
 from xaimed_reports.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
+from xaimed_reports.trial_records import Overhead, Trial
 from xaimed_reports.trial_text import overhead_markdown, trial_in_short, trial_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,19 @@ def test_a_run_is_disturbed_when_others_used_the_machine_during_most_of_its_rows
     busy = [dataclasses.replace(row, conditions=Conditions(2.0, 0.0, 0.5, 3, 2)) for row in rows]
     assert not is_disturbed(make_run(busy[0], *rows[1:]))
     assert is_disturbed(make_run(*busy[:2], rows[2]))
+
+
+def test_a_run_is_disturbed_when_its_forward_passes_are_slower_than_the_floor_knows(
+    make_run, make_row, make_timing
+):
+    def run(forward_s):
+        forward = make_timing(*[forward_s] * 6)
+        return make_run(*(make_row(method=m, forward=forward) for m in METHODS))
+
+    floor = floor_of([run(0.1 + i / 1000) for i in range(FLOOR_RUNS)])
+    assert is_disturbed(run(0.2), floor)
+    assert not is_disturbed(run(0.2))
+    assert not is_disturbed(run(0.105), floor)
 
 
 def test_rows_during_which_others_used_the_machine_are_not_judged(make_trial):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xaimed_reports.trial import Overhead
+    from xaimed_reports.trial_records import Overhead
 
 OUT = Path("xaimed-results/trial")
 
@@ -89,7 +89,7 @@ def _trial(given: argparse.Namespace, overhead: Path) -> int:
 def _measure_overhead(path: Path) -> int:
     from xaimed_core.measure.trial_overhead import measure_overhead
     from xaimed_reports.jsonform import to_json
-    from xaimed_reports.trial import OverheadFile
+    from xaimed_reports.trial_records import OverheadFile
     from xaimed_reports.trial_text import overhead_markdown
 
     found = OverheadFile(tuple(measure_overhead()))
@@ -101,7 +101,7 @@ def _measure_overhead(path: Path) -> int:
 
 def _load_overhead(path: Path) -> list[Overhead]:
     from xaimed_reports.jsonform import UnreadableError, from_json
-    from xaimed_reports.trial import OverheadFile
+    from xaimed_reports.trial_records import OverheadFile
 
     try:
         stored: Any = json.loads(path.read_text(encoding="utf-8"))

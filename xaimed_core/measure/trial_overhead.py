@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from xaimed_reports.ratio import block_medians, interval_of_median
-from xaimed_reports.trial import Overhead
+from xaimed_reports.trial_records import Overhead
 
 from .clock import Clock
 from .interleave import interleave
