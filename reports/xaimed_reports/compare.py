@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from statistics import median
 from typing import Literal, final
 
+from .disturbance import disturbance
 from .floor import Floor
-from .pace import Pace, forward_of, values_at
+from .pace import Pace, values_at
 from .ratio import interval_of_median
 from .records import Row, Run
-from .sides import Side, throttled, why_incomparable
-from .sides import loaded as loaded_rows
+from .sides import Side, why_incomparable
 from .sides import shown as shown_only
 from .statistics import Change, Noise, changes
 from .verdicts import Verdict
-from .words import byte_count, seconds
+from .words import byte_count
 
 What = Literal["time", "memory", "fidelity", "row"]
 
@@ -96,8 +95,7 @@ def compare(
     quiet = [{k: _undisturbed(side.rows[k], pace.get(k)) for k in judged} for side in (old, now)]
     before, after = ({k: _values(rows, processes, pace.get(k)) for k, rows in side.items()} for side in quiet)
     units = {k: min(len(before[k]), len(after[k])) if processes else 1 for k in judged}
-    apart_by = {k: _forward(quiet[1][k]) - _forward(quiet[0][k]) for k in judged}
-    found = changes(before, after, _noise(floor, units, apart_by))
+    found = changes(before, after, _noise(floor, units))
     judgements: list[Judgement] = []
     for key in keys:
         row = _row_judgement(key, old.rows.get(key), now.rows.get(key))
@@ -121,17 +119,13 @@ def compare(
     )
 
 
-def _noise(floor: Floor | None, units: Mapping[str, int], apart: Mapping[str, float]) -> dict[str, Noise]:
+def _noise(floor: Floor | None, units: Mapping[str, int]) -> dict[str, Noise]:
     """The machine's noise in each row; without a measured floor, several processes speak for themselves."""
     found = {key: Noise() if count > 1 else ASSUMED for key, count in units.items()}
     if floor is None:
         return found
     for key in floor.spread.keys() & found.keys():
-        row, family = (
-            floor.differ(key, processes=units[key], among=among, apart=apart[key])
-            for among in (1, len(units))
-        )
-        found[key] = Noise(row, family)
+        found[key] = Noise(*(floor.differ(key, processes=units[key], among=n) for n in (1, len(units))))
     return found
 
 
@@ -147,21 +141,6 @@ def _undisturbed(rows: tuple[Row, ...], pace: Pace | None) -> tuple[Row, ...]:
     return tuple(row for row in rows if disturbance(row, pace) is None)
 
 
-def disturbance(row: Row, pace: Pace | None = None) -> str | None:
-    """Why the times of one row are doubtful, or None. ``pace``: the machine's, where its floor was measured."""
-    if loaded_rows((row,)):
-        return "other processes used the machine meanwhile"
-    if held_by := throttled(row):
-        return f"the GPU was throttled ({held_by})"
-    forward_s = forward_of(row)
-    if pace is None or pace.slowest_s is None or forward_s is None or forward_s <= pace.slowest_s:
-        return None
-    return (
-        f"the machine was slower than when its floor was measured: a plain forward pass took {seconds(forward_s)}, "
-        f"usually {seconds(pace.forward_s)}"
-    )
-
-
 def _timed(rows: tuple[Row, ...] | None) -> bool:
     return rows is not None and all(row.status == "ok" and row.timing is not None for row in rows)
 
@@ -170,12 +149,6 @@ def _values(rows: tuple[Row, ...], processes: bool, pace: Pace | None) -> list[f
     """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
     found = [values_at(row, pace) for row in rows]
     return [median(values) for values in found] if processes else found[0]
-
-
-def _forward(rows: tuple[Row, ...]) -> float:
-    """The logarithm of the forward's median over processes; 0 where none was timed."""
-    found = [log(forward_s) for row in rows if (forward_s := forward_of(row)) is not None]
-    return median(found) if found else 0.0
 
 
 def _noisier(base: Sequence[float], new: Sequence[float]) -> bool:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp, hypot, log, pi, sqrt
+from math import exp, pi, sqrt
 from pathlib import Path
-from statistics import fmean, median
 from typing import Any, final
 
 from scipy import stats
 
+from .disturbance import disturbance
 from .jsonform import UnreadableError, from_json, to_json
-from .pace import Pace, pace_of, values_at
+from .pace import Pace, pace_of, scatter
 from .ratio import EQUAL
-from .records import SCHEMA, Machine, Row, Run
-from .sides import Side, loaded
+from .records import SCHEMA, Machine, Run
+from .sides import Side
 from .statistics import LEVEL
 
 FEWEST_RUNS = 4
@@ -36,55 +36,40 @@ class Floor:
     """Per row with a forward pass, the machine's usual pace."""
     schema: int = SCHEMA
 
-    def differ(self, key: str, *, processes: int = 1, among: int = 1, apart: float = 0.0) -> float:
+    def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
         """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
 
         A prediction limit by Student's t, wider the fewer runs the spread was estimated from. ``processes``: a side's
         units, of which the median is taken. ``among``: so many rows keep their limits at once (Bonferroni).
-        ``apart``: the logarithm of the quotient of the two sides' paces, whose effect is known within an error only.
         """
         of_a_side = 1.0 if processes == 1 else sqrt(pi / 2 / processes)
-        error = self.pace[key].error if key in self.pace else 0.0
-        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self._freedom(key)))
-        return exp(reach * hypot(sqrt(2) * of_a_side * self.spread[key], apart * error)) - 1
+        reach = float(stats.t.ppf(1 - LEVEL / 2 / among, self.runs[key] - 1))
+        return exp(reach * sqrt(2) * of_a_side * self.spread[key]) - 1
 
     def fits(self, machine: Machine) -> bool:
         """Whether this is the floor of such a machine."""
         return _kind(self.machine) == _kind(machine)
 
-    def _freedom(self, key: str) -> int:
-        return self.runs[key] - _estimated(self.pace.get(key))
-
 
 def floor_of(runs: Sequence[Run]) -> Floor:
     """The floor from runs of one code; 12 are better than the `FEWEST_RUNS` it needs.
 
-    Rows during which others used the machine are left out.
+    Rows that something disturbed are left out.
     """
     if len(runs) < FEWEST_RUNS:
         raise ValueError(f"a noise floor needs {FEWEST_RUNS} runs of the same code at least, got {len(runs)}")
     quiet = {
-        key: [row for row in rows if not loaded((row,)) and row.timing is not None]
+        key: [row for row in rows if row.timing is not None and disturbance(row) is None]
         for key, rows in Side(tuple(runs)).rows.items()
     }
     known = {key: rows for key, rows in quiet.items() if len(rows) >= FEWEST_RUNS}
     pace = {key: found for key, rows in known.items() if (found := pace_of(rows)) is not None}
     return Floor(
         runs[0].machine,
-        spread={key: _spread(rows, pace.get(key)) for key, rows in known.items()},
+        spread={key: scatter(rows, pace.get(key)) for key, rows in known.items()},
         runs={key: len(rows) for key, rows in known.items()},
         pace=pace,
     )
-
-
-def _spread(rows: Sequence[Row], pace: Pace | None) -> float:
-    values = [log(median(values_at(row, pace))) for row in rows]
-    return sqrt(sum((v - fmean(values)) ** 2 for v in values) / (len(values) - _estimated(pace)))
-
-
-def _estimated(pace: Pace | None) -> int:
-    """How many numbers were estimated from the runs: their middle, and the line's slope where there is one."""
-    return 2 if pace is not None and pace.error else 1
 
 
 def smallest_visible_effect(floor: Floor, key: str, *, processes: int) -> float:

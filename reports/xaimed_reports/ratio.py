@@ -48,10 +48,19 @@ def block_ratios(over: Timing, under: Timing) -> list[float]:
 
 def block_medians(timing: Timing) -> dict[int, float]:
     """Each block's median time of one arm."""
+    return {block: median(found) for block, found in _by_block(timing).items()}
+
+
+def block_shortest(timing: Timing) -> dict[int, float]:
+    """Each block's shortest call of one arm."""
+    return {block: min(found) for block, found in _by_block(timing).items()}
+
+
+def _by_block(timing: Timing) -> dict[int, list[float]]:
     samples: dict[int, list[float]] = {}
     for block, wall_s in timing.counted:
         samples.setdefault(block, []).append(wall_s)
-    return {block: median(found) for block, found in samples.items()}
+    return samples
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float, float]:

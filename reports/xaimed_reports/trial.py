@@ -8,7 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from .compare import Comparison, compare, disturbance
+from .compare import Comparison, compare
+from .disturbance import disturbance
 from .floor import Floor, floor_of, smallest_visible_effect
 from .pace import forward_of, values_at
 from .records import OURS, Run

@@ -58,26 +58,26 @@ class TrialRuns:
                 left = f", about {each_s * (len(missing) - i) / 60:.0f} min left" if i else ""
                 print(f"run {len(found) + 1} of {len(self._plan)}: {p.name}{left}", flush=True)
                 keys = [row.case.key for r in [*found.values()][:1] for row in r.rows if row.impl == OURS]
-                run = self._make(p, keys, floor)
-                if run is not None:
-                    found[p] = run
-                    floor = floor or _floor(found)
+                found[p] = self._make(p, keys, floor)
+                floor = floor or _floor(found)
         return {p: found[p] for p in self._plan if p in found}
 
-    def _make(self, p: Planned, keys: Sequence[str], floor: Floor | None) -> Run | None:
-        """One run; None when something disturbed it: it is set aside, to be made again."""
+    def _make(self, p: Planned, keys: Sequence[str], floor: Floor | None) -> Run:
+        """One run. What something disturbed is set aside and made again, `MOST_DISTURBED` times."""
         path = self._path(p)
         passing = path.with_name(f"unfinished-{path.name}")
         extra = [f"--extra-work={key}={share}" for key, share in p.extra_work(keys).items()]
         seed = str(self._plan.index(p))
-        with _busy_core() if p.kind == "loaded" else _nothing():
-            run: Run | None = gate_process(self._checkout, passing, "--shuffle", seed, *extra, name=p.name)
-        before = len(list(self._folder.glob(f"disturbed-*-{p.name}.json")))
-        if p.kind != "loaded" and is_disturbed(run, floor) and before < MOST_DISTURBED:
-            print(f"  the machine was loaded or slowed meanwhile: set aside, {p.name} will be made again")
-            path = self._folder / f"disturbed-{before + 1}-{p.name}.json"
+        set_aside = len(list(self._folder.glob(f"disturbed-*-{p.name}.json")))
+        while True:
+            with _busy_core() if p.kind == "loaded" else _nothing():
+                run = gate_process(self._checkout, passing, "--shuffle", seed, *extra, name=p.name)
+            if p.kind == "loaded" or set_aside >= MOST_DISTURBED or not is_disturbed(run, floor):
+                break
+            set_aside += 1
             self.disturbed += 1
-            run = None
+            passing.rename(self._folder / f"disturbed-{set_aside}-{p.name}.json")
+            print(f"  something disturbed most rows: set aside, {p.name} is made again", flush=True)
         passing.rename(path)
         for beside in self._folder.glob(f"{passing.stem}.*"):  # its journal and pictures
             beside.unlink()
