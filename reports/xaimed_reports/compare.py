@@ -49,18 +49,18 @@ class Comparison:
 
     judgements: tuple[Judgement, ...]
     loaded: bool
-    """Whether others used the machine, or it was throttled, during most rows."""
+    """Whether something disturbed the machine during most rows."""
     units: str
     """What was resampled: "processes" or "blocks of one process"."""
     fail_on: frozenset[Verdict] = FAILING
     doubted: tuple[str, ...] = ()
-    """Rows whose times were not judged, because others used the machine or it was throttled."""
+    """Rows whose times were not judged, because something disturbed the machine."""
     became_unknown: tuple[str, ...] = ()
     """Rows undecided because the new side alone is too noisy."""
 
     @property
     def exit_code(self) -> int:
-        """0 nothing against the change; 1 something is; 3 undecided because the machine was loaded."""
+        """0 nothing against the change; 1 something is; 3 undecided because something disturbed the machine."""
         if any(j.verdict in self.fail_on for j in self.judgements):
             return 1
         if self.loaded and any(j.what == "time" and j.verdict == "unknown" for j in self.judgements):
@@ -77,8 +77,8 @@ def compare(
 ) -> Comparison:
     """Judge ``new`` against ``base``. Several runs a side are processes, each a unit; of one run, its blocks are.
 
-    A row of a process during which others used the machine, or the GPU was throttled, is left out; where that leaves
-    half of a side or less, the row's times are not judged.
+    A row of a process that something disturbed (`disturbance`) is left out; where that leaves half of a side or less,
+    the row's times are not judged.
     ``floor``: how far runs of the same code lie apart on this machine, and its usual pace; of no use where a side was
     measured on another.
     """

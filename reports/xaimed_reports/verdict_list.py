@@ -47,7 +47,7 @@ def conclusion(found: Comparison) -> str:
     meaning = {
         0: "nothing speaks against the change",
         1: "this must not pass as it is",
-        3: "inconclusive: the machine was loaded or throttled, run it again on a quiet one",
+        3: "inconclusive: something disturbed the machine, run it again on a quiet one",
     }[found.exit_code]
     noisy = f"; {len(found.became_unknown)} rows became too noisy to judge" if found.became_unknown else ""
     return f"{said}{noisy} (units: {found.units}): {meaning}."

@@ -5,7 +5,7 @@
   xaimed compare --floor                  this checkout against itself: how much the machine alone varies
 
 Exit codes: 0 nothing speaks against the change; 1 a row is slower, larger, gone, wrong or failed, or became too noisy
-to judge on a quiet machine; 2 input that cannot be used; 3 inconclusive, because the machine was loaded.
+to judge on a quiet machine; 2 input that cannot be used; 3 inconclusive, because something disturbed the machine.
 What each verdict rests on: docs/reading-verdicts.md.
 """
 
