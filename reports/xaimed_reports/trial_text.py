@@ -18,10 +18,10 @@ def trial_markdown(found: Trial) -> str:
     machine = found.machine
     kinds = [run.name.partition("-")[0] for run in found.runs]
     made = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("alike", "slowed", "loaded"))
-    longest = max(run.seconds for run in found.runs)
+    longest = max(run.seconds for run in found.runs if run.name.startswith("alike"))
     head = (
         f"{device_name(machine)}; torch {machine.versions.get('torch', '?')}; revision {found.revision}; "
-        f"gate runs: {made}, each {longest:.0f} s of measuring at most; {found.disturbed} more were "
+        f"gate runs: {made}; those alike took {longest:.0f} s of measuring at most; {found.disturbed} more were "
         "set aside because something disturbed most of their rows. "
         "Intervals are Clopper and Pearson's at 95 %."
     )
