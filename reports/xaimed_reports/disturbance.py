@@ -8,7 +8,7 @@ from .sides import loaded, throttled
 from .words import seconds
 
 UNSTEADY = 0.02
-"""Forward passes of neighbouring blocks, a moment apart, that differ by more leave a row's median uncertain by 1 %."""
+"""Where neighbouring blocks' forward passes differ by more, runs scatter twice as much (decision 0008)."""
 
 
 def disturbance(row: Row, pace: Pace | None = None) -> str | None:

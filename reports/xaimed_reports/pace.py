@@ -107,16 +107,18 @@ def _centres(rows: Sequence[Row], pace: Pace | None) -> list[float]:
 
 
 def _moved(rows: Sequence[Row], x: Sequence[float]) -> bool:
-    """Whether the pace, in logarithms ``x``, changed by clearly more between the runs than it is measured wrong by.
+    """Whether the pace, in logarithms ``x``, changed by clearly more between the runs than it is measured wrong by."""
+    return len(rows) >= FEWEST_RUNS and stdev(x) > CLEARLY * median(_error(row) for row in rows)
 
-    How wrong follows from neighbouring blocks: a pace that changes within a run is no error of measuring it.
+
+def _error(row: Row) -> float:
+    """The standard error of the logarithm of one run's forward pass, as that of a median of normal values.
+
+    From how neighbouring blocks differ: a pace that changes within a run is no error of measuring it.
     """
-    blocks = [len(block_shortest(row.forward)) for row in rows if row.forward is not None]
-    wrong = [
-        unsteadiness(row) / (0.6745 * sqrt(2)) * sqrt(pi / 2 / count)  # of normal values, and of their median
-        for row, count in zip(rows, blocks, strict=True)
-    ]
-    return len(rows) >= FEWEST_RUNS and stdev(x) > CLEARLY * median(wrong)
+    assert row.forward is not None
+    of_a_block = unsteadiness(row) / (0.6745 * sqrt(2))
+    return of_a_block * sqrt(pi / 2 / len(block_shortest(row.forward)))
 
 
 def _slowest(x: Sequence[float]) -> float | None:
