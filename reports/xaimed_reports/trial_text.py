@@ -39,10 +39,7 @@ def trial_in_short(found: Trial) -> str:
     pairs = found.alike[0]
     levels = [power for power in found.power if power.what == "two stored runs"]
     power = ", ".join(f"of {p.extra_work:.0%} in {p.found.hits} of {p.found.of}" for p in levels)
-    loaded = sum(v.slower_or_faster.hits for v in found.loaded)
-    beside = (
-        f"; beside a busy core {loaded or 'no'} rows were called slower or faster" if found.loaded else ""
-    )
+    beside = f"; {_beside_load(found.loaded)}" if found.loaded else ""
     left_out = pairs.not_judged.hits
     aside = f" ({left_out} more were not judged: something disturbed the machine)" if left_out else ""
     return (
@@ -137,6 +134,14 @@ def _power(found: Trial) -> str:
         "Every slowed run counts once in each design; the runs alike beside it are used again and again."
     )
     return f"{said}\n\n{table(('compared', 'row', *named), rows)}"
+
+
+def _beside_load(found: Sequence[Verdicts]) -> str:
+    judged = sum(v.slower_or_faster.of for v in found)
+    if not judged:
+        return "beside a busy core no row was judged"
+    wrong = sum(v.slower_or_faster.hits for v in found)
+    return f"beside a busy core {wrong} of {judged} rows judged were called slower or faster"
 
 
 def _name(key: str) -> str:

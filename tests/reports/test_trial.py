@@ -102,6 +102,13 @@ def test_load_makes_rows_unknown_and_never_slower(make_trial):
     assert all(v.exit_codes == {"3": v.comparisons} for v in found.loaded)
 
 
+def test_the_short_text_does_not_praise_verdicts_that_were_never_given(make_trial):
+    found = make_trial(noise=0.002)
+    assert trial_in_short(found).endswith("; beside a busy core no row was judged.")
+    judged = dataclasses.replace(found, loaded=make_trial(noise=0.001, falsely=1.2).alike[:1])
+    assert trial_in_short(judged).endswith("20 of 20 rows judged were called slower or faster.")
+
+
 def test_a_noisy_machine_finds_less(make_trial):
     assert make_trial(noise=0.05).power[0].found.hits < make_trial(noise=0.002).power[0].found.hits
 
