@@ -2,73 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from math import isfinite
-from typing import TYPE_CHECKING, final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.display import overlay
-from xaimed_core.forward import Observation, observe, undisturbed, unwrap
-from xaimed_core.layers import LayerLike, output_shapes, resolve_layers
-from xaimed_core.layout import LayoutLike, choose_layout
-from xaimed_core.methods import METHODS, ChannelProbe
+from xaimed_core.admission import admit_images, admit_model
+from xaimed_core.anatomy import layers_of
+from xaimed_core.explanation import Explanation, combine
+from xaimed_core.findings import read_findings
+from xaimed_core.forward import Observation, observe
+from xaimed_core.layers import LayerLike, resolve_layers
+from xaimed_core.layout import AxisOrder, Layout, LayoutLike, choose_layout
+from xaimed_core.maps import Maps
+from xaimed_core.methods import METHODS, ChannelProbe, InputProbe, Method
 from xaimed_core.methods.method import method_of
-from xaimed_core.raw_maps import LayerView, RawMap, read_layer
+from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
-from xaimed_core.tail import AblationValue, TailObserver, observe_tail
-from xaimed_core.targets import Targets, TargetsLike, any_beyond
-from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
+from xaimed_core.targets import OutputChoice, TargetsLike, asks_for_several
+from xaimed_core.thread_state import self_contained
+from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@final
-@dataclass(frozen=True, repr=False)
-class Explanation:
-    """What `explain` found, on the images' device.
-
-    maps: per method ``[n, *size]``, float32 in [0, 1].
-    raw: per method the signed map at the layer's own size, before ReLU; a tuple where several layers were given.
-    weights: per method that has them, the channel weights ``[n, c]``; a tuple likewise.
-    empty: per method ``bool [n]``: no positive evidence, so that the map is 0 everywhere.
-    route: per method what ran, and why nothing cheaper applied.
-    """
-
-    maps: dict[str, Tensor]
-    raw: dict[str, Tensor | tuple[Tensor, ...]]
-    weights: dict[str, Tensor | tuple[Tensor, ...]]
-    empty: dict[str, Tensor]
-    route: dict[str, str]
-    logits: Tensor
-    targets: Targets
-    layer: str
-
-    def __repr__(self) -> str:
-        size = "x".join(map(str, next(iter(self.maps.values())).shape[1:]))
-        return f"Explanation({len(self.logits)} images of {size}, layer {self.layer}, methods {', '.join(self.maps)})"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{int(self.empty[name].sum())} of {len(self.logits)}</td>"
-            f"<td>{escape(route)}</td></tr>"
-            for name, route in self.route.items()
-        )
-        head = "<tr><th>method</th><th>empty maps</th><th>what ran</th></tr>"
-        return f"<table><caption>{escape(repr(self))}</caption>{head}{rows}</table>"
-
-    def show(self, images: Tensor, *, count: int = 8) -> Figure:
-        """A figure of the maps over the ``images`` that were explained, at most ``count`` of them.
-
-        A notebook shows it; ``.savefig("maps.png")`` writes it to a file.
-        """
-        return overlay(images, self.maps, empty=self.empty, count=count)
+__all__ = ["Explanation", "explain"]
 
 
+@self_contained
 def explain(
     model: nn.Module,
     images: Tensor,
@@ -78,138 +38,211 @@ def explain(
     *,
     against: TargetsLike = None,
     layout: LayoutLike = None,
+    output: OutputChoice = None,
+    classes: Sequence[str] | None = None,
     semantics: SemanticsName = "definition",
     value: AblationValue = "zero",
     memory_bytes: int | None = None,
+    progress: bool = True,
 ) -> Explanation:
     """Explain what the model sees in ``images [n, channels, *size]`` by every method asked for, in one forward pass.
 
     layer: a module of the model, its dotted name, or several of them (their maps are averaged); None takes the
-        last layer that returns ``[n, c, h, w]`` with more than one position.
-    targets: the score explained: None (each image's top class), a class, one class per image, or callables that
-        turn one image's output row into its score.
+        last layer on the way to the score that returns ``[n, c, *positions]`` with more than one position, or with
+        ``layout="infer"`` the first norm of the last block. A layer that returns several rows per image, as where
+        the frames of a video are folded into the batch, gives a map for each.
+    targets: the score explained: None (each image's top class), a class by number or name, one class per image, or
+        callables that turn one image's output row into its score. "all", or a list of classes for each image,
+        explains several: see `Explanation.of`.
     against: the class, or one per image, that the targets are contrasted with: why this and not that. The score
         is the difference of the two logits.
-    layout: for layers that are not ``[n, c, h, w]``: `Tokens`, `ChannelsLast` or "infer".
+    layout: for layers that are not ``[n, c, *positions]``: `Tokens`, `ChannelsLast` or "infer".
+    output: which of several outputs the scores are: its place or key, or a callable on what the model returns.
+    classes: the names of the classes, where the model does not hold them itself.
     semantics: "definition" follows the papers, "grad-cam" the package of that name with its epsilons.
     value: what AblationCAM puts in a channel's place: 0, or the channel's own minimum or mean over positions.
     memory_bytes: the most that AblationCAM may take for its chunks; None asks the device.
+    progress: whether to say on stderr how long it will take, where that is more than a few seconds.
 
-    The model's mode, hooks and gradients and the random number generators are left as they were, also after an
-    error. Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead.
+    The model's mode, hooks and gradients are never touched: copies of its modules run, which share its tensors.
+    Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
+    be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
     """
     names = (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
     if not names:
         raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
     chosen = [method_of(name, METHODS) for name in names]
     reading = semantics_of(semantics)
-    model, unwrapped = unwrap(model)
-    _check_images(model, images)
-    layers = resolve_layers(model, layer, images)
-    size = tuple(images.shape[2:])
-
-    probed = any(isinstance(method.kind, ChannelProbe) for method in chosen)
-    observers = _observers(model, images, layers, layout, memory_bytes) if probed else {}
+    model, unwrapped = admit_model(model)
+    images = admit_images(model, images)
+    layers = resolve_layers(model, layer, images, layout, output)
     gradients = any(method.needs_gradient for method in chosen)
-    seen = observe(model, images, layers, targets, against=against, gradients=gradients, observers=observers)
-    tails = {name: observer.tail() for name, observer in observers.items()}
-    with undisturbed(model, images.device), torch.no_grad():
-        maps: list[dict[str, RawMap]] = []
-        for i, name in enumerate(layers):
-            here = choose_layout(layout, seen.activations[i].shape, size)
-            view = LayerView(
-                activations=here.to_maps(seen.activations[i]),
-                gradients=here.to_maps(seen.gradients[i]) if gradients else None,
-                pooled=seen.pooled,
-                tail=tails.get(name),
-                value=value,
-            )
-            maps.append(read_layer(view, chosen, reading, model, images, seen.targets))
-        raws = [torch.cat([of_layer[name].raw for name in names]) for of_layer in maps]
-        rescaled = rescale_maps(raws, size, eps=reading.min_max_eps)
-        _check_findings(rescaled.finite, names, images, seen)
-    n = len(images)
-    weights = {name: [w for m in maps if (w := m[name].weights) is not None] for name in names}
+    observers: dict[str, TailObserver] = {}
+    for name, module in layers.items() if any(isinstance(m.kind, ChannelProbe) for m in chosen) else ():
+        dim = _channel_dim(model, name, images, layout, output)
+        observers[name] = observe_tail(
+            model, module, images, channel_dim=dim, memory_bytes=memory_bytes, output=output
+        )
+    seen = observe(
+        model,
+        images,
+        layers,
+        targets,
+        against=against,
+        gradients=gradients,
+        scored=targets is not None or any(method.needs_score for method in chosen),
+        observers=observers,
+        output=output,
+        classes=classes,
+    )
+    with torch.inference_mode(False), torch.no_grad():
+        layouts = _layouts(model, layers, images, seen, layout, output)
+        _refuse_folded(chosen, layers, seen, images)
+        tails = {name: observer.tail() for name, observer in observers.items()}
+        run = Run(model, images, seen.logits, output, progress)
+        maps = [
+            [
+                read_layer(_view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, of_class)
+                for i, name in enumerate(layers)
+            ]
+            for j, of_class in enumerate(seen.targets or (None,))
+        ]
+        size = _map_size(images, layouts[0].to_maps(seen.activations[0]))
+        raws = [
+            torch.cat([of_class[i][name].raw for name in names for of_class in maps])
+            for i in range(len(layers))
+        ]
+        rescaled = _rescale(raws, size, reading.min_max_eps)
+        findings = read_findings(rescaled, chosen, reading, model, images, layers, seen)
+        made, empty = rescaled.maps, rescaled.empty
+        if findings.failed:
+            at = torch.tensor(findings.failed, device=made.device)
+            made, empty = made.index_fill(0, at, 0.0), empty.index_fill(0, at, True)
+    said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
+    parts = tuple(
+        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said) for j in range(len(maps))
+    )
+    return combine(parts) if asks_for_several(targets) else parts[0]
+
+
+def _view(
+    seen: Observation, i: int, j: int, layout: Layout, tail: Tail | None, value: AblationValue
+) -> LayerView:
+    return LayerView(
+        activations=layout.to_maps(seen.activations[i]),
+        gradients=layout.to_maps(seen.gradients[j][i]) if seen.gradients else None,
+        pooled=seen.pooled,
+        tail=tail,
+        value=value,
+    )
+
+
+def _explanation(
+    names: Sequence[str],
+    of_layers: Sequence[Mapping[str, RawMap]],
+    made: Tensor,
+    empty: Tensor,
+    reason: Mapping[tuple[str, int], tuple[str, ...]],
+    seen: Observation,
+    j: int,
+    layers: Mapping[str, nn.Module],
+    said: Sequence[str],
+) -> Explanation:
+    """What was found for the j-th class; ``made`` and ``empty`` hold methods, then classes, then images."""
+    classes = max(len(seen.targets), 1)
+    by_method = {name: part for name, part in zip(names, made.chunk(len(names)), strict=True)}
+    maps = Maps((name, part.chunk(classes)[j]) for name, part in by_method.items())
+    maps.targets = seen.targets[j] if seen.targets else None
+    weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
     return Explanation(
-        maps=dict(zip(names, rescaled.maps.split(n), strict=True)),
-        raw={name: _one_or_all([m[name].raw for m in maps]) for name in names},
+        maps=maps,
+        raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
         weights={name: _one_or_all(found) for name, found in weights.items() if found},
-        empty=dict(zip(names, rescaled.empty.split(n), strict=True)),
-        route={name: "; ".join(filter(None, (maps[0][name].route, unwrapped))) for name in names},
+        empty={
+            name: part.chunk(classes)[j] for name, part in zip(names, empty.chunk(len(names)), strict=True)
+        },
+        reason={name: reason[name, j] for name in names},
+        route={name: "; ".join((of_layers[0][name].route, *said)) for name in names},
         logits=seen.logits,
-        targets=seen.targets,
+        targets=maps.targets,
         layer=", ".join(layers),
     )
 
 
-def _observers(
+def _rescale(raws: Sequence[Tensor], size: tuple[int, ...], eps: float) -> RescaledMaps:
+    """Maps of any number of axes: those of signals are images of one row."""
+    if len(size) > 1:
+        return rescale_maps(raws, size, eps=eps)
+    found = rescale_maps([raw.unsqueeze(1) for raw in raws], (1, *size), eps=eps)
+    return replace(found, maps=found.maps.squeeze(1))
+
+
+def _layouts(
     model: nn.Module,
-    images: Tensor,
     layers: Mapping[str, nn.Module],
+    images: Tensor,
+    seen: Observation,
     layout: LayoutLike,
-    memory_bytes: int | None,
-) -> dict[str, TailObserver]:
-    return {
-        name: observe_tail(
-            model,
-            module,
-            images,
-            channel_dim=_channel_dim(model, name, images, layout),
-            memory_bytes=memory_bytes,
-        )
-        for name, module in layers.items()
-    }
+    output: OutputChoice,
+) -> list[Layout]:
+    return [
+        choose_layout(layout, activation.shape, _map_size(images, activation), _order_of(model, name, images, output))
+        for name, activation in zip(layers, seen.activations, strict=True)
+    ]
 
 
-def _channel_dim(model: nn.Module, layer: str, images: Tensor, layout: LayoutLike) -> int:
+def _order_of(
+    model: nn.Module, name: str, images: Tensor, output: OutputChoice
+) -> Callable[[], AxisOrder]:
+    """Asks the network how a layer's output lies, only where shapes leave a doubt: that costs a forward of one image."""
+
+    def order() -> AxisOrder:
+        return next((layer.order for layer in layers_of(model, images, output) if layer.name == name), None)
+
+    return order
+
+
+def _channel_dim(
+    model: nn.Module, name: str, images: Tensor, layout: LayoutLike, output: OutputChoice
+) -> int:
     """Where the layer's output holds its channels, known before the forward that is watched."""
     if layout != "infer":
         return layout.channel_dim if layout else 1
-    shape = output_shapes(model, images).get(layer, ())
-    return choose_layout(layout, shape, images.shape[2:]).channel_dim
+    shape = next((layer.shape for layer in layers_of(model, images, output) if layer.name == name), ())
+    return choose_layout(layout, shape, images.shape[2:], _order_of(model, name, images, output)).channel_dim
+
+
+def _map_size(images: Tensor, activation: Tensor) -> tuple[int, ...]:
+    """The size of a map: the images', or that of their last axes where the others are folded into the batch."""
+    axes = activation.ndim - 2
+    folded = len(activation) != len(images) and 0 < axes < images.ndim - 2
+    return tuple(images.shape[-axes:] if folded else images.shape[2:])
+
+
+def _refuse_folded(
+    methods: Sequence[Method], layers: Mapping[str, nn.Module], seen: Observation, images: Tensor
+) -> None:
+    """A layer may return several rows per image, where a method needs no more than its output and gradient."""
+    counts = {len(activation) for activation in seen.activations}
+    if counts == {len(images)}:
+        return
+    (count, *others) = sorted(counts)
+    if others or count % len(images):
+        raise ValueError(
+            f"layer {', '.join(layers)} returned {', '.join(map(str, sorted(counts)))} rows for {len(images)} images; "
+            "a layer must return one row per image, or the same number for each"
+        )
+    probes = [method.name for method in methods if isinstance(method.kind, ChannelProbe | InputProbe)]
+    if probes:
+        raise ValueError(
+            f"layer {', '.join(layers)} returns {count // len(images)} rows per image (frames, or parts), for which "
+            f"{', '.join(probes)} has no score of its own; ask for a gradient method, e.g. xgradcam"
+        )
+
+
+def _said_of_layer(layer: LayerLike, layers: Mapping[str, nn.Module]) -> str:
+    return f"layer {next(iter(layers))} chosen" if layer is None else ""
 
 
 def _one_or_all(tensors: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
-
-
-def _check_images(model: nn.Module, images: Tensor) -> None:
-    if not isinstance(images, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"images must be a tensor [n, channels, height, width], got {type(images).__name__}")
-    if images.ndim < 3:
-        raise ValueError(
-            f"images must be [n, channels, *size], got {tuple(images.shape)}; add the batch axis with images[None]"
-        )
-    if images.numel() == 0:
-        raise ValueError(f"the batch is empty: images have shape {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise TypeError(
-            f"images must be floating point as the model expects them, got {images.dtype}; convert and normalise them"
-        )
-    parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device != images.device:
-        raise ValueError(
-            f"the model is on {parameter.device}, the images on {images.device}; move one with .to()"
-        )
-
-
-def _check_findings(finite: Tensor, names: Sequence[str], images: Tensor, seen: Observation) -> None:
-    """Read the device's findings once, after the last launch; turn them into an error that names the first cause."""
-    *good, image_sum = torch.cat([finite.float(), images.sum(dtype=torch.float32)[None]]).tolist()
-    if any_beyond(seen.targets):
-        raise IndexError(
-            f"a target is out of range: the model has the classes 0 to {seen.logits.shape[1] - 1}"
-        )
-    if not isfinite(image_sum):
-        raise ValueError("the images hold NaN or infinite values")
-    if all(good):
-        return
-    if not all(bool(torch.isfinite(a).all()) for a in seen.activations):
-        raise ValueError(
-            "the layer's activations hold NaN or infinite values, which the model itself computed"
-        )
-    wrong = sorted({names[i // len(images)] for i, one in enumerate(good) if not one})
-    raise ValueError(
-        f"the maps of {', '.join(wrong)} are not finite although images and activations are: "
-        "the score's gradient is not, or (gradcam++, signed activations) sum(A) g meets the pole at -2"
-    )

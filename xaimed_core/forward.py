@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.targets import Targets, TargetsLike, contrast, logits_of, resolve_targets
+from xaimed_core.subject import Subject, subject_of, undisturbed
+from xaimed_core.targets import OutputChoice, Targets, TargetsLike, contrast, scores_in, split_targets
+from xaimed_core.thread_state import self_contained
 
 
 class Observer(Protocol):
     """What may look on while the tail runs, to learn how to run it again (see `xaimed_core.tail`)."""
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Entered around the whole forward."""
+    @property
+    def hooks_everything(self) -> bool:
+        """Whether it looks at every module, not only at the layer."""
+        ...
+
+    def watching(self, subject: Subject) -> AbstractContextManager[None]:
+        """Entered around the whole forward of ``subject``."""
         ...
 
     def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
         """Entered with the tensor that the tail consumes, before it runs; left when the forward is over."""
+        ...
+
+    def returned(self, logits: Tensor) -> None:
+        """Given what targets read in the model's output, once the forward is over."""
         ...
 
 
@@ -31,19 +42,21 @@ class Observer(Protocol):
 class Observation:
     """What one forward showed. Tensors are detached and stay on the model's device.
 
-    ``activations`` and ``gradients``: per layer, in the layer's own shape; ``logits [n, ...]``; ``scores [n]``.
+    ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn.
+    ``logits [n, ...]``; None, with no targets, where nobody asked for a score and the model returns none.
     ``pooled``: nothing but the mean over positions of the (single) layer's output is used, so that the gradient is
-    the same at all positions.
+    the same at all positions. ``route``: what has to be said of how the model was run.
     """
 
     activations: tuple[Tensor, ...]
-    gradients: tuple[Tensor, ...]
-    logits: Tensor
-    targets: Targets
-    scores: Tensor
+    gradients: tuple[tuple[Tensor, ...], ...]
+    logits: Tensor | None
+    targets: tuple[Targets, ...]
     pooled: bool
+    route: tuple[str, ...]
 
 
+@self_contained
 def observe(
     model: nn.Module,
     images: Tensor,
@@ -52,38 +65,58 @@ def observe(
     *,
     against: TargetsLike = None,
     gradients: bool = True,
+    scored: bool = True,
     observers: Mapping[str, Observer] | None = None,
+    output: OutputChoice = None,
+    classes: Sequence[str] | None = None,
 ) -> Observation:
     """Run ``model(images)`` once and return what the layers gave; ``observers`` look on, each from its layer on.
 
     The part before the first layer runs without autograd; only what follows it is differentiated, and only
     with respect to the layers' outputs. The layer's output is what the layer returned, before any later
-    in-place operation. Raises ValueError if a layer is never reached, or reached more than once.
+    in-place operation. ``scored=False``: the model need not return scores. Raises ValueError if a layer is never
+    reached, or reached more than once.
     """
-    with undisturbed(model, images.device):
+    watched = observers or {}
+    every = any(observer.hooks_everything for observer in watched.values())
+    subject = subject_of(model, None if every else layers.values())
+    with undisturbed(subject, images.device):
         images = images.clone() if images.is_inference() else images
-        run = _Run(layers, gradients, observers or {}, copy=False)
-        output = run.forward(model, images)
+        run = _Run(subject, layers, gradients, watched, copy=False)
+        returned = run.forward(images)
         if run.overwritten():  # the layer returned memory that was written again: keep a copy of it instead
-            run = _Run(layers, gradients, observers or {}, copy=True)
-            output = run.forward(model, images)
-        logits = logits_of(output)
-        if logits.ndim == 0 or len(logits) != len(images):
-            raise ValueError(
-                f"the model gave {tuple(logits.shape)} for {len(images)} images; its first axis must be the batch"
-            )
-        resolved = resolve_targets(targets, logits)
-        if against is not None:
-            resolved = contrast(resolved, against, logits)
-        rows = torch.arange(len(images), device=logits.device)
+            run = _Run(subject, layers, gradients, watched, copy=True)
+            returned = run.forward(images)
         kept = tuple(run.kept[name] for name in layers)
-        with torch.set_grad_enabled(gradients):
-            scores = resolved.score(logits, rows)
-        found = _differentiate(scores, kept, tuple(layers)) if gradients else ()
-        pooled = gradients and len(kept) == 1 and _only_pooled(scores, kept[0])
-    return Observation(
-        tuple(k.detach() for k in kept), found, logits.detach(), resolved, scores.detach(), pooled
-    )
+        activations = tuple(k.detach() for k in kept)
+        if not scored and not _has_scores(returned, len(images), output):
+            return Observation(activations, (), None, (), False, _said(subject))
+        logits, choice = scores_in(returned, len(images), output)
+        for observer in watched.values():
+            observer.returned(logits)
+        resolved = split_targets(targets, logits, classes)
+        if against is not None:
+            resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
+        found: list[tuple[Tensor, ...]] = []
+        pooled = gradients and len(kept) == 1
+        rows = torch.arange(len(images), device=logits.device)
+        for j, one in enumerate(resolved if gradients else ()):
+            with torch.enable_grad():
+                scores = one.score(logits, rows)
+                pooled = pooled and _only_pooled(scores, kept[0])
+                found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
+    return Observation(activations, tuple(found), logits.detach(), resolved, pooled, _said(subject, choice))
+
+
+def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:
+    return tuple(filter(None, (subject.route, choice)))
+
+
+def _has_scores(returned: Any, n: int, output: OutputChoice) -> bool:
+    try:
+        return scores_in(returned, n, output)[0].ndim == 2
+    except (TypeError, ValueError):
+        return False
 
 
 def unwrap(model: nn.Module) -> tuple[nn.Module, str]:
@@ -109,6 +142,7 @@ def unwrap(model: nn.Module) -> tuple[nn.Module, str]:
 class _Run:
     """The hooks of one forward and what they kept."""
 
+    subject: Subject
     layers: Mapping[str, nn.Module]
     gradients: bool
     observers: Mapping[str, Observer]
@@ -116,14 +150,14 @@ class _Run:
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     versions: dict[str, int] = field(default_factory=dict[str, int])
 
-    def forward(self, model: nn.Module, images: Tensor) -> Any:
+    def forward(self, images: Tensor) -> Any:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())  # the hook turns autograd on; leaving the stack restores it
             for observer in self.observers.values():
-                stack.enter_context(observer.watching())
+                stack.enter_context(observer.watching(self.subject))
             for name, layer in self.layers.items():
-                stack.callback(layer.register_forward_hook(self._hook(name, stack)).remove)
-            output = model(images)
+                stack.enter_context(self.subject.on_output(layer, self._hook(name, stack)))
+            output = run_model(self.subject.root, images)
         missed = [name for name in self.layers if name not in self.kept]
         if missed:
             raise ValueError(
@@ -144,6 +178,7 @@ class _Run:
                 raise ValueError(
                     f"layer {name} returned {kind}, not a tensor of real numbers; choose another layer"
                 )
+            output = output.as_subclass(Tensor)
             kept = output if output.requires_grad else output.detach()
             if self.copy:
                 kept = kept.clone()
@@ -162,12 +197,47 @@ class _Run:
         return any(kept._version != self.versions[name] for name, kept in self.kept.items())
 
 
-def _differentiate(scores: Tensor, kept: Sequence[Tensor], names: Sequence[str]) -> tuple[Tensor, ...]:
+CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
+TYPES = re.compile(r"Input type .* and (weight|bias) type|must have the same dtype|expected scalar type|same dtype")
+
+
+def run_model(model: nn.Module, images: Tensor) -> Any:
+    """``model(images)``; what torch says of images that do not fit is put in words that say what to give."""
+    try:
+        return model(images)
+    except RuntimeError as error:
+        fault = _fault_of_images(model, images, str(error))
+        if fault is None:
+            raise
+        raise ValueError(fault) from error
+
+
+def _fault_of_images(model: nn.Module, images: Tensor, message: str) -> str | None:
+    channels = CHANNELS.search(message)
+    if channels is not None and int(channels[2]) == images.shape[1]:
+        hint = (
+            f"; for grey images give images.expand(-1, {channels[1]}, {', '.join(['-1'] * (images.ndim - 2))})"
+            if channels[2] == "1"
+            else ""
+        )
+        return f"the model takes images of {channels[1]} channels, these have {channels[2]}{hint}"
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    if TYPES.search(message) and weights is not None and weights != images.dtype:
+        return f"the model's weights are {weights}, the images {images.dtype}; give images.to({weights})"
+    return None
+
+
+def _differentiate(
+    scores: Tensor, kept: Sequence[Tensor], names: Sequence[str], *, again: bool
+) -> tuple[Tensor, ...]:
     if not scores.requires_grad:
         raise ValueError(
             f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
         )
-    found = cast(tuple[Tensor | None, ...], torch.autograd.grad(scores.sum(), kept, allow_unused=True))
+    found = cast(
+        tuple[Tensor | None, ...],
+        torch.autograd.grad(scores.sum(), kept, allow_unused=True, retain_graph=again),
+    )
     gradients = tuple(gradient for gradient in found if gradient is not None)
     if len(gradients) < len(names):
         unused = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
@@ -204,22 +274,3 @@ def _past_clone(node: Any) -> Any:
 def _signed(dim: int) -> int:
     """Autograd saves a negative dimension as an unsigned 64-bit number."""
     return dim - 2**64 if dim >= 2**63 else dim
-
-
-@contextmanager
-def undisturbed(model: nn.Module, device: torch.device) -> Generator[None]:
-    """Evaluation mode, out of inference mode and of compilation; mode and random numbers are as before afterwards."""
-    training = [module for module in model.modules() if module.training]
-    devices = [device] if device.type == "cuda" else []
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.random.fork_rng(devices))
-        if "torch._dynamo" in sys.modules:  # only then can anything inside the model be compiled
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        try:
-            for module in training:
-                module.training = False
-            yield
-        finally:
-            for module in training:
-                module.training = True

@@ -2,81 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
-from typing import Any
-from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
 
-from xaimed_core.forward import undisturbed
+from xaimed_core.anatomy import Layer, layers_of
+from xaimed_core.layout import Layout, LayoutLike, choose_layout
+from xaimed_core.targets import OutputChoice
 
 LayerLike = None | nn.Module | str | Sequence[nn.Module | str]
 
-_shapes_of: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], dict[str, tuple[int, ...]]]] = (
-    WeakKeyDictionary()
-)
 
-
-def resolve_layers(model: nn.Module, layer: LayerLike, images: Tensor) -> dict[str, nn.Module]:
+def resolve_layers(
+    model: nn.Module, layer: LayerLike, images: Tensor, layout: LayoutLike = None, output: OutputChoice = None
+) -> dict[str, nn.Module]:
     """The layers by dotted name, in the order given. Raises ValueError for what the model does not hold."""
     if layer is None:
-        name = last_spatial_layer(model, images)
-        return {name: model.get_submodule(name)}
+        found = default_layer(model, layers_of(model, images, output), images, layout)
+        return {found.name: model.get_submodule(found.name)}
     given = [layer] if isinstance(layer, nn.Module | str) else list(layer)
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
     return dict(_named(model, one) for one in given)
 
 
-def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
-    """The module that last returns ``[n, c, *positions]`` with more than one position."""
-    spatial = [
-        name
-        for name, shape in output_shapes(model, images).items()
-        if len(shape) == images.ndim and prod(shape[2:]) > 1
-    ]
-    if not spatial:
-        raise ValueError(
-            "no layer of the model returns [n, channels, *positions] with more than one position; "
-            'name the layer and say how it holds positions, e.g. layer="blocks.11.norm1", layout="infer"'
-        )
-    return spatial[-1]
+def default_layer(
+    model: nn.Module, layers: Sequence[Layer], images: Tensor, layout: LayoutLike = None
+) -> Layer:
+    """The last layer on the way to the score that is called once and holds more than one place.
 
-
-def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """What every module that returns a tensor returns for the first image, in the order in which they finish.
-
-    Costs one forward of one image, once per model and image shape.
+    Without ``layout`` it must hold ``[n, c, *positions]``; with one, be a normalisation that holds places so: the
+    first of the last block. Raises ValueError where there is none, or where later layers hold places otherwise.
     """
-    known = _shapes_of.setdefault(model, {})
-    size = tuple(images.shape[1:])
-    if size not in known:
-        known[size] = _watch_shapes(model, images[:1])
-    return known[size]
+    usable = [layer for layer in layers if layer.used and layer.calls == 1]
+    if layout is not None:
+        return _default_by_layout(model, usable, images, layout)
+    size = tuple(images.shape[2:])
+    spatial = [layer for layer in usable if layer.order == "first" and _holds_places(layer, size)]
+    spatial = spatial or [layer for layer in usable if layer.order is None and _holds_places(layer, size)]
+    tokens = [layer for layer in usable if layer.order == "last" and _as_tokens(layer, size) is not None]
+    if spatial and not (tokens and usable.index(tokens[-1]) > usable.index(spatial[-1])):
+        return spatial[-1]
+    if tokens:
+        name, found = tokens[-1].name, _as_tokens(tokens[-1], size)
+        raise ValueError(
+            f"the last layers hold places as {name} does, {tokens[-1].shape[1:]} read as {found}; pass "
+            'layout="infer", or name the layer, e.g. the first norm of the last block'
+        )
+    raise ValueError(
+        "no layer on the way to the score returns [n, channels, *positions] with more than one position in a single "
+        'call; name the layer and say how it holds positions, e.g. layer="blocks.11.norm1", layout="infer"'
+    )
 
 
-def _watch_shapes(model: nn.Module, image: Tensor) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
+def _holds_places(layer: Layer, size: tuple[int, ...]) -> bool:
+    if len(layer.shape) != 2 + len(size) or prod(layer.shape[2:]) < 2:
+        return False
+    try:
+        choose_layout(None, layer.shape, size, lambda: layer.order)
+    except ValueError:
+        return False
+    return True
 
-    def look(name: str, output: Any) -> None:
-        if isinstance(output, Tensor):
-            shapes[name] = tuple(output.shape)
 
-    with ExitStack() as stack:
-        for name, module in model.named_modules():
-            if name:
-                hook = module.register_forward_hook(
-                    lambda _module, _inputs, output, name=name: look(name, output)
-                )
-                stack.callback(hook.remove)
-        stack.enter_context(undisturbed(model, image.device))
-        stack.enter_context(torch.no_grad())
-        model(image.clone() if image.is_inference() else image)
-    return shapes
+def _as_tokens(layer: Layer, size: tuple[int, ...]) -> Layout | None:
+    """How the layer holds places with its channels last, None where it does not."""
+    try:
+        found = choose_layout("infer", layer.shape, size, lambda: layer.order)
+    except ValueError:
+        return None
+    return found if prod(layer.shape[1:-1]) > 1 else None
+
+
+def _default_by_layout(
+    model: nn.Module, usable: Sequence[Layer], images: Tensor, layout: LayoutLike
+) -> Layer:
+    """The first norm of the last block, or the last layer that this layout reads where there is no such block."""
+    size = tuple(images.shape[2:])
+    fitting = [layer for layer in usable if _reads(layout, layer, size)]
+    if not fitting:
+        raise ValueError(f"no layer on the way to the score holds places as layout={layout!r} says; name one with layer=")
+    norms = [layer for layer in fitting if "norm" in layer.kind.lower()]
+    kinds = [type(module) for module in model.modules()]
+    for norm in reversed(norms):
+        block = norm.name.rpartition(".")[0]
+        if block and kinds.count(type(model.get_submodule(block))) > 1:
+            return next(one for one in norms if one.name.startswith(f"{block}."))
+    return (norms or fitting)[-1]
+
+
+def _reads(layout: LayoutLike, layer: Layer, size: tuple[int, ...]) -> bool:
+    """Whether the layout fits the layer, and some of the places it shows reach the score."""
+    try:
+        found = choose_layout(layout, layer.shape, size, lambda: layer.order)
+        if layout == "infer" and layer.order == "last":
+            places = layer.placed[getattr(found, "prefix", 0) :]
+            return prod(layer.shape[1:-1]) > 1 and any(places)
+        return layer.order == "first" and _holds_places(layer, size)
+    except ValueError:
+        return False
+
+
+def way_out(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> str:
+    """A layer that the score reads places of, for where it reads none of the given ones'; "" where there is none."""
+    seen = layers_of(model, images)
+    for layout in (None, "infer"):
+        try:
+            found = default_layer(model, seen, images, layout).name
+        except ValueError:
+            continue
+        if found not in layers:
+            return found
+    return ""
 
 
 def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, final
@@ -70,25 +70,65 @@ class Tokens:
 Layout = ChannelsFirst | ChannelsLast | Tokens
 LayoutLike = Layout | Literal["infer"] | None
 
+AxisOrder = Literal["first", "last"] | None
+"""Where a layer's neighbours in the network say that its channels are; None where they say nothing."""
 
-def choose_layout(layout: LayoutLike, shape: Sequence[int], image_size: Sequence[int]) -> Layout:
+PREFIXES = range(9)
+"""A class token, a distillation token, up to eight registers."""
+
+
+def choose_layout(
+    layout: LayoutLike,
+    shape: Sequence[int],
+    image_size: Sequence[int],
+    order: Callable[[], AxisOrder] = lambda: None,
+) -> Layout:
     """The layout of a layer's output of this shape, for images of this size.
 
     None accepts only what is ``n c *spatial`` beyond doubt and names the alternative otherwise, for read in
-    the wrong order the axes would give a map of nonsense. "infer" takes that alternative.
+    the wrong order the axes would give a map of nonsense. "infer" takes that alternative. ``order`` is asked where
+    shapes alone leave a doubt. Raises ValueError where both readings fit, naming both.
     """
     if layout is not None and layout != "infer":
         return layout
-    if len(shape) == 2 + len(image_size) and _same_aspect(shape[2:], image_size):
-        return ChannelsFirst()
-    found = _infer(shape, image_size)
-    if layout == "infer" and found is not None:
+    found = _spatial(shape, image_size, order) or _tokens(shape, image_size, order)
+    if isinstance(found, ChannelsFirst) or (layout == "infer" and found is not None):
         return found
     hint = f'pass layout="infer" (it would be {found})' if found else "pass a layer that keeps positions"
     raise ValueError(
         f"the layer's output {tuple(shape)} is not [n, channels, *positions] of images {tuple(image_size)}; "
         f"{hint}, or one of layout=Tokens(grid, prefix), ChannelsLast(), ChannelsFirst()"
     )
+
+
+def _spatial(
+    shape: Sequence[int], image_size: Sequence[int], order: Callable[[], AxisOrder]
+) -> ChannelsFirst | ChannelsLast | None:
+    if len(shape) != 2 + len(image_size):
+        return None
+    first, last = (_fit(positions, image_size) for positions in (shape[2:], shape[1:-1]))
+    by_shape: AxisOrder = None if first == last else "first" if first > last else "last"
+    if first == last == 0:
+        return None
+    said = by_shape
+    if min(first, last) > 0 and (by_shape is None or len({*image_size}) > 1):
+        said = order() or by_shape
+    if said is None or (by_shape is not None and said != by_shape):
+        raise ValueError(
+            f"the layer's output {tuple(shape)} can be read in two ways: [n, channels, *positions] with positions "
+            f"{tuple(shape[2:])}, or [n, *positions, channels] with {tuple(shape[1:-1])}, of images "
+            f"{tuple(image_size)}; say which with layout=ChannelsFirst() or layout=ChannelsLast()"
+        )
+    return ChannelsFirst() if said == "first" else ChannelsLast()
+
+
+def _fit(positions: Sequence[int], image_size: Sequence[int]) -> int:
+    """2: one stride could have led from the image to these positions; 1: a stride per axis could; 0: none."""
+    if min(positions) < 1:
+        return 0
+    if _same_aspect(positions, image_size):
+        return 2
+    return int(all(p <= size + 2 for p, size in zip(positions, image_size, strict=True)))
 
 
 def _same_aspect(positions: Sequence[int], image_size: Sequence[int]) -> bool:
@@ -98,15 +138,33 @@ def _same_aspect(positions: Sequence[int], image_size: Sequence[int]) -> bool:
     return max(strides_from) <= min(strides_to)
 
 
-def _infer(shape: Sequence[int], image_size: Sequence[int]) -> Layout | None:
-    if len(shape) == 2 + len(image_size) and _same_aspect(shape[1:-1], image_size):
-        return ChannelsLast()
-    if len(shape) == 3 and len(image_size) == 2:
-        for prefix in range(9):  # a class token, a distillation token, up to eight registers
-            grid = _grid(shape[1] - prefix, image_size[0], image_size[1])
-            if grid is not None:
-                return Tokens(grid, prefix)
-    return None
+def _tokens(
+    shape: Sequence[int], image_size: Sequence[int], order: Callable[[], AxisOrder]
+) -> Tokens | None:
+    """``n tokens c`` of images of two axes, where the number of tokens says how they lie."""
+    if len(shape) != 3 or len(image_size) != 2:
+        return None
+    found = _grids(shape[1], image_size)
+    if not found:
+        return None
+    if _grids(shape[2], image_size) and order() == "first":
+        raise ValueError(
+            f"the layer's output {tuple(shape)} can be read as {shape[1]} tokens of {shape[2]} channels or the other "
+            f"way round; if tokens come first, pass layout={found[0]}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{shape[1]} tokens can lie in several ways: {', '.join(map(str, found))}; pass the right one as layout="
+        )
+    return found[0]
+
+
+def _grids(tokens: int, image_size: Sequence[int]) -> list[Tokens]:
+    """The ways in which so many tokens can cover an image, those of whole patches where there are such."""
+    height, width = image_size
+    found = [(Tokens(grid, p), grid) for p in PREFIXES if (grid := _grid(tokens - p, height, width))]
+    whole = [layout for layout, (rows, columns) in found if height % rows == width % columns == 0]
+    return whole or [layout for layout, _ in found]
 
 
 def _grid(tokens: int, height: int, width: int) -> tuple[int, int] | None:

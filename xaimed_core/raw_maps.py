@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from xaimed_core.input_probe import masked_scores
 from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
 from xaimed_core.semantics import Semantics
+from xaimed_core.subject import subject_of, undisturbed
 from xaimed_core.tail import AblationValue, Tail
-from xaimed_core.targets import Targets
+from xaimed_core.targets import OutputChoice, Targets
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.weighted_map import weighted_map
@@ -34,6 +35,18 @@ class LayerView:
 
 @final
 @dataclass(frozen=True)
+class Run:
+    """What a method that runs the model again needs: the caller's model, its images and what it returned for them."""
+
+    model: nn.Module
+    images: Tensor
+    logits: Tensor | None
+    output: OutputChoice = None
+    progress: bool = True
+
+
+@final
+@dataclass(frozen=True)
 class RawMap:
     """A signed map ``[n, *positions]``, the channel weights ``[n, c]`` behind it if any, and what ran."""
 
@@ -46,9 +59,8 @@ def read_layer(
     view: LayerView,
     methods: Sequence[Method],
     semantics: Semantics,
-    model: nn.Module,
-    images: Tensor,
-    targets: Targets,
+    run: Run,
+    targets: Targets | None,
 ) -> dict[str, RawMap]:
     """Every method's raw map; all reductions read activations and gradients once, together."""
     found = _reduce(view, methods, semantics)
@@ -63,16 +75,24 @@ def read_layer(
                     raw, None, f"one forward{_backward(method)}; principal map of {what}"
                 )
             case ChannelProbe():
+                assert targets is not None
                 found[method.name] = _ablate(view, semantics, targets)
             case InputProbe():
-                weights = masked_scores(
-                    model, images, view.activations, targets, align_corners=semantics.align_mask_corners
-                ).softmax(1)
+                assert targets is not None
+                weights = _masked(run, view, semantics, targets).softmax(1)
                 route = f"full-forward: {weights.shape[1]} masked images each"
                 found[method.name] = RawMap(weighted_map(view.activations, weights), weights, route)
             case _:
                 assert_never(method.kind)
     return found
+
+
+def _masked(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> Tensor:
+    subject = subject_of(run.model)
+    with undisturbed(subject, run.images.device):
+        return masked_scores(
+            subject.root, run.images, view.activations, targets, align_corners=semantics.align_mask_corners
+        )
 
 
 def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) -> dict[str, RawMap]:

@@ -96,6 +96,24 @@ def logits_of(output: Any) -> Tensor:
     )
 
 
+OutputChoice = None | int | str | Callable[[Any], Tensor]
+
+
+def scores_in(output: Any, n: int, choice: OutputChoice = None) -> tuple[Tensor, str]:
+    found = logits_of(output)
+    if found.ndim == 0 or len(found) != n:
+        raise ValueError(f"the model gave {tuple(found.shape)} for {n} images; its first axis must be the batch")
+    return found, ""
+
+
+def asks_for_several(targets: Any) -> bool:
+    return False
+
+
+def split_targets(targets: TargetsLike, logits: Tensor, classes: Any = None) -> tuple[Any, ...]:
+    return (resolve_targets(targets, logits),)
+
+
 def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
     """Turn what the caller gave into `Targets` for ``logits [n, classes]``.
 
@@ -142,7 +160,7 @@ def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
     return ClassTargets(torch.tensor(classes, dtype=torch.int64, device=logits.device))
 
 
-def contrast(targets: Targets, against: TargetsLike, logits: Tensor) -> ContrastTargets:
+def contrast(targets: Targets, against: TargetsLike, logits: Tensor, classes: Any = None) -> ContrastTargets:
     """``targets`` explained against other classes: a class, or one per image.
 
     Raises TypeError where either is not a class.

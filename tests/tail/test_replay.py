@@ -81,7 +81,7 @@ def test_only_the_tail_runs_again(watch: Callable) -> None:
             inner(*args),
         )[1]
     tail = watch(model, "layer", images)
-    assert ran == ["skip", "stem", "late"]
+    assert ran[:3] == ["skip", "stem", "late"], "the forward; then two images alone, which must give the same"
     tail.class_drops()
     assert set(ran[3:]) == {"late"}
 

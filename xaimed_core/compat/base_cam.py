@@ -16,7 +16,7 @@ from xaimed_core.compat.refusals import MEMBERS, NotMirroredError, refused
 from xaimed_core.compat.utils.model_targets import category_of
 from xaimed_core.engine import explain
 from xaimed_core.epsilons import MIN_MAX_EPS
-from xaimed_core.forward import observe, undisturbed, unwrap
+from xaimed_core.forward import observe, unwrap
 from xaimed_core.layers import resolve_layers
 from xaimed_core.layout import LayoutLike, choose_layout
 from xaimed_core.targets import ScoreFunction
@@ -205,9 +205,9 @@ class BaseCAM:
         by_gradient = weights is None
         seen = observe(model, images, layers, _for_engine(targets), gradients=by_gradient)
         to_maps = cast("_AsGiven", self._layout(images)).to_maps
-        with undisturbed(model, images.device), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             if weights is None:
-                gradients = [to_maps(gradient) for gradient in seen.gradients]
+                gradients = [to_maps(gradient) for gradient in seen.gradients[0]]
                 each = [g.relu() for g in gradients] if self.method == "layercam" else gradients
             else:
                 each = [weights] if isinstance(weights, Tensor) else list(weights)

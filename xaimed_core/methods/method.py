@@ -78,6 +78,11 @@ class Method:
             case ChannelProbe() | InputProbe():
                 return False
 
+    @property
+    def needs_score(self) -> bool:
+        """Whether it explains a score: EigenCAM looks at the layer alone."""
+        return not isinstance(self.kind, Projection) or self.kind.by_gradient
+
 
 def method_of(name: str, table: dict[str, Method]) -> Method:
     """The method of that name. Raises ValueError that lists the names."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import assert_never, final
+from threading import RLock
+from typing import NoReturn, assert_never, final
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -19,7 +20,7 @@ from xaimed_core.tail.program import fit
 from xaimed_core.tail.recording import record_calls, record_copies
 from xaimed_core.tail.replay import CallRecorder, FullForward, ModuleReplay
 from xaimed_core.tail.routes import describe
-from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, unablated_disagreement
+from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
 
 REMEMBERED = 32
 """Decisions kept per model and layer; the one unused for longest goes first."""
@@ -49,35 +50,43 @@ class PlanDecision:
 @final
 @dataclass(frozen=True)
 class RowsDecision:
-    """The tail is run by the model's own code; ``whole``: with everything before it; ``alone``: row by row."""
+    """The tail is run by the model's own code; ``whole``: with everything before it; ``alone``: row by row.
+
+    in_order: every forward holds the caller's batch, in its order, for the model's rows belong to it.
+    """
 
     route: str
     whole: bool
     alone: bool
     bytes_per_row: int
+    in_order: bool = False
 
 
 Decision = PlanDecision | RowsDecision
 
 _remembered: WeakKeyDictionary[nn.Module, WeakKeyDictionary[nn.Module, OrderedDict[Hashable, Decision]]]
 _remembered = WeakKeyDictionary()
+_guard = RLock()
+"""Threads that explain the same model share its decisions."""
 
 
 def recall(model: nn.Module, layer: nn.Module, key: Hashable) -> Decision | None:
     """The decision for this layer and key, if it was made."""
-    known = _remembered.get(model, {}).get(layer)
-    if known is None or key not in known:
-        return None
-    known.move_to_end(key)
-    return known[key]
+    with _guard:
+        known = _remembered.get(model, {}).get(layer)
+        if known is None or key not in known:
+            return None
+        known.move_to_end(key)
+        return known[key]
 
 
 def remember(model: nn.Module, layer: nn.Module, key: Hashable, decision: Decision) -> None:
     """Keep a decision until its model goes, or until too many others were made."""
-    known = _remembered.setdefault(model, WeakKeyDictionary()).setdefault(layer, OrderedDict())
-    known[key] = decision
-    while len(known) > REMEMBERED:
-        known.popitem(last=False)
+    with _guard:
+        known = _remembered.setdefault(model, WeakKeyDictionary()).setdefault(layer, OrderedDict())
+        known[key] = decision
+        while len(known) > REMEMBERED:
+            known.popitem(last=False)
 
 
 def mechanism(
@@ -93,30 +102,65 @@ def mechanism(
             if not plan.program.fits(tape, n * copies):
                 raise Refusal("this is not the tail that was planned")
             return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
-        case RowsDecision(route, whole, alone, bytes_per_row):
+        case RowsDecision(route, whole, alone, bytes_per_row, in_order):
             if whole:
-                return ByRows(capture, FullForward(capture, bytes_per_row), route, alone)
-            found = tuple((calls or record_calls(capture)).calls)
-            return ByRows(capture, ModuleReplay(capture, found, bytes_per_row), route, alone)
+                found = ByRows(capture, FullForward(capture, bytes_per_row), route, alone, in_order)
+            else:
+                capture = capture if calls is not None else capture.hooking_everything()
+                kept = tuple((calls or record_calls(capture)).calls)
+                found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone)
+            if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
+                raise Refusal("rows run in another batch disagree with the batch that they come from")
+            return found
         case _:
             assert_never(decision)
 
 
-def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> Decision:
-    """The cheapest mechanism that agrees with brute force.
+def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tuple[Decision, bool]:
+    """The cheapest mechanism that agrees with brute force, and whether there were finite values to check it on.
 
     Raises ValueError where an image's output depends on the other images, so that nothing could.
     """
     alone = isinstance(recorded, Refusal) and recorded.one_row
-    truth = brute_force(capture, alone=alone)
+    try:
+        truth = brute_force(capture, alone=alone)
+    except Exception as error:  # the model's own code may refuse another batch than the caller's, however it likes
+        return _in_order(capture, recorded, f"another batch than the caller's fails with {_first_line(error)}"), True
+    if truth.apart > MIXING:
+        reason = "an image gives other scores in another batch than the caller's"
+        return _in_order(capture, recorded, reason), True
     try:
         decision = _planned(capture, recorded, truth)
         found = mechanism(decision, capture, recorded, None)
         if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
             raise Refusal("the recorded operations disagree with brute force")
-        return decision
+        return decision, truth.sure
     except Refusal as refusal:
-        return _rows(capture, truth, refusal.reason, alone, memory_bytes)
+        return _rows(capture, truth, refusal.reason, alone, memory_bytes), truth.sure
+
+
+def _in_order(capture: Capture, recorded: Tape | Refusal, reason: str) -> RowsDecision:
+    """For rows that belong to the caller's batch, as where the model holds something for each image.
+
+    Raises ValueError where the images also depend on each other.
+    """
+    reads = isinstance(recorded, Refusal) and recorded.one_row
+    if len(capture.images) > 1 and (reads or mixing(capture) > MIXING):
+        because = recorded.reason if isinstance(recorded, Refusal) else "they disagree with brute force"
+        _refuse_mixing(f"{because}; {reason}")
+    route = f"full-forward, all images of the batch at a time: {reason}"
+    return RowsDecision(route, True, False, 0, in_order=True)
+
+
+def _refuse_mixing(reason: str) -> NoReturn:
+    raise ValueError(
+        f"one image's output depends on the other images of the batch ({reason}), so that ablating its channels "
+        "has no result of its own; explain one image at a time, or mend the model"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
 def _planned(capture: Capture, recorded: Tape | Refusal, truth: BruteForce) -> PlanDecision:
@@ -124,7 +168,7 @@ def _planned(capture: Capture, recorded: Tape | Refusal, truth: BruteForce) -> P
         raise recorded
     if isinstance(truth.tape, Refusal):
         raise truth.tape
-    n, m, copies = len(capture.images), len(truth.logits), 1
+    n, m, copies = len(capture.images), truth.rows, 1
     try:
         program = fit(recorded, n, truth.tape, m)
     except Refusal:
@@ -137,7 +181,8 @@ def _planned(capture: Capture, recorded: Tape | Refusal, truth: BruteForce) -> P
 
 
 def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_bytes: int) -> RowsDecision:
-    calls = record_calls(capture)
+    everything = capture.hooking_everything()
+    calls = record_calls(everything)
     n = len(capture.images)
     tail_bytes, all_bytes = (
         2 * (size + capture.activation.nbytes) // n for size in (calls.tail_bytes, calls.all_bytes)
@@ -145,7 +190,7 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
     how = ", row by row" if alone else ""
     replay = RowsDecision(f"replay{how}: {reason}", False, alone, tail_bytes)
     try:
-        if _disagreement(replay, capture, truth, calls, memory_bytes) <= ROUNDING:
+        if _disagreement(replay, everything, truth, calls, memory_bytes) <= ROUNDING:
             return replay
         against = "replayed modules disagree with brute force"
     except Exception as error:  # replayed modules hand the model's code what it may not expect
@@ -154,16 +199,16 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
     if _disagreement(whole, capture, truth, calls, memory_bytes) <= MIXING:
         return whole
     if n > 1:
-        raise ValueError(
-            f"one image's output depends on the other images of the batch ({reason}), so that ablating its channels "
-            "has no result of its own; explain one image at a time, or mend the model"
-        )
+        _refuse_mixing(reason)
     return RowsDecision(f"full-forward, row by row: {reason}", True, True, all_bytes)
 
 
 def _disagreement(
     decision: RowsDecision, capture: Capture, truth: BruteForce, calls: CallRecorder, memory_bytes: int
 ) -> float:
-    found = mechanism(decision, capture, Refusal(decision.route), calls)
+    try:
+        found = mechanism(decision, capture, Refusal(decision.route), calls)
+    except Refusal:
+        return float("inf")
     assert isinstance(found, ByRows)
     return max(disagreement(found, capture, truth, memory_bytes), unablated_disagreement(found, capture))

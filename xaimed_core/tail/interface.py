@@ -8,6 +8,7 @@ from typing import Literal, Protocol, final
 
 from torch import Tensor
 
+from xaimed_core.subject import Subject
 from xaimed_core.targets import Targets
 
 AblationValue = Literal["zero", "minimum", "mean"]
@@ -60,12 +61,21 @@ class Tail(Protocol):
 class TailObserver(Protocol):
     """Looks on during the one forward that is needed anyway, and knows the tail afterwards."""
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Entered around the whole forward; entering again forgets the forward before."""
+    @property
+    def hooks_everything(self) -> bool:
+        """Whether it looks at every module of the model, not only at the layer."""
+        ...
+
+    def watching(self, subject: Subject) -> AbstractContextManager[None]:
+        """Entered around the whole forward of ``subject``; entering again forgets the forward before."""
         ...
 
     def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
         """Entered in the layer's forward hook with the tensor that the tail is about to consume, left at the end."""
+        ...
+
+    def returned(self, logits: Tensor) -> None:
+        """Given what targets read in the model's output ``[n, ...]``, once the forward is over."""
         ...
 
     def tail(self) -> Tail:

@@ -124,19 +124,21 @@ class ByPlan:
         if kind not in self.chunks:
             if count < ENOUGH_TO_MEASURE:
                 return min(UNMEASURED, most)
-            self.chunks[kind] = fastest_rows(run, min(count, most), self.capture.activation.device)
+            found = fastest_rows(run, min(count, most), self.capture.activation.device)
+            self.chunks.setdefault(kind, found)  # of threads that measure at once the first decides for all
         return min(self.chunks[kind], most)
 
 
 @final
 @dataclass(frozen=True)
 class ByRows:
-    """Every ablation a row of the model itself; ``alone``: one row at a time."""
+    """Every ablation a row of the model itself; ``alone``: one row at a time; ``in_order``: see `_in_order`."""
 
     capture: Capture
     runner: RowRunner
     route: str
     alone: bool
+    in_order: bool = False
     enough_bytes: None = None
 
     def drops(
@@ -151,6 +153,9 @@ class ByRows:
             1 if alone or self.alone else min(UNMEASURED, memory_bytes // max(self.runner.bytes_per_row, 1))
         )
         with capture.running():
+            if self.in_order:
+                self._in_order(ablations, outcome, replaced, drops)
+                return drops
             for i in range(len(capture.activation)):
                 at = (ablations.image == i).nonzero().squeeze(1)
 
@@ -163,6 +168,18 @@ class ByRows:
                 for part, found in in_chunks(len(at), rows, run):
                     drops[at[part]] = found
         return drops
+
+
+    def _in_order(self, ablations: Ablations, outcome: Outcome, replaced: Tensor, drops: Tensor) -> None:
+        """Each forward ablates one channel of every image of the caller's batch, which stays in its order."""
+        capture = self.capture
+        every = torch.arange(len(capture.activation), device=drops.device)
+        for k in ablations.channel.unique():
+            ablated = ablate(capture.activation, capture.channel_dim, replaced, every, k.expand(len(every)))
+            change = exact(self.runner.outputs(every, ablated)) - exact(capture.logits)
+            at = (ablations.channel == k).nonzero().squeeze(1)
+            image = ablations.image[at]
+            drops[at] = read_drops(outcome, change[image], image)
 
 
 def _no_drops(capture: Capture, ablations: Ablations, outcome: Outcome) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, assert_never, final
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import assert_never, final
 
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.subject import Subject, drew_since, generators
 from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Autocast, Capture
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
@@ -19,9 +20,10 @@ from xaimed_core.tail.mechanisms import Mechanism
 from xaimed_core.tail.memory import memory_bound
 from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.tail.replay import CallRecorder
-from xaimed_core.tail.tape import TapeRecorder
+from xaimed_core.tail.tape import DrawWatch, TapeRecorder
 from xaimed_core.tail.values import exact
-from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets, logits_of
+from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, OutputChoice, Targets
+from xaimed_core.thread_state import self_contained
 
 
 def observe_tail(
@@ -31,16 +33,18 @@ def observe_tail(
     *,
     channel_dim: int = 1,
     memory_bytes: int | None = None,
+    output: OutputChoice = None,
 ) -> TailObserver:
     """An observer of ``model(images)`` that can ablate the channels of ``layer``'s output afterwards.
 
     channel_dim: where that output holds its channels: 1, or -1 for tokens and channels-last layers.
     memory_bytes: the most that ablations may occupy at a time; None takes half of what the device, the machine
         and the container leave free.
+    output: which of several outputs the scores are, as in `explain`.
     """
     if memory_bytes is not None:
         memory_bound(images.device, memory_bytes)
-    return _Observer(model, layer, images, channel_dim, memory_bytes)
+    return _Observer(model, layer, images, channel_dim, memory_bytes, output)
 
 
 @final
@@ -49,12 +53,14 @@ class _Seen:
     """One forward as it goes by."""
 
     autocast: Autocast
-    random_numbers: Tensor
+    subject: Subject
     calls: CallRecorder | None = None
     tape: TapeRecorder | None = None
+    refused: Refusal | None = None
+    draws: DrawWatch | None = None
     activation: Tensor | None = None
     differentiable: bool = False
-    outputs: list[Any] = field(default_factory=list[Any])
+    logits: Tensor | None = None
     drew_random_numbers: bool = False
 
 
@@ -66,25 +72,26 @@ class _Observer:
     images: Tensor
     channel_dim: int
     memory_bytes: int | None
+    output: OutputChoice
     seen: _Seen | None = None
 
-    @contextmanager
-    def watching(self) -> Generator[None]:
+    @property
+    def hooks_everything(self) -> bool:
         """See `TailObserver`."""
-        seen = self.seen = _Seen(Autocast.now(self.images.device), torch.get_rng_state())
-        known = recall(self.model, self.layer, self._rows_key(seen))
-        if isinstance(known, RowsDecision) and not known.whole:
-            seen.calls = CallRecorder(self.model, self.layer)
+        known = recall(self.model, self.layer, self._rows_key(Autocast.now(self.images.device)))
+        return isinstance(known, RowsDecision) and not known.whole
 
-        def keep_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen.outputs.append(output)
-
+    @contextmanager
+    def watching(self, subject: Subject) -> Generator[None]:
+        """See `TailObserver`."""
+        seen = self.seen = _Seen(Autocast.now(self.images.device), subject)
+        before = generators(self.images.device)
         with ExitStack() as stack:
-            stack.callback(self.model.register_forward_hook(keep_output).remove)
-            if seen.calls is not None:
+            if self.hooks_everything:
+                seen.calls = CallRecorder(subject, self.model, self.layer)
                 stack.enter_context(seen.calls.recording())
             yield
-        seen.drew_random_numbers = not torch.equal(seen.random_numbers, torch.get_rng_state())
+        seen.drew_random_numbers = drew_since(before, self.images.device)
 
     def at_layer(self, activation: Tensor) -> AbstractContextManager[object]:
         """See `TailObserver`."""
@@ -96,39 +103,56 @@ class _Observer:
                 "the layer is called more than once in one forward, so that a channel of its output is not one "
                 "thing; choose the module around it"
             )
+        if len(activation) != len(self.images):
+            raise ValueError(
+                f"the layer returns {len(activation)} rows for {len(self.images)} images, but a channel is ablated in "
+                "one image at a time; ask for a gradient method, or for a layer that returns one row per image"
+            )
         seen.activation, seen.differentiable = activation.detach().clone(), torch.is_grad_enabled()
         if seen.calls is not None:
             seen.calls.reach()
-            return nullcontext()
-        seen.tape = TapeRecorder(self.model, activation)
+            seen.draws = DrawWatch()
+            return seen.draws
+        try:
+            seen.tape = TapeRecorder(seen.subject.root, activation)
+        except Refusal as refusal:
+            seen.refused, seen.draws = refusal, DrawWatch()
+            return seen.draws
         return seen.tape
 
+    def returned(self, logits: Tensor) -> None:
+        """See `TailObserver`."""
+        if self.seen is not None:
+            self.seen.logits = logits
+
+    @self_contained
     def tail(self) -> Tail:
         """See `TailObserver`."""
         seen = self.seen
-        if seen is None or seen.activation is None or not seen.outputs:
+        if seen is None or seen.activation is None or seen.logits is None:
             raise RuntimeError("no forward was watched: run the model inside observer.watching() first")
         _refuse_fault(seen)
         with torch.inference_mode(False), torch.no_grad():
-            return self._tail(seen, seen.activation)
+            return self._tail(seen, seen.activation, seen.logits)
 
-    def _tail(self, seen: _Seen, activation: Tensor) -> Tail:
-        output = logits_of(seen.outputs[-1])
+    def _tail(self, seen: _Seen, activation: Tensor, logits: Tensor) -> Tail:
         capture = Capture(
             self.model,
             self.layer,
+            seen.subject,
             self.images,
             activation,
-            output.detach(),
+            logits.detach(),
             self.channel_dim,
             seen.autocast,
             seen.differentiable,
+            self.output,
         )
-        return _CapturedTail(capture, self._mechanism(seen, capture, output), self.memory_bytes)
+        return _CapturedTail(capture, self._mechanism(seen, capture, logits), self.memory_bytes)
 
-    def _mechanism(self, seen: _Seen, capture: Capture, output: Tensor) -> Mechanism:
-        recorded = _recorded(seen, output)
-        of_plan, of_rows = (*self._key(seen), capture.differentiable), self._rows_key(seen)
+    def _mechanism(self, seen: _Seen, capture: Capture, logits: Tensor) -> Mechanism:
+        recorded = _recorded(seen, logits)
+        of_plan, of_rows = (*self._key(seen.autocast), capture.differentiable), self._rows_key(seen.autocast)
         for key in ((*of_plan, len(self.images)), of_plan, of_rows):
             known = recall(self.model, self.layer, key)
             if known is not None:
@@ -136,34 +160,38 @@ class _Observer:
                     return mechanism(known, capture, recorded, seen.calls)
                 except Refusal:  # the model was changed, or runs other operations for this many images
                     continue
-        decision = decide(capture, recorded, memory_bound(self.images.device, self.memory_bytes))
+        decision, sure = decide(capture, recorded, memory_bound(self.images.device, self.memory_bytes))
         if isinstance(decision, RowsDecision):
             key = of_rows
         else:
             key = of_plan if recall(self.model, self.layer, of_plan) is None else (*of_plan, len(self.images))
-        remember(self.model, self.layer, key, decision)
+        if sure:
+            remember(self.model, self.layer, key, decision)
         return mechanism(decision, capture, recorded, seen.calls)
 
-    def _key(self, seen: _Seen) -> tuple[Hashable, ...]:
+    def _key(self, autocast: Autocast) -> tuple[Hashable, ...]:
         images = self.images
-        return self.channel_dim, tuple(images.shape[1:]), images.dtype, images.device.type, seen.autocast
+        of_images = tuple(images.shape[1:]), images.dtype, images.device.type
+        output = self.output if isinstance(self.output, int | str) else id(self.output)
+        return self.channel_dim, *of_images, autocast, output
 
-    def _rows_key(self, seen: _Seen) -> tuple[Hashable, ...]:
-        return *self._key(seen), "rows", len(self.images)
+    def _rows_key(self, autocast: Autocast) -> tuple[Hashable, ...]:
+        return *self._key(autocast), "rows", len(self.images)
 
 
-def _recorded(seen: _Seen, output: Tensor) -> Tape | Refusal:
+def _recorded(seen: _Seen, logits: Tensor) -> Tape | Refusal:
     if seen.tape is None:
-        return Refusal("nothing was recorded")
+        return seen.refused or Refusal("nothing was recorded")
     try:
-        return seen.tape.tape(output)
+        return seen.tape.tape(logits)
     except Refusal as refusal:
         return refusal
 
 
 def _refuse_fault(seen: _Seen) -> None:
     fault = seen.tape.fault if seen.tape is not None else None
-    if fault is None and seen.drew_random_numbers:
+    drew = seen.drew_random_numbers or (seen.draws is not None and seen.draws.drew)
+    if fault is None and drew:
         fault = "an operation draws random numbers"
     if fault is not None:
         raise ValueError(
@@ -179,6 +207,7 @@ class _CapturedTail:
     mechanism: Mechanism
     memory_bytes: int | None
 
+    @self_contained
     def drops(
         self, targets: Targets, *, value: AblationValue = "zero", channels: Tensor | None = None
     ) -> ChannelDrops:
@@ -198,6 +227,7 @@ class _CapturedTail:
             drops = self._each(value, channels, outcome)
         return ChannelDrops(drops.float(), scores.float(), self.mechanism.route)
 
+    @self_contained
     def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
         """See `Tail`."""
         with torch.inference_mode(False), torch.no_grad():

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor
 
 from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Capture, returning
+from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.replay import CallRecorder
 from xaimed_core.tail.tape import TapeRecorder
-from xaimed_core.targets import logits_of
 
 
 def record(capture: Capture, image: Tensor, rows: Tensor) -> tuple[Tensor, Tape | Refusal]:
     """Logits ``[r, ...]`` of a whole forward of ``image [r]`` in which the layer gives ``rows``, and its tape."""
     recorders: list[TapeRecorder] = []
+    refused = Refusal("nothing was recorded")
 
-    def start(rows: Tensor) -> Tensor:
-        torch.set_grad_enabled(capture.differentiable)
-        passed = rows.clone().requires_grad_(capture.differentiable).clone()
-        recorders.append(TapeRecorder(capture.model, passed))
-        recorders[-1].__enter__()
-        return passed
+    with capture.running(), ExitStack() as stack:
 
-    with capture.running(), returning(capture.layer, rows, start):
-        try:
-            logits = logits_of(capture.model(capture.images[image]))
-        finally:
-            for recorder in recorders:
-                recorder.__exit__(None, None, None)
+        def start(rows: Tensor) -> Tensor:
+            nonlocal refused
+            torch.set_grad_enabled(capture.differentiable)
+            passed = rows.clone().requires_grad_(capture.differentiable).clone()
+            try:
+                recorders.append(TapeRecorder(capture.subject.root, passed))
+                stack.enter_context(recorders[-1])
+            except Refusal as refusal:
+                refused = refusal
+            return passed
+
+        stack.enter_context(capture.returning(rows, start))
+        logits = capture.run(capture.images[image])
     try:
-        return logits.detach(), recorders[0].tape(logits)
+        return logits.detach(), recorders[0].tape(logits) if recorders else refused
     except Refusal as refusal:
         return logits.detach(), refusal
 
@@ -43,13 +47,13 @@ def record_copies(capture: Capture, copies: int) -> Tape | Refusal:
 
 
 def record_calls(capture: Capture) -> CallRecorder:
-    """Modules' outputs up to the layer."""
-    recorder = CallRecorder(capture.model, capture.layer)
+    """Modules' outputs up to the layer; ``capture`` hooks everything."""
+    recorder = CallRecorder(capture.subject, capture.model, capture.layer)
 
     def reach(rows: Tensor) -> Tensor:
         recorder.reach()
         return rows.clone()
 
-    with capture.running(), recorder.recording(), returning(capture.layer, capture.activation, reach):
-        capture.model(capture.images)
+    with capture.running(), recorder.recording(), capture.returning(capture.activation, reach):
+        capture.run(capture.images)
     return recorder

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from xaimed_core.tail.capture import Capture, returning
-from xaimed_core.targets import logits_of
+from xaimed_core.subject import Subject
+from xaimed_core.tail.capture import Capture
 
 
 class RowRunner(Protocol):
@@ -49,8 +49,8 @@ class FullForward:
 
     def outputs(self, image: Tensor, rows: Tensor) -> Tensor:
         """See `RowRunner`."""
-        with returning(self.capture.layer, rows):
-            return logits_of(self.capture.model(self.capture.images[image]))
+        with self.capture.returning(rows):
+            return self.capture.run(self.capture.images[image])
 
 
 @final
@@ -95,11 +95,12 @@ class ModuleReplay:
             return recorded_or_run
 
         with ExitStack() as stack:
+            subject, layer = self.capture.subject, self.capture.layer
             for module in queues:
-                stack.enter_context(_forward_as(module, answer(module, module.forward)))
-            stack.enter_context(_forward_as(self.capture.layer, lambda *_args, **_kwargs: rows))
-            stack.enter_context(returning(self.capture.layer, rows))
-            return logits_of(self.capture.model(take(self.capture.images)))
+                stack.enter_context(subject.forward_as(module, answer(module, subject.forward_of(module))))
+            stack.enter_context(subject.forward_as(layer, lambda *_args, **_kwargs: rows))
+            stack.enter_context(self.capture.returning(rows))
+            return self.capture.run(take(self.capture.images))
 
 
 @final
@@ -107,6 +108,7 @@ class ModuleReplay:
 class CallRecorder:
     """Keeps what modules return until the layer is reached; a call inside a finished call is forgotten."""
 
+    subject: Subject
     model: nn.Module
     layer: nn.Module
     calls: list[tuple[nn.Module, Any]] = field(default_factory=list[tuple[nn.Module, Any]])
@@ -120,7 +122,8 @@ class CallRecorder:
         with ExitStack() as stack:
             for module in self.model.modules():
                 if not isinstance(module, torch.jit.ScriptModule):
-                    stack.enter_context(_forward_as(module, self._keeping(module, module.forward)))
+                    keeping = self._keeping(module, self.subject.forward_of(module))
+                    stack.enter_context(self.subject.forward_as(module, keeping))
             yield
 
     def reach(self) -> None:
@@ -171,17 +174,3 @@ def _rows_of(leaf: Any, n: int, take: Callable[[Tensor], Tensor]) -> Any:
     if leaf.shape[0] == n:
         return take(leaf)
     return take(leaf.unflatten(0, (n, -1))).flatten(0, 1)
-
-
-@contextmanager
-def _forward_as(module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:
-    """Replace a module's ``forward`` for a while; an instance attribute shadows the class's."""
-    own = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = own

@@ -15,6 +15,7 @@ from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.mechanisms import ByRows, Mechanism
 from xaimed_core.tail.outcomes import Ablations, AllClasses
 from xaimed_core.tail.recording import record
+from xaimed_core.tail.replay import FullForward
 from xaimed_core.tail.values import exact
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -26,52 +27,100 @@ TF32_AGREEMENT = 1e-2
 @final
 @dataclass(frozen=True)
 class BruteForce:
-    """Logits ``[m, ...]`` of ablations by whole forwards of ``m`` rows, and what the tail did meanwhile."""
+    """Logits ``[m, ...]`` of ablations by whole forwards of ``rows`` rows, and what the tail did meanwhile.
+
+    apart: how far an image that was not ablated came out from what it was in its own batch, as a multiple of what
+    rounding may leave. sure: whether there was an image with finite values to check anything on.
+    """
 
     ablations: Ablations
     logits: Tensor
     tape: Tape | Refusal
+    rows: int
+    apart: float
+    sure: bool
 
 
 def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
-    """Ablate the strongest channel of the first image, the next of the last: 2 rows, 3 where ``n`` is 2.
+    """Ablate the strongest channel of the first image, the next of the last, and let the last run as it is besides.
 
-    The batch differs from the forward's, so that a second tape tells what depends on it. ``alone``: every row in
-    a forward of its own, because the model looks at what it computes.
+    Images stand at other places of another batch than in the forward, so that what depends on either shows: in the
+    second tape, or in the logits. ``alone``: every row in a forward of its own, because the model looks at what it
+    computes. The model may raise for such a batch.
     """
-    n = len(capture.images)
+    finite = _finite(capture)
+    ends = finite if len(finite) else list(range(len(capture.images)))
+    first, last = ends[0], ends[-1]
+    chosen = [last, first] if last != first else [first, first]
+    as_they_are = [] if len(capture.images) == 1 else [last, first] if len(capture.images) == 3 else [last]
     device = capture.activation.device
-    image = torch.tensor([0, n - 1] if n != 2 else [0, 1, 0], device=device)
+    image = torch.tensor([*chosen, *as_they_are], device=device)
     by_channel = capture.activation.movedim(capture.channel_dim, 1)
-    strength = by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2)
-    order = strength.argsort(dim=1, descending=True)
-    rank = torch.arange(len(image), device=device) % capture.channels
-    ablations = Ablations(image, order[image, rank], "zero")
-    parts = [slice(i, i + 1) for i in range(len(image))] if alone else [slice(0, len(image))]
+    order = by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).argsort(dim=1, descending=True)
+    rank = torch.arange(len(chosen), device=device) % capture.channels
+    ablations = Ablations(image[: len(chosen)], order[image[: len(chosen)], rank], "zero")
     replaced = replacement(capture.activation, capture.channel_dim, "zero")
-    rows = ablate(capture.activation, capture.channel_dim, replaced, image, ablations.channel)
+    rows = ablate(capture.activation, capture.channel_dim, replaced, ablations.image, ablations.channel)
+    rows = torch.cat([rows, capture.activation[image[len(chosen) :]]])
+    parts = [slice(i, i + 1) for i in range(len(image))] if alone else [slice(0, len(image))]
     runs = [record(capture, image[part], rows[part]) for part in parts]
-    return BruteForce(ablations, torch.cat([logits for logits, _ in runs]), runs[-1][1])
+    logits = torch.cat([logits for logits, _ in runs])
+    unablated = exact(logits[len(chosen) :]) - exact(capture.logits)[image[len(chosen) :]]
+    apart = _excess(unablated, exact(capture.logits)[ends], capture) if as_they_are else 0.0
+    return BruteForce(ablations, logits[: len(chosen)], runs[-1][1], len(image), apart, len(finite) > 0)
+
+
+def _finite(capture: Capture) -> list[int]:
+    """The images whose activations and logits are finite."""
+    held = (capture.activation, capture.logits)
+    return torch.stack([x.isfinite().flatten(1).all(1) for x in held]).all(0).nonzero().flatten().tolist()
 
 
 def disagreement(mechanism: Mechanism, capture: Capture, truth: BruteForce, memory_bytes: int) -> float:
     """The largest difference from brute force as a multiple of what rounding may leave; rows run one by one."""
     expected = exact(truth.logits) - exact(capture.logits)[truth.ablations.image]
     change = -mechanism.drops(truth.ablations, AllClasses(), memory_bytes, alone=True)
-    logits = torch.cat([exact(capture.logits), exact(truth.logits)])
+    logits = torch.cat([exact(capture.logits)[_finite(capture)], exact(truth.logits)])
     return _excess(change - expected, logits, capture)
 
 
 def unablated_disagreement(mechanism: ByRows, capture: Capture) -> float:
     """The same for the first and last image as they are, run alone: they must give the forward's own logits."""
-    ends = sorted({0, len(capture.images) - 1})
+    finite = _finite(capture)
     worst = 0.0
     with capture.running():
-        for i in ends:
+        for i in sorted({*finite[:1], *finite[-1:]}):
             image = torch.tensor([i], device=capture.activation.device)
             found = exact(mechanism.runner.outputs(image, capture.activation[image]))
-            worst = max(worst, _excess(found - exact(capture.logits)[image], exact(capture.logits), capture))
+            change = found - exact(capture.logits)[image]
+            worst = max(worst, _excess(change, exact(capture.logits)[finite], capture))
     return worst
+
+
+def mixing(capture: Capture) -> float:
+    """How far ablating one image's channel moves the logits of the batch's other images, or those of all its own.
+
+    Both runs hold the caller's batch in its own order; a multiple of what rounding may leave.
+    """
+    finite = _finite(capture)
+    if len(finite) < 2:
+        return 0.0
+    n, device = len(capture.images), capture.activation.device
+    every, replaced = torch.arange(n, device=device), replacement(capture.activation, capture.channel_dim, "zero")
+    by_channel = capture.activation[finite[0]].movedim(capture.channel_dim if capture.channel_dim < 0 else 0, 0)
+    strongest = by_channel.abs().float().flatten(1).mean(1).argmax()
+    ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest.expand(n))
+    one = capture.activation.clone()
+    one[finite[0]] = ablated[finite[0]]
+    whole = FullForward(capture, 0)
+    with capture.running():
+        alone, together = (exact(whole.outputs(every, rows)) for rows in (one, ablated))
+    others, own = finite[1:], finite[:1]
+    moved = alone[others] - exact(capture.logits)[others]
+    return max(
+        _excess(difference, exact(capture.logits)[finite], capture)
+        for difference in (moved, alone[own] - together[own])
+    )
 
 
 def _excess(error: Tensor, logits: Tensor, capture: Capture) -> float:

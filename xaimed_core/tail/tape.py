@@ -235,6 +235,27 @@ class TapeRecorder(TorchDispatchMode):
                 self.fault = f"{name_of(func)} writes what depends on the layer into the model's {name}"
 
 
+@final
+class DrawWatch(TorchDispatchMode):
+    """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """See `TapeRecorder`."""
+        return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drew = False
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operation."""
+        self.drew = self.drew or draws_random_numbers(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
 def _address(tensor: Tensor) -> int:
     try:
         return address(tensor)

@@ -1,0 +1,81 @@
+"""What is let in: a model that can be run and images that can be shown to it, or one sentence that says what to give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from xaimed_core.forward import unwrap
+
+
+def admit_model(model: Any) -> tuple[nn.Module, str]:
+    """The module to run, and words for what was taken off around it. Raises TypeError or ValueError."""
+    if isinstance(model, str | Path):
+        raise TypeError(
+            f"model is the path or name {str(model)!r}; build the network, load its weights with "
+            "model.load_state_dict(...), and pass the module"
+        )
+    if isinstance(model, dict):
+        raise TypeError("model is a dict, perhaps a state dict; build the network, load_state_dict it, pass the module")
+    if isinstance(model, type):
+        raise TypeError(f"model is the class {model.__name__}, not a network; pass an instance, {model.__name__}(...)")
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        hint = "pass program.module()" if kind == "ExportedProgram" else "pass a torch.nn.Module"
+        raise TypeError(f"model is a {kind}, whose layers cannot be looked into; {hint}, best the network itself")
+    module, taken = unwrap(model)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            "the model is traced or scripted by torch.jit, which runs without the Python that a layer's output is "
+            "taken from; explain the network it was made from"
+        )
+    for name, tensor in _tensors(module):
+        if is_lazy(tensor):
+            raise ValueError(f"{name} has no shape yet; run the model once on an image before it is explained")
+        if tensor.device.type == "meta":
+            raise ValueError(f"{name} is on the meta device and holds no numbers; load the weights first")
+    return module, taken
+
+
+def admit_images(model: nn.Module, images: Any) -> Tensor:
+    """The images as a plain tensor. Raises TypeError or ValueError that say what was wrong and what to give."""
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"images must be a tensor [n, channels, height, width], got {type(images).__name__}"
+            + ("; convert with torch.from_numpy" if type(images).__module__ == "numpy" else "")
+        )
+    images = images.as_subclass(Tensor)
+    if images.ndim < 3 or _lacks_batch(model, images.ndim):
+        raise ValueError(
+            f"images must be [n, channels, *size], got {tuple(images.shape)}; add the batch axis with images[None]"
+        )
+    if images.numel() == 0:
+        raise ValueError(f"the batch is empty: images have shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(
+            f"images must be floating point as the model expects them, got {images.dtype}; convert and normalise them"
+        )
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device != images.device:
+        raise ValueError(
+            f"the model is on {parameter.device}, the images on {images.device}; move one with .to()"
+        )
+    return images
+
+
+def _lacks_batch(model: nn.Module, ndim: int) -> bool:
+    """Whether all convolutions take images of one axis more: torch would run them, and take channels for images."""
+    if ndim > 4:
+        return False
+    taken = {len(m.kernel_size) + 2 for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    return bool(taken) and min(taken) == ndim + 1
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()

@@ -1,0 +1,109 @@
+"""What `explain` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from xaimed_core.display import overlay
+from xaimed_core.maps import Maps
+from xaimed_core.targets import Targets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """What `explain` found, on the images' device.
+
+    Where several classes per image were asked for, ``maps``, ``raw``, ``weights`` and ``empty`` hold them along
+    axis 1, and ``of(j)`` is the explanation of the j-th.
+
+    maps: per method ``[n, *size]``, float32 in [0, 1].
+    raw: per method the signed map at the layer's own size, before ReLU; a tuple where several layers were given.
+    weights: per method that has them, the channel weights ``[n, c]``; a tuple likewise.
+    empty: per method ``bool [n]``: no positive evidence, so that the map is 0 everywhere.
+    reason: per method why each image's map is empty, "" where it is not.
+    route: per method what ran, and why nothing cheaper applied.
+    logits: what targets read in the model's output, ``[n, classes]``; None where the model returns no scores and the
+        methods need none. targets: whose scores were explained; a tuple where several per image were.
+    """
+
+    maps: Maps
+    raw: dict[str, Tensor | tuple[Tensor, ...]]
+    weights: dict[str, Tensor | tuple[Tensor, ...]]
+    empty: dict[str, Tensor]
+    reason: dict[str, tuple[str, ...]]
+    route: dict[str, str]
+    logits: Tensor | None
+    targets: Targets | tuple[Targets, ...] | None
+    layer: str
+    parts: tuple[Explanation, ...] = ()
+
+    def of(self, j: int) -> Explanation:
+        """The explanation of each image's j-th class, where several were asked for."""
+        if not self.parts:
+            raise ValueError("one class per image was explained; of(j) is for targets='all' or several classes each")
+        return self.parts[j]
+
+    def __repr__(self) -> str:
+        first = next(iter(self.maps.values()))
+        size = "x".join(map(str, first.shape[2 if self.parts else 1 :]))
+        classes = f", {len(self.parts)} classes each" if self.parts else ""
+        return f"Explanation({len(first)} maps of {size}{classes}, layer {self.layer}, methods {', '.join(self.maps)})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{int(self.empty[name].sum())} of {self.empty[name].numel()}</td>"
+            f"<td>{escape(route)}</td></tr>"
+            for name, route in self.route.items()
+        )
+        head = "<tr><th>method</th><th>empty maps</th><th>what ran</th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption>{head}{rows}</table>"
+
+    def show(self, images: Tensor, *, count: int = 8) -> Figure:
+        """A figure of the maps over the ``images`` that were explained, at most ``count`` of them.
+
+        A notebook shows it; ``.savefig("maps.png")`` writes it to a file.
+        """
+        if self.parts:
+            raise ValueError("several classes per image were explained; show one of them: explanation.of(0).show(images)")
+        return overlay(images, self.maps, empty=self.empty, count=count)
+
+
+def combine(parts: Sequence[Explanation]) -> Explanation:
+    """The explanations of each image's first, second, ... class as one."""
+    first = parts[0]
+    maps = Maps((name, torch.stack([part.maps[name] for part in parts], 1)) for name in first.maps)
+    maps.targets = tuple(part.maps.targets for part in parts if part.maps.targets is not None)
+    return Explanation(
+        maps=maps,
+        raw={name: _stacked([part.raw[name] for part in parts]) for name in first.raw},
+        weights={name: _stacked([part.weights[name] for part in parts]) for name in first.weights},
+        empty={name: torch.stack([part.empty[name] for part in parts], 1) for name in first.empty},
+        reason={
+            name: tuple("; ".join(dict.fromkeys(filter(None, each))) for each in zip(*reasons, strict=True))
+            for name in first.reason
+            if (reasons := [part.reason[name] for part in parts])
+        },
+        route=first.route,
+        logits=first.logits,
+        targets=maps.targets,
+        layer=first.layer,
+        parts=tuple(parts),
+    )
+
+
+def _stacked(found: Sequence[Tensor | tuple[Tensor, ...]]) -> Tensor | tuple[Tensor, ...]:
+    tensors = [one for one in found if isinstance(one, Tensor)]
+    if tensors:
+        return torch.stack(tensors, 1)
+    layers = zip(*(one for one in found if isinstance(one, tuple)), strict=True)
+    return tuple(torch.stack(of_layer, 1) for of_layer in layers)

@@ -1,0 +1,125 @@
+"""What went wrong with single images: read from the device once, after the last launch, and put in words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import final
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from xaimed_core.forward import Observation
+from xaimed_core.layers import way_out
+from xaimed_core.methods import ChannelProbe, Method
+from xaimed_core.semantics import Semantics
+from xaimed_core.targets import any_beyond
+from xaimed_kernels.rescale_maps import RescaledMaps
+
+_warned: WeakKeyDictionary[nn.Module, set[tuple[str, str]]] = WeakKeyDictionary()
+
+
+@final
+@dataclass(frozen=True)
+class Findings:
+    """reason: per method and class, one sentence per map, "" for a map that is as it should be.
+
+    failed: the places of maps that could not be made, in the order of the maps given.
+    """
+
+    reason: dict[tuple[str, int], tuple[str, ...]]
+    failed: tuple[int, ...]
+
+
+def read_findings(
+    rescaled: RescaledMaps,
+    methods: Sequence[Method],
+    semantics: Semantics,
+    model: nn.Module,
+    images: Tensor,
+    layers: Mapping[str, nn.Module],
+    seen: Observation,
+) -> Findings:
+    """Why maps are empty. ``rescaled`` holds methods' maps by class: methods vary slowest, then classes, then images.
+
+    Raises the error that names the cause where a class does not exist, or where a method fails for every image.
+    """
+    per_image = images.flatten(1).sum(1, dtype=torch.float32)
+    told = torch.cat([rescaled.finite.float(), rescaled.empty.float(), per_image]).tolist()
+    count = len(rescaled.finite)
+    finite, empty, sums = told[:count], told[count : 2 * count], told[2 * count :]
+    if any(any_beyond(targets) for targets in seen.targets):
+        assert seen.logits is not None
+        raise IndexError(
+            f"a target is out of range: the model has the classes 0 to {seen.logits.shape[1] - 1}"
+        )
+    classes = max(len(seen.targets), 1)
+    rows = count // (len(methods) * classes)
+    good_image = [isfinite(total) for total in sums for _ in range(rows // len(sums))]
+    reason: dict[tuple[str, int], tuple[str, ...]] = {}
+    failed: list[int] = []
+    for i, method in enumerate(methods):
+        for j in range(classes):
+            at = (i * classes + j) * rows
+            bad = [r for r in range(rows) if not (finite[at + r] and good_image[r])]
+            failed.extend(at + r for r in bad)
+            said = _why_not_finite(bad, good_image, method, semantics, seen, j) if bad else {}
+            if len(bad) == rows:
+                raise ValueError(f"no map of {method.name} could be made: {'; '.join(dict.fromkeys(said.values()))}")
+            nothing = [r for r in range(rows) if empty[at + r] and r not in said]
+            if nothing:
+                said |= dict.fromkeys(nothing, _why_empty(method, seen, j, layers))
+            reason[method.name, j] = tuple(said.get(r, "") for r in range(rows))
+            if len(nothing) == rows:
+                _warn(model, images, method, layers, said[nothing[0]])
+    return Findings(reason, tuple(failed))
+
+
+def _why_not_finite(
+    bad: Sequence[int],
+    good_image: Sequence[bool],
+    method: Method,
+    semantics: Semantics,
+    seen: Observation,
+    j: int,
+) -> dict[int, str]:
+    computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
+    zero = [False] * len(computed)
+    if semantics.divide_by_score and isinstance(method.kind, ChannelProbe) and seen.logits is not None:
+        rows = torch.arange(len(seen.logits), device=seen.logits.device)
+        zero = (seen.targets[j].score(seen.logits, rows) == 0).tolist()
+
+    def why(r: int) -> str:
+        if not good_image[r]:
+            return "the images hold NaN or infinite values"
+        if not computed[r]:
+            return "the layer's activations hold NaN or infinite values, which the model itself computed"
+        if zero[r]:
+            return 'the score is exactly 0, by which grad-cam divides; use semantics="definition"'
+        return (
+            "the map is not finite although image and activations are: the score's gradient is not, or (gradcam++, "
+            "signed activations) sum(A) g meets the pole at -2"
+        )
+
+    return {r: why(r) for r in bad}
+
+
+def _why_empty(method: Method, seen: Observation, j: int, layers: Mapping[str, nn.Module]) -> str:
+    where = ", ".join(layers)
+    if method.needs_gradient and not any(bool(gradient.any()) for gradient in seen.gradients[j]):
+        return f"the score's gradient is exactly 0 everywhere at {where}: it does not depend on what the layer returns there"
+    return f"nothing at {where} raises this score"
+
+
+def _warn(model: nn.Module, images: Tensor, method: Method, layers: Mapping[str, nn.Module], why: str) -> None:
+    """Once per model, layer and method."""
+    key = method.name, ", ".join(layers)
+    said = _warned.setdefault(model, set())
+    if key not in said:
+        said.add(key)
+        other = way_out(model, images, layers) if "gradient" in why else ""
+        hint = f"; use layer={other!r}" if other else "; look at another layer or another method"
+        warnings.warn(f"every {method.name} map is empty: {why}{hint}", UserWarning, stacklevel=4)
