@@ -74,8 +74,9 @@ def rows_per_forward(
     if batch is None:
         return n
     raise ValueError(
-        f"batch={batch} would tear {n} images apart, and this model's outputs depend on their place in the batch "
-        "(it may hold an input of its own for each image);\nleave batch out, or score fewer images at once"
+        f"batch={batch} changes which images share a forward, and this model's outputs depend on that, or on their "
+        "place in it (it may hold an input of its own for each image);\n"
+        f"leave batch out, so that all {n} run together as given"
     )
 
 
