@@ -40,10 +40,10 @@ def masked_scores(
     size = images.shape[2:]
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
 
-    def masked(channel: int) -> Tensor:
-        positions = maps[:, channel].float().unsqueeze(1)
+    def masked(here: range) -> Tensor:
+        positions = maps[:, here.start : here.stop].transpose(0, 1).flatten(0, 1).float().unsqueeze(1)
         masks = _min_max(functional.interpolate(positions, size=size, mode=mode, align_corners=align_corners))
-        return images * masks.to(images.dtype)
+        return (images * masks.to(images.dtype).unflatten(0, (len(here), n))).flatten(0, 1)
 
     rows = rows_per_forward(model, images, None, batch, output, most=ROWS)
     found: list[Tensor] = []

@@ -82,20 +82,20 @@ def rows_per_forward(
 
 def outputs_of_each(
     model: nn.Module,
-    perturb: Callable[[int], Tensor],
+    perturb: Callable[[range], Tensor],
     count: int,
     n: int,
     rows: int,
     choice: OutputChoice = None,
 ) -> Iterator[Tensor]:
-    """Outputs ``[n, ...]`` for ``perturb(0)`` to ``perturb(count - 1)``, each all ``n`` images in the caller's order.
+    """Outputs ``[n, ...]`` for each of ``count`` perturbations, all ``n`` images in the caller's order.
 
-    ``rows``: see `rows_per_forward`; perturbations that share a forward lie behind each other, ``[k, n]``.
+    ``perturb(ks)`` gives the rows of perturbations ``ks`` behind each other, ``[k * n, ...]``; they share a forward as
+    far as ``rows`` allow, see `rows_per_forward`.
     """
     together = max(1, rows // n)
     for start in range(0, count, together):
-        tiles = [perturb(k) for k in range(start, min(start + together, count))]
-        images = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
+        images = perturb(range(start, min(start + together, count)))
         parts = [images] if rows >= n else images.split(rows)
         outputs = torch.cat([outputs_of(model, part, choice) for part in parts])
         yield from outputs.split(n)

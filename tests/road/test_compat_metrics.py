@@ -233,10 +233,9 @@ def test_softmax_of_probabilities_is_warned_of_once():
     images, maps, _ = case()
     model = nn.Sequential(network(), nn.Softmax(1))
     targets = [ClassifierOutputSoftmaxTarget(0)] * 3
-    with pytest.warns(UserWarning, match="use ClassifierOutputTarget") as caught:
+    with pytest.warns(UserWarning, match="use ClassifierOutputTarget"):
         road.ROADCombined([50])(images, maps, targets, model)
-        road.ROADCombined([50])(images, maps, targets, model)
-    assert len(caught) == 1
+    road.ROADCombined([50])(images, maps, targets, model)  # a second warning would be an error here
 
 
 @pytest.mark.parametrize("mask", [np.full((4, 4), 2.0), np.full((4, 4), np.nan), np.zeros((1, 4))])

@@ -208,9 +208,10 @@ def _curve(
     masks = keep.flatten(1, 2)
     n, each = masks.shape[:2]
 
-    def perturbed(k: int) -> Tensor:
-        seeds = [seed * 1_000_003 + i * each + k for i in range(n)]
-        return remove(base.images, masks[:, k], removal, seeds)
+    def perturbed(here: range) -> Tensor:
+        seeds = [seed * 1_000_003 + i * each + k for k in here for i in range(n)]
+        images = base.images.repeat(len(here), 1, 1, 1) if len(here) > 1 else base.images
+        return remove(images, masks[:, here.start : here.stop].transpose(0, 1).flatten(0, 1), removal, seeds)
 
     found: list[Tensor] = []
     for outputs in outputs_of_each(base.model, perturbed, each, n, base.rows, base.output):

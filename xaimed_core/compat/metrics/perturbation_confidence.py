@@ -156,8 +156,8 @@ class AveragerAcrossThresholds:
         metrics = [self.imputer(percentile) for percentile in self.percentiles]
         read = _reader(model, input_tensor, targets)
 
-        def perturbed(k: int) -> Tensor:
-            return metrics[k].perturbed(input_tensor, cams)
+        def perturbed(here: range) -> Tensor:
+            return torch.cat([metrics[k].perturbed(input_tensor, cams) for k in here])
 
         with scoring(model, input_tensor.device) as running:
             n, rows = len(input_tensor), rows_per_forward(running, input_tensor, None)
