@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from xaimed_core.forward import unwrap
+from xaimed_core.outputs import plain
 
 
 def admit_model(model: Any) -> tuple[nn.Module, str]:
@@ -49,7 +50,7 @@ def admit_images(model: nn.Module, images: Any) -> Tensor:
             f"images must be a tensor [n, channels, height, width], got {type(images).__name__}"
             + ("; convert with torch.from_numpy" if type(images).__module__ == "numpy" else "")
         )
-    images = images.as_subclass(Tensor)
+    images = plain(images)
     if images.ndim < 3 or _lacks_batch(model, images.ndim):
         raise ValueError(
             f"images must be [n, channels, *size], got {tuple(images.shape)}; add the batch axis with images[None]"

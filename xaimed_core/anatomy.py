@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.layout import AxisOrder
+from xaimed_core.outputs import OutputChoice, call, rows_of
 from xaimed_core.subject import subject_of, undisturbed
-from xaimed_core.targets import OutputChoice, scores_in
 
 REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""
@@ -96,7 +96,7 @@ def _look(model: nn.Module, image: Tensor, output: OutputChoice) -> tuple[Layer,
                 hook = subject.on_output(module, lambda _m, _i, returned, name=name: see(name, returned))
                 stack.enter_context(hook)
         with torch.enable_grad():
-            returned = subject.root(image.detach().clone().requires_grad_())
+            returned = call(subject.root, image.detach().clone().requires_grad_())
             gradients = _gradients(returned, [seen.tensor for seen in found.values()], output)
     return tuple(
         Layer(name, type(names[name]).__name__, tuple(seen.tensor.shape), seen.calls, _order(seen.node), *_use(gradient))
@@ -117,7 +117,7 @@ def _gradients(returned: Any, tensors: Sequence[Tensor], output: OutputChoice) -
     Where the model returns nothing that could be a score, every layer counts as used by something unknown.
     """
     try:
-        scores, _ = scores_in(returned, 1, output)
+        scores, _ = rows_of(returned, 1, output)
     except (TypeError, ValueError):
         return [torch.ones_like(tensor, dtype=torch.float32) for tensor in tensors]
     at = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]

@@ -18,10 +18,11 @@ from xaimed_core.layout import AxisOrder, Layout, LayoutLike, choose_layout
 from xaimed_core.maps import Maps
 from xaimed_core.methods import METHODS, ChannelProbe, InputProbe, Method
 from xaimed_core.methods.method import method_of
+from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
-from xaimed_core.targets import OutputChoice, TargetsLike, asks_for_several
+from xaimed_core.targets import TargetsLike, are_several
 from xaimed_core.thread_state import self_contained
 from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
 
@@ -120,9 +121,9 @@ def explain(
             made, empty = made.index_fill(0, at, 0.0), empty.index_fill(0, at, True)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
-        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said) for j in range(len(maps))
+        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said, output) for j in range(len(maps))
     )
-    return combine(parts) if asks_for_several(targets) else parts[0]
+    return combine(parts) if are_several(targets) else parts[0]
 
 
 def _view(
@@ -147,15 +148,15 @@ def _explanation(
     j: int,
     layers: Mapping[str, nn.Module],
     said: Sequence[str],
+    output: OutputChoice,
 ) -> Explanation:
     """What was found for the j-th class; ``made`` and ``empty`` hold methods, then classes, then images."""
     classes = max(len(seen.targets), 1)
     by_method = {name: part for name, part in zip(names, made.chunk(len(names)), strict=True)}
-    maps = Maps((name, part.chunk(classes)[j]) for name, part in by_method.items())
-    maps.targets = seen.targets[j] if seen.targets else None
+    targets = seen.targets[j] if seen.targets else None
     weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
     return Explanation(
-        maps=maps,
+        maps=Maps({name: part.chunk(classes)[j] for name, part in by_method.items()}, targets, output),
         raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
         weights={name: _one_or_all(found) for name, found in weights.items() if found},
         empty={
@@ -164,7 +165,7 @@ def _explanation(
         reason={name: reason[name, j] for name in names},
         route={name: "; ".join((of_layers[0][name].route, *said)) for name in names},
         logits=seen.logits,
-        targets=maps.targets,
+        targets=targets,
         layer=", ".join(layers),
     )
 

@@ -81,8 +81,9 @@ class Explanation:
 def combine(parts: Sequence[Explanation]) -> Explanation:
     """The explanations of each image's first, second, ... class as one."""
     first = parts[0]
-    maps = Maps((name, torch.stack([part.maps[name] for part in parts], 1)) for name in first.maps)
-    maps.targets = tuple(part.maps.targets for part in parts if part.maps.targets is not None)
+    stacked = {name: torch.stack([part.maps[name] for part in parts], 1) for name in first.maps}
+    targets = tuple(part.targets for part in parts if part.targets is not None and not isinstance(part.targets, tuple))
+    maps = Maps(stacked, targets, first.maps.output)
     return Explanation(
         maps=maps,
         raw={name: _stacked([part.raw[name] for part in parts]) for name in first.raw},
@@ -95,7 +96,7 @@ def combine(parts: Sequence[Explanation]) -> Explanation:
         },
         route=first.route,
         logits=first.logits,
-        targets=maps.targets,
+        targets=targets,
         layer=first.layer,
         parts=tuple(parts),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -11,8 +10,10 @@ from typing import Any, Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.classes import class_names_of
+from xaimed_core.outputs import OutputChoice, call, plain, rows_of
 from xaimed_core.subject import Subject, subject_of, undisturbed
-from xaimed_core.targets import OutputChoice, Targets, TargetsLike, contrast, scores_in, split_targets
+from xaimed_core.targets import Targets, TargetsLike, contrast, split_targets
 from xaimed_core.thread_state import self_contained
 
 
@@ -91,9 +92,10 @@ def observe(
         activations = tuple(k.detach() for k in kept)
         if not scored and not _has_scores(returned, len(images), output):
             return Observation(activations, (), None, (), False, _said(subject))
-        logits, choice = scores_in(returned, len(images), output)
+        logits, choice = rows_of(returned, len(images), output)
         for observer in watched.values():
             observer.returned(logits)
+        classes = class_names_of(model) if classes is None else classes
         resolved = split_targets(targets, logits, classes)
         if against is not None:
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
@@ -114,7 +116,7 @@ def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:
 
 def _has_scores(returned: Any, n: int, output: OutputChoice) -> bool:
     try:
-        return scores_in(returned, n, output)[0].ndim == 2
+        return rows_of(returned, n, output)[0].ndim == 2
     except (TypeError, ValueError):
         return False
 
@@ -157,7 +159,7 @@ class _Run:
                 stack.enter_context(observer.watching(self.subject))
             for name, layer in self.layers.items():
                 stack.enter_context(self.subject.on_output(layer, self._hook(name, stack)))
-            output = run_model(self.subject.root, images)
+            output = call(self.subject.root, images)
         missed = [name for name in self.layers if name not in self.kept]
         if missed:
             raise ValueError(
@@ -178,7 +180,7 @@ class _Run:
                 raise ValueError(
                     f"layer {name} returned {kind}, not a tensor of real numbers; choose another layer"
                 )
-            output = output.as_subclass(Tensor)
+            output = plain(output)
             kept = output if output.requires_grad else output.detach()
             if self.copy:
                 kept = kept.clone()
@@ -195,36 +197,6 @@ class _Run:
 
     def overwritten(self) -> bool:
         return any(kept._version != self.versions[name] for name, kept in self.kept.items())
-
-
-CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
-TYPES = re.compile(r"Input type .* and (weight|bias) type|must have the same dtype|expected scalar type|same dtype")
-
-
-def run_model(model: nn.Module, images: Tensor) -> Any:
-    """``model(images)``; what torch says of images that do not fit is put in words that say what to give."""
-    try:
-        return model(images)
-    except RuntimeError as error:
-        fault = _fault_of_images(model, images, str(error))
-        if fault is None:
-            raise
-        raise ValueError(fault) from error
-
-
-def _fault_of_images(model: nn.Module, images: Tensor, message: str) -> str | None:
-    channels = CHANNELS.search(message)
-    if channels is not None and int(channels[2]) == images.shape[1]:
-        hint = (
-            f"; for grey images give images.expand(-1, {channels[1]}, {', '.join(['-1'] * (images.ndim - 2))})"
-            if channels[2] == "1"
-            else ""
-        )
-        return f"the model takes images of {channels[1]} channels, these have {channels[2]}{hint}"
-    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    if TYPES.search(message) and weights is not None and weights != images.dtype:
-        return f"the model's weights are {weights}, the images {images.dtype}; give images.to({weights})"
-    return None
 
 
 def _differentiate(

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaimed_core.targets import Targets, logits_of
+from xaimed_core.outputs import OutputChoice
+from xaimed_core.progress import Progress
+from xaimed_core.rows import outputs_of_each, rows_per_forward
+from xaimed_core.targets import Targets
 
 ROWS = 16
-"""Masked images per forward: beyond it neither a CPU nor a GPU gains, and memory grows."""
+"""Masked images per forward, if the caller's own batch is smaller: memory grows with them."""
 
 
 @torch.no_grad()
@@ -18,28 +21,37 @@ def masked_scores(
     images: Tensor,
     maps: Tensor,
     targets: Targets,
-    rows: int = ROWS,
+    *,
+    batch: int | None = None,
     align_corners: bool = False,
+    output: OutputChoice = None,
+    progress: bool = True,
 ) -> Tensor:
     """Scores ``[n, c]`` of each image multiplied with each of its upsampled, min-max scaled channels.
 
     Source: Wang et al. 2020 (arXiv 1910.01279), eq. 6. images ``[n, channels, *size]``, maps ``[n, c, *positions]``.
     ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
-    A constant channel masks everything out. The model must be in evaluation mode.
+    A constant channel masks everything out. The model must be in evaluation mode. Every forward holds all images in
+    their order, channel by channel; ``batch`` (rows per forward) as in `xaimed_core.road`, ``output`` as in `explain`.
     """
+    n, channels = maps.shape[:2]
+    if n != len(images):
+        raise ValueError(f"ScoreCAM needs one row of channels per image, got {n} for {len(images)} images")
     size = images.shape[2:]
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
-    scores = torch.empty(maps.shape[:2], dtype=torch.float32, device=images.device)
-    for i in range(len(images)):
-        for start in range(0, maps.shape[1], rows):
-            channels = maps[i, start : start + rows].float().unsqueeze(1)
-            masks = _min_max(
-                functional.interpolate(channels, size=size, mode=mode, align_corners=align_corners)
-            )
-            logits = logits_of(model(images[i] * masks.to(images.dtype)))
-            owner = torch.full((len(masks),), i, device=logits.device)
-            scores[i, start : start + rows] = targets.score(logits, owner).float()
-    return scores
+
+    def masked(here: range) -> Tensor:
+        positions = maps[:, here.start : here.stop].transpose(0, 1).flatten(0, 1).float().unsqueeze(1)
+        masks = _min_max(functional.interpolate(positions, size=size, mode=mode, align_corners=align_corners))
+        return (images * masks.to(images.dtype).unflatten(0, (len(here), n))).flatten(0, 1)
+
+    rows = rows_per_forward(model, images, None, batch, output, most=ROWS)
+    found: list[Tensor] = []
+    with Progress("ScoreCAM", channels * n, "masked images", show=progress) as step:
+        for outputs in outputs_of_each(model, masked, channels, n, rows, output):
+            found.append(targets.score(outputs, torch.arange(n, device=outputs.device)).float())
+            step(n)
+    return torch.stack(found, 1)
 
 
 def _min_max(maps: Tensor) -> Tensor:

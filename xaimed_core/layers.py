@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xaimed_core.anatomy import Layer, layers_of
 from xaimed_core.layout import Layout, LayoutLike, choose_layout
-from xaimed_core.targets import OutputChoice
+from xaimed_core.outputs import OutputChoice
 
 LayerLike = None | nn.Module | str | Sequence[nn.Module | str]
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from xaimed_core.input_probe import masked_scores
 from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
+from xaimed_core.outputs import OutputChoice
 from xaimed_core.semantics import Semantics
 from xaimed_core.subject import subject_of, undisturbed
 from xaimed_core.tail import AblationValue, Tail
-from xaimed_core.targets import OutputChoice, Targets
+from xaimed_core.targets import Targets
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.weighted_map import weighted_map
@@ -91,7 +92,13 @@ def _masked(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -
     subject = subject_of(run.model)
     with undisturbed(subject, run.images.device):
         return masked_scores(
-            subject.root, run.images, view.activations, targets, align_corners=semantics.align_mask_corners
+            subject.root,
+            run.images,
+            view.activations,
+            targets,
+            align_corners=semantics.align_mask_corners,
+            output=run.output,
+            progress=run.progress,
         )
 
 

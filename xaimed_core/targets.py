@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, SupportsIndex, cast, final
 
 import torch
 from torch import Tensor
 
+from xaimed_core.classes import check_range, class_names_of, class_number
+from xaimed_core.outputs import logits_of, plain, scores_in
+
+__all__ = [
+    "ALL",
+    "ClassTargets",
+    "ContrastTargets",
+    "FunctionTargets",
+    "ScoreFunction",
+    "Targets",
+    "TargetsLike",
+    "any_beyond",
+    "are_several",
+    "class_names_of",
+    "contrast",
+    "logits_of",
+    "resolve_targets",
+    "scores_in",
+    "split_targets",
+]
+
 ScoreFunction = Callable[[Tensor], Tensor]
 """One image's output row to its score, as grad-cam's targets: ``[classes] -> []``."""
 
-TargetsLike = None | int | Tensor | ScoreFunction | Sequence[int | ScoreFunction]
-"""What a caller may pass as ``targets``: nothing (the top class), classes, or score functions."""
+ClassLike = SupportsIndex | str
+"""A class by its number (numpy's and torch's whole numbers, too) or by its name."""
+
+TargetsLike = (
+    None
+    | ClassLike
+    | Tensor
+    | ScoreFunction
+    | Sequence[ClassLike | ScoreFunction]
+    | Sequence[Sequence[ClassLike]]
+)
+"""What a caller may pass as ``targets``: nothing (the top class), classes, or score functions; "all" and lists of
+classes per image for several maps of each (see `split_targets`)."""
+
+ALL = "all"
+"""Every class of each image."""
 
 
 @final
@@ -64,6 +99,8 @@ Targets = ClassTargets | FunctionTargets | ContrastTargets
 
 
 def _scalar(score: Tensor) -> Tensor:
+    if not isinstance(score, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a target must give a tensor with one number, got {type(score).__name__}")
     if score.numel() != 1:
         raise ValueError(
             f"a target must give one number per image, got shape {tuple(score.shape)}; reduce it, e.g. with .sum()"
@@ -71,101 +108,88 @@ def _scalar(score: Tensor) -> Tensor:
     return score.reshape(())
 
 
-def logits_of(output: Any) -> Tensor:
-    """The tensor ``[n, ...]`` that targets read in a model's output.
+def resolve_targets(
+    targets: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
+) -> Targets:
+    """Turn what the caller gave into `Targets` for ``logits [n, classes]``; ``classes``: their names, where known.
 
-    A tensor is itself; an object with ``.logits`` (Hugging Face), a mapping with "logits" or "out", and
-    the first element of a tuple or list are looked into. Raises TypeError for anything else.
-    """
-    match output:
-        case Tensor():
-            return output
-        case _ if isinstance(getattr(output, "logits", None), Tensor):
-            return output.logits
-        case Mapping():
-            for key in ("logits", "out"):
-                if isinstance(output.get(key), Tensor):
-                    return output[key]
-        case tuple() | list() if len(output) > 0:
-            return logits_of(output[0])
-        case _:
-            pass
-    raise TypeError(
-        f"the model returned {type(output).__name__}, in which no logits were found; wrap the model so that it "
-        "returns a tensor [n, classes], an object with .logits, or a dict with 'logits'"
-    )
-
-
-OutputChoice = None | int | str | Callable[[Any], Tensor]
-
-
-def scores_in(output: Any, n: int, choice: OutputChoice = None) -> tuple[Tensor, str]:
-    found = logits_of(output)
-    if found.ndim == 0 or len(found) != n:
-        raise ValueError(f"the model gave {tuple(found.shape)} for {n} images; its first axis must be the batch")
-    return found, ""
-
-
-def asks_for_several(targets: Any) -> bool:
-    return False
-
-
-def split_targets(targets: TargetsLike, logits: Tensor, classes: Any = None) -> tuple[Any, ...]:
-    return (resolve_targets(targets, logits),)
-
-
-def resolve_targets(targets: TargetsLike, logits: Tensor) -> Targets:
-    """Turn what the caller gave into `Targets` for ``logits [n, classes]``.
-
-    None means each image's top class. A score function given alone serves every image.
-    Raises ValueError for a wrong number of targets, TypeError for a wrong kind, and IndexError for a class
-    out of range (for a tensor on a CUDA device, see `ClassTargets.beyond`).
+    None means each image's top class. A class or a score function given alone serves every image. `Targets` of the
+    same images are taken as they are.
+    Raises ValueError for a wrong number of targets and unknown names, TypeError for a wrong kind, and IndexError for a
+    class out of range (for a tensor on a CUDA device, see `ClassTargets.beyond`).
     """
     n = len(logits)
-    if targets is None:
+    match targets:
+        case None:
+            _need_classes(logits)
+            return ClassTargets(logits.detach().argmax(1))
+        case ClassTargets():
+            again = _of_tensor(targets.index, logits, n)
+            found = [beyond for beyond in (targets.beyond, again.beyond) if beyond is not None]
+            return ClassTargets(again.index, beyond=torch.stack(found).any() if found else None)
+        case ContrastTargets(chosen=chosen, against=against):
+            return contrast(resolve_targets(chosen, logits), against, logits)
+        case FunctionTargets(functions=functions):
+            _check_count(len(functions), n)
+            return targets
+        case Tensor():
+            return _of_tensor(targets, logits, n)
+        case _ if callable(targets):
+            return FunctionTargets((targets,) * n)
+        case _:
+            return _of_list(_listed(targets, n), logits, classes)
+
+
+def split_targets(
+    targets: TargetsLike, logits: Tensor, classes: Sequence[str] | None = None
+) -> tuple[Targets, ...]:
+    """`resolve_targets` for several classes of each image: the j-th `Targets` hold the j-th class of every image.
+
+    "all" means every class of ``logits [n, k]``; ``[[0, 2], [1, 3]]`` (also a tensor or array ``[n, k]``) the first
+    image's classes 0 and 2, the second's 1 and 3. Anything else is one request, and gives one `Targets`.
+    Raises as `resolve_targets`, and ValueError for lists of unequal length.
+    """
+    if isinstance(targets, str) and targets == ALL:
+        if classes and ALL in classes:
+            raise ValueError(
+                'a class of this model is named "all"; give its number, or list(range(k)) for each image to have all'
+            )
         _need_classes(logits)
-        return ClassTargets(logits.detach().argmax(1))
+        return tuple(resolve_targets(j, logits) for j in range(logits.shape[1]))
+    if not are_several(targets):
+        return (resolve_targets(targets, logits, classes),)
     if isinstance(targets, Tensor):
-        if targets.is_floating_point() or targets.dtype == torch.bool:
-            raise TypeError(f"targets must be whole class numbers, got a {targets.dtype} tensor")
-        if targets.numel() not in (1, n):
-            raise ValueError(f"{targets.numel()} targets for {n} images; give one per image, or one for all")
-        _need_classes(logits)
-        index = targets.reshape(-1).to(device=logits.device, dtype=torch.int64).expand(n)
-        if targets.device.type == "cpu":
-            _check_range(index.tolist(), logits.shape[1])
-            return ClassTargets(index)
-        inside = index.clamp(0, logits.shape[1] - 1)
-        return ClassTargets(inside, beyond=(inside != index).any())
-    if isinstance(targets, int):
-        return resolve_targets([targets] * n, logits)
-    if callable(targets):
-        return FunctionTargets((targets,) * n)
-    given = list(targets)
-    if len(given) != n:
-        raise ValueError(f"{len(given)} targets for {n} images; give one per image, or one alone for all")
-    if all(callable(t) for t in given):
-        return FunctionTargets(tuple(t for t in given if callable(t)))
-    try:
-        classes = [int(t) for t in given if not callable(t)]
-    except (TypeError, ValueError):
-        classes = []
-    if len(classes) != n:
-        raise TypeError(
-            "targets must be None, class numbers, or callables on one output row; "
-            f"got {sorted({type(t).__name__ for t in given})}"
+        _check_count(len(targets), len(logits))
+        return tuple(resolve_targets(column, logits) for column in targets.unbind(1))
+    rows = [list(_plain(row)) if _is_row(row) else [row] for row in _plain(targets)]
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"every image needs equally many classes, at least one, got {[len(row) for row in rows]}; "
+            "explain images with other numbers of classes apart"
         )
-    _need_classes(logits)
-    _check_range(classes, logits.shape[1])
-    return ClassTargets(torch.tensor(classes, dtype=torch.int64, device=logits.device))
+    _check_count(len(rows), len(logits))
+    return tuple(resolve_targets(list(column), logits, classes) for column in zip(*rows, strict=True))
 
 
-def contrast(targets: Targets, against: TargetsLike, logits: Tensor, classes: Any = None) -> ContrastTargets:
+def are_several(targets: object) -> bool:
+    """Whether these targets ask for several classes of each image, so that a map of each is wanted."""
+    if isinstance(targets, str):
+        return targets == ALL
+    if isinstance(targets, Tensor):
+        return targets.ndim == 2
+    listed = _plain(targets)
+    return isinstance(listed, list | tuple) and any(_is_row(row) for row in cast("Sequence[Any]", listed))
+
+
+def contrast(
+    targets: Targets, against: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
+) -> ContrastTargets:
     """``targets`` explained against other classes: a class, or one per image.
 
     Raises TypeError where either is not a class.
     """
-    other = resolve_targets(against, logits)
+    other = resolve_targets(against, logits, classes)
     if not isinstance(targets, ClassTargets) or not isinstance(other, ClassTargets):
         raise TypeError(
             "against contrasts classes; for other scores give a target that takes the difference itself"
@@ -184,15 +208,68 @@ def any_beyond(targets: Targets) -> bool:
             return False
 
 
+def _of_tensor(targets: Tensor, logits: Tensor, n: int) -> ClassTargets:
+    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+        raise TypeError(f"targets must be whole class numbers, got a {targets.dtype} tensor")
+    if targets.ndim > 1 and targets.shape != (n, 1):
+        raise ValueError(f"targets must be [n], one class per image, got {tuple(targets.shape)}")
+    if targets.numel() not in (1, n):
+        _check_count(targets.numel(), n)
+    _need_classes(logits)
+    index = plain(targets.detach()).reshape(-1).to(device=logits.device, dtype=torch.int64).expand(n)
+    if targets.device.type == "cpu":
+        check_range(index.tolist(), logits.shape[1])
+        return ClassTargets(index)
+    inside = index.clamp(0, logits.shape[1] - 1)
+    return ClassTargets(inside, beyond=(inside != index).any())
+
+
+def _listed(targets: Any, n: int) -> list[Any]:
+    """One entry per image."""
+    given = _plain(targets)
+    if isinstance(given, Set | Mapping):
+        raise TypeError(f"targets must be in the images' order, got a {type(targets).__name__}; give a list")
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [given] * n
+    listed = list(cast("Iterable[Any]", given))
+    _check_count(len(listed), n)
+    return listed
+
+
+def _of_list(given: Sequence[Any], logits: Tensor, classes: Sequence[str] | None) -> Targets:
+    functions: list[ScoreFunction] = [t for t in cast("Sequence[ScoreFunction]", given) if callable(t)]
+    if functions and len(functions) < len(given):
+        raise TypeError("targets must be all classes or all callables; write the classes as callables, too")
+    if functions:
+        return FunctionTargets(tuple(functions))
+    _need_classes(logits)
+    numbers = [class_number(t, classes, logits.shape[1]) for t in given]
+    check_range(numbers, logits.shape[1])
+    return ClassTargets(torch.tensor(numbers, dtype=torch.int64, device=logits.device))
+
+
+def _plain(targets: Any) -> Any:
+    """Arrays (numpy, pandas) as lists of Python's own numbers."""
+    return targets.tolist() if hasattr(targets, "tolist") and not isinstance(targets, Tensor) else targets
+
+
+def _is_row(target: object) -> bool:
+    if isinstance(target, Tensor):
+        return target.ndim > 0 and target.numel() != 1
+    return isinstance(_plain(target), list | tuple)
+
+
+def _check_count(given: int, n: int) -> None:
+    if given != n:
+        raise ValueError(
+            f"{given} targets for {n} images; give one per image, or one alone for all "
+            "([[0, 2]] are two classes of one image)"
+        )
+
+
 def _need_classes(logits: Tensor) -> None:
     if logits.ndim != 2:
         raise ValueError(
             f"class targets need an output [n, classes], got {tuple(logits.shape)}; "
             "pass a callable that turns one image's output into its score"
         )
-
-
-def _check_range(classes: Sequence[int], count: int) -> None:
-    wrong = sorted({c for c in classes if not 0 <= c < count})
-    if wrong:
-        raise IndexError(f"target {wrong} is out of range: the model has the classes 0 to {count - 1}")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core import ChannelsFirst, explain
-from xaimed_core.targets import logits_of
+from xaimed_core.targets import scores_in
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_layer_off_the_way_is_named(images, layer, words):
     "output", [{"scores": torch.zeros(1)}, (), "text", 3.0], ids=["mapping", "tuple", "text", "number"]
 )
 def test_an_output_without_logits_is_named(output):
-    with pytest.raises(TypeError, match="no logits were found"):
-        logits_of(output)
+    with pytest.raises(TypeError, match="no scores were found"):
+        scores_in(output, 3)
 
 
 def test_channels_last_is_not_read_as_channels_first(images):

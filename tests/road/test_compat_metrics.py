@@ -14,7 +14,15 @@ import xaimed_core.compat.metrics.cam_mult_image as multiply
 import xaimed_core.compat.metrics.perturbation_confidence as perturbation
 import xaimed_core.compat.metrics.road as road
 from xaimed_core.compat import NotMirroredError
-from xaimed_core.compat.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
+from xaimed_core.compat.utils.image import show_cam_on_image
+from xaimed_core.compat.utils.model_targets import (
+    BinaryClassifierOutputTarget,
+    ClassifierOutputSoftmaxTarget,
+    ClassifierOutputTarget,
+    FinerWeightedTarget,
+    SemanticSegmentationTarget,
+    category_of,
+)
 
 # grad-cam hands tensors to numpy.argwhere, which numpy 2 warns about
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
@@ -178,3 +186,59 @@ def test_a_logit_is_scored_too(monkeypatch):
         theirs = their_road.ROADCombined([40, 60])(images, maps, targets, network())
     ours = road.ROADCombined([40, 60], noise=0.0)(images, maps, targets, network())
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("percentile", [-1, 100.5, float("nan"), np.float64(101)])
+def test_percentiles_outside_of_0_to_100_are_named(percentile):
+    for make in (
+        lambda: road.ROADMostRelevantFirst(percentile),
+        lambda: road.ROADLeastRelevantFirstAverage([20, percentile]),
+        lambda: road.ROADCombined([percentile]),
+        lambda: perturbation.RemoveMostRelevantFirst(percentile, lambda image, mask: image),
+    ):
+        with pytest.raises(ValueError, match="numbers from 0 to 100"):
+            make()
+    with pytest.raises(ValueError, match="at least one"):
+        road.ROADCombined(percentiles=[])
+
+
+@pytest.mark.parametrize("category", [2.7, True, "2", None, torch.tensor(True), np.float32(1)])
+def test_a_category_that_is_no_whole_number_is_named_and_never_rounded(category):
+    for make in (
+        ClassifierOutputTarget,
+        ClassifierOutputSoftmaxTarget,
+        BinaryClassifierOutputTarget,
+        lambda c: SemanticSegmentationTarget(c, np.ones((2, 2))),
+        lambda c: FinerWeightedTarget(0, [c], 1.0),
+    ):
+        with pytest.raises(TypeError, match="whole class numbers"):
+            make(category)
+    theirs = type("ClassifierOutputTarget", (), {"__module__": "pytorch_grad_cam.utils.model_targets"})()
+    theirs.category = category
+    assert category_of(theirs) is None  # the callable itself decides
+
+
+def test_numbers_of_numpy_and_torch_are_categories():
+    row = torch.tensor([0.0, 1.0, 2.0])
+    for category in (2, np.int64(2), torch.tensor(2), -1):
+        assert ClassifierOutputTarget(category)(row) == 2
+    assert category_of(ClassifierOutputTarget(np.int64(2))) == 2
+    with pytest.raises(ValueError, match="categories 0 and 1"):
+        BinaryClassifierOutputTarget(2)
+    with pytest.raises(ValueError, match=r"mask is \(1, 2\).*\(2, 2\)"):
+        SemanticSegmentationTarget(0, np.ones((1, 2)))(torch.ones(3, 2, 2))
+
+
+def test_softmax_of_probabilities_is_warned_of_once():
+    images, maps, _ = case()
+    model = nn.Sequential(network(), nn.Softmax(1))
+    targets = [ClassifierOutputSoftmaxTarget(0)] * 3
+    with pytest.warns(UserWarning, match="use ClassifierOutputTarget"):
+        road.ROADCombined([50])(images, maps, targets, model)
+    road.ROADCombined([50])(images, maps, targets, model)  # a second warning would be an error here
+
+
+@pytest.mark.parametrize("mask", [np.full((4, 4), 2.0), np.full((4, 4), np.nan), np.zeros((1, 4))])
+def test_a_map_that_cannot_be_drawn_is_named(mask):
+    with pytest.raises(ValueError, match=r"must be \(4, 4\) as the image and in \[0, 1\]"):
+        show_cam_on_image(np.zeros((4, 4, 3)), mask)

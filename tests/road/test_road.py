@@ -185,11 +185,20 @@ def test_one_baseline_forward_and_full_batches():
     model = network()
     model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     road(model, images, maps, removed=(0.1, 0.2, 0.3, 0.4, 0.5), batch=16)
-    assert sizes == [4, 16, 16, 8]
+    assert sizes == [
+        4,
+        5,
+        16,
+        16,
+        8,
+    ]  # as they are, the proof that rows are independent, and what was asked for
     sizes.clear()
     known = network()(images)
     evaluate("road", model, images, maps, before=known)
-    assert sizes == [32]
+    assert sizes == [4] * 8  # a CPU gains nothing by more
+    sizes.clear()
+    evaluate("road", model, images[:1], maps[:1], before=known[:1])
+    assert sizes == [2, 8]
 
 
 def test_an_explanation_is_scored_as_it_is():
@@ -279,15 +288,38 @@ def test_empty_maps_are_scored_like_random_ones_and_removed_tells_of_thresholds(
     [
         ({"maps": torch.zeros(3, SIZE, SIZE - 1)}, ValueError, "one per image and of its size"),
         ({"maps": torch.zeros(2, SIZE, SIZE)}, ValueError, "one per image"),
-        ({"maps": torch.full((3, SIZE, SIZE), math.nan)}, ValueError, "map of image 0 holds NaN"),
+        ({"maps": torch.full((3, SIZE, SIZE), math.nan)}, ValueError, "image 0: its map holds NaN"),
         ({"images": torch.zeros(0, 3, SIZE, SIZE), "maps": torch.zeros(0, SIZE, SIZE)}, ValueError, "empty"),
         ({"images": torch.zeros(3, 3, SIZE, SIZE, dtype=torch.uint8)}, ValueError, "real numbers"),
-        ({"images": torch.full((3, 3, SIZE, SIZE), math.nan)}, ValueError, "kept pixels that are not finite"),
+        ({"images": torch.full((3, 3, SIZE, SIZE), math.nan)}, ValueError, "image 0: the image holds NaN"),
         ({"removed": (1.1,)}, ValueError, "fractions between 0 and 1"),
         ({"removed": ()}, ValueError, "fractions between 0 and 1"),
         ({"order": "best"}, ValueError, "choose from combined, morf, lerf"),
         ({"ties": "none"}, ValueError, "unknown ties"),
-        ({"score": "probability"}, ValueError, "unknown score 'probability'"),
+        ({"score": "probabilities"}, ValueError, "unknown score 'probabilities'"),
+        ({"score": "probability"}, ValueError, r"in \[0, 1\] already, these go from"),
+        ({"batch": 2.5}, ValueError, "batch must be at least 1, a whole number"),
+        ({"batch": True}, ValueError, "batch must be at least 1, a whole number"),
+        ({"removed": 0.2}, ValueError, "fractions between 0 and 1"),
+        ({"removed": "0.2"}, ValueError, "fractions between 0 and 1"),
+        ({"maps": torch.rand(3, 1, SIZE, SIZE)}, ValueError, r"channel axis with maps\[:, 0\]"),
+        (
+            {"maps": torch.rand(3, 2, SIZE, SIZE)},
+            ValueError,
+            r"one class of each image at a time.*e\.of\(0\)",
+        ),
+        ({"maps": torch.rand(SIZE, SIZE)}, ValueError, r"maps\.expand\(3, -1, -1\)"),
+        ({"maps": torch.rand(1, SIZE, SIZE)}, ValueError, r"maps\.expand\(3, -1, -1\)"),
+        ({"maps": torch.ones(3, SIZE, SIZE, dtype=torch.int64)}, ValueError, r"maps\.float\(\)"),
+        ({"maps": "gradcam"}, TypeError, "a tensor or an array"),
+        ({"maps": [torch.rand(SIZE, SIZE)] * 3}, TypeError, "a tensor or an array"),
+        ({"images": torch.randn(3, SIZE, SIZE)}, ValueError, r"batch axis with images\[None\]"),
+        ({"images": torch.randn(3, 3, SIZE, SIZE).numpy()}, TypeError, "torch.from_numpy"),
+        ({"images": torch.randn(3, 3, SIZE, SIZE).double()}, ValueError, r"images\.to\(torch\.float32\)"),
+        ({"images": torch.randn(3, 1, SIZE, SIZE)}, ValueError, "reads 3 channels, the images have 1"),
+        ({"targets": "all"}, ValueError, "one class of each image"),
+        ({"targets": [[0, 1]] * 3}, ValueError, "one class of each image"),
+        ({"targets": [0.5, 1.0, 2.0]}, TypeError, "got 0.5"),
         ({"batch": 0}, ValueError, "batch must be at least 1"),
         ({"noise": -0.1}, ValueError, "noise must be"),
         ({"noise": math.nan}, ValueError, "noise must be"),

@@ -1,25 +1,39 @@
-"""`road` and `evaluate`: one baseline forward, then the perturbed images in full batches."""
+"""`road` and `evaluate`: one baseline forward, then the perturbed images, each forward the caller's whole batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never, final
+from typing import Any, Literal, assert_never, final
 
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.classes import class_names_of
+from xaimed_core.faithfulness.door import check_batch, fitting_images, fitting_maps, fraction_maps
 from xaimed_core.faithfulness.masks import Order, Ties, check_fractions, masks_of
 from xaimed_core.faithfulness.metric import METRICS, TUTORIAL, Metric, Multiply, Remove, ScoreLike, metric_of
 from xaimed_core.faithfulness.removal import Impute, Removal, remove
-from xaimed_core.faithfulness.scoring import outputs_of, scores_of, scoring
-from xaimed_core.targets import Targets, TargetsLike, any_beyond, resolve_targets
+from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
+from xaimed_core.faithfulness.unperturbed import (
+    Unperturbed,
+    merged,
+    reasons_of,
+    unperturbed,
+    without_reason,
+)
+from xaimed_core.forward import unwrap
+from xaimed_core.maps import Explained, Maps, one_of
+from xaimed_core.outputs import OutputChoice, outputs_of
+from xaimed_core.progress import Progress
+from xaimed_core.rows import outputs_of_each
+from xaimed_core.targets import Targets, TargetsLike
 
 NoiseSpace = Literal["input", "pixels"]
 """The unit of the noise: what the model reads (as grad-cam), or pixels in [0, 1] (as ROAD's authors)."""
 
-ROWS = 32
-"""Perturbed images per forward, if the caller's own batch is smaller: a GPU gains up to there."""
+MapsLike = Tensor | Explained | Maps
+"""Maps ``[n, h, w]`` (arrays, too), or an `Explanation` or its `Maps`, which know whom they explain."""
 
 
 @final
@@ -29,7 +43,8 @@ class Faithfulness:
 
     ``score [n]``, read as ``metric.reading`` says. ``before [n]``: the unperturbed images' scores. ``curve [n, o, f]``:
     the scores after removal, for the orders and fractions of the metric. ``removed [n, o, f]``: the fraction
-    really removed (all zeros for `Multiply`, which removes none). ``targets``: whose scores these are.
+    really removed (all zeros for `Multiply`, which removes none). ``targets``: whose scores these are, in words
+    ``scored_for``. ``reasons [n]``: "", or why an image has no score (its numbers are NaN, the others' untouched).
     """
 
     metric: Metric
@@ -38,20 +53,25 @@ class Faithfulness:
     curve: Tensor
     removed: Tensor
     targets: Targets
+    scored_for: str
+    reasons: tuple[str, ...]
 
     def __repr__(self) -> str:
         better = "higher" if self.metric.higher_is_better else "lower"
+        scored = self.reasons.count("")
+        failed = next((f"; {len(self.score) - scored} without a score ({r})" for r in self.reasons if r), "")
         return (
-            f"{self.metric.title}: {float(self.score.mean()):+.4f} on average over {len(self.score)} images "
-            f"({self.metric.reading}; {better} is better)"
+            f"{self.metric.title}: {float(self.score.nanmean()):+.4f} on average over {scored} images "
+            f"({self.metric.reading}; {better} is better), scored for {self.scored_for}{failed}"
         )
 
 
 def road(
     model: nn.Module,
     images: Tensor,
-    maps: Tensor,
+    maps: MapsLike,
     *,
+    method: str | None = None,
     targets: TargetsLike | Targets = None,
     removed: Sequence[float] = TUTORIAL,
     order: Literal["combined", "morf", "lerf"] = "combined",
@@ -62,6 +82,8 @@ def road(
     seed: int = 0,
     score: ScoreLike = "softmax",
     batch: int | None = None,
+    output: OutputChoice = None,
+    progress: bool = True,
 ) -> Faithfulness:
     """ROAD of ``maps [n, h, w]`` for ``images [n, c, h, w]`` (Rong et al. 2022, arXiv 2202.00449).
 
@@ -70,8 +92,8 @@ def road(
     mattered), "lerf" when the least relevant go, "combined" is (lerf - morf) / 2 (positive is good).
     ``ties``: "rank" removes the exact count, "threshold" what grad-cam removes. ``noise``: standard deviation, in the
     model's input or, with ``noise_space="pixels"``, in pixels in [0, 1] that were divided by ``std`` (one per
-    channel). ``score``: how outputs are read before ``targets`` pick from them. ``batch``: perturbed images per
-    forward. The rest as `evaluate`. Raises as `evaluate`, and ValueError for an unknown order.
+    channel). ``score``: how outputs are read before ``targets`` pick from them. The rest as `evaluate`. Raises as
+    `evaluate`, and ValueError for an unknown order.
     """
     names = {"combined": "road", "morf": "road-morf", "lerf": "road-lerf"}
     if order not in names:
@@ -79,7 +101,18 @@ def road(
     spread = noise_in(noise, noise_space, std, images)
     metric = with_removal(METRICS[names[order]], Impute(spread), removed)
     return evaluate(
-        metric, model, images, maps, targets=targets, ties=ties, seed=seed, score=score, batch=batch
+        metric,
+        model,
+        images,
+        maps,
+        method=method,
+        targets=targets,
+        ties=ties,
+        seed=seed,
+        score=score,
+        batch=batch,
+        output=output,
+        progress=progress,
     )
 
 
@@ -88,75 +121,103 @@ def evaluate(
     metric: str | Metric,
     model: nn.Module,
     images: Tensor,
-    maps: Tensor,
+    maps: MapsLike,
     *,
+    method: str | None = None,
     targets: TargetsLike | Targets = None,
     ties: Ties = "rank",
     seed: int = 0,
     score: ScoreLike | None = None,
     batch: int | None = None,
     before: Tensor | None = None,
+    output: OutputChoice = None,
+    progress: bool = True,
 ) -> Faithfulness:
     """A faithfulness metric of ``maps [n, h, w]`` (higher: more relevant) for ``images [n, c, h, w]``.
 
-    ``targets``: as in `explain`, None for the top class of each image, or what an `Explanation` holds. ``score`` None
-    takes the metric's own. ``before``: the outputs ``[n, ...]`` for the unperturbed images, where they are known (an
-    `Explanation` has them as ``logits``), else one forward finds them. ``batch``: perturbed images per forward, None
-    for the size of ``images`` or 32 if that is more. Runs under the caller's autocast; the model's mode and
-    random numbers are left as they were. Same seed, same noise and ties, whatever the batch.
+    ``maps``: an `Explanation` (``method`` says which of its maps, where there are several), whose targets are scored,
+    or a plain tensor. ``targets``: as in `explain`; None for those of the explanation, or each image's top class.
+    ``score`` None takes the metric's own. ``before``: the outputs ``[n, ...]`` for the unperturbed images, where they
+    are known (an `Explanation` has them as ``logits``), else one forward finds them. ``output``: as in `explain`.
+    ``batch``: perturbed images per forward, if the model's rows prove independent; None lets every forward hold the
+    images as they were given, or several perturbations of a few. ``progress=False`` says nothing of a long wait. Runs
+    under the caller's autocast; the model's mode and random numbers are left as they were. Same seed, same noise and
+    ties, whatever the batch. An image or map with NaN has no score and a reason; the others are scored.
 
     Raises ValueError or TypeError that say what was wrong, IndexError for a class that does not exist.
     """
     chosen = metric_of(metric)
+    images = fitting_images(images)
+    map_, asked = one_of(maps, method, images.device)
+    map_ = fitting_maps(map_, images)
+    check_batch(batch)
     reading = chosen.score if score is None else score
-    _check(images, maps, batch)
-    with scoring(model, images.device):
-        outputs = outputs_of(model, images) if before is None else _known(before, images)
-        picked = targets if isinstance(targets, Targets) else resolve_targets(targets, outputs)
-        if any_beyond(picked):
-            raise IndexError(
-                f"a target is out of range: the model has the classes 0 to {outputs.shape[1] - 1}"
-            )
-        rows = torch.arange(len(images), device=outputs.device)
-        base = scores_of(outputs, picked, rows, reading)
-        match chosen.perturbation:
-            case Remove() as how:
-                masks = masks_of(maps, how.removed, how.orders, ties=ties, seed=seed)
-                size = batch or max(len(images), ROWS)
-                curve = _curve(model, images, masks.keep, how.removal, picked, reading, seed, size)
-                removed = masks.removed
-            case Multiply():
-                seen = images * _fraction_maps(maps).unsqueeze(1).to(images.dtype)
-                curve = scores_of(outputs_of(model, seen), picked, rows, reading).view(-1, 1, 1)
-                removed = torch.zeros_like(curve)
-            case _:
-                assert_never(chosen.perturbation)
-    return Faithfulness(chosen, summarise(chosen, base, curve), base, curve, removed, picked)
+    classes = class_names_of(unwrap(model)[0])
+    with scoring(model, images.device) as running:
+        base = unperturbed(
+            running,
+            images,
+            asked,
+            targets,
+            classes=classes,
+            score=reading,
+            output=output,
+            batch=batch,
+            before=before,
+        )
+        warn_of_probabilities(model, base.outputs, reading)
+        with Progress(chosen.name, perturbations(chosen), show=progress) as step:
+            return measured(chosen, base, map_, ties, seed, step)
+
+
+def perturbations(metric: Metric) -> int:
+    """How often the metric perturbs each image."""
+    return len(_orders(metric)) * len(_fractions(metric)) or 1
+
+
+def measured(
+    metric: Metric, base: Unperturbed, maps: Tensor, ties: Ties, seed: int, step: Callable[[int], Any]
+) -> Faithfulness:
+    """The metric of ``maps [n, h, w]``; ``step(1)`` after each perturbation. Inside of `scoring`."""
+    bad = ~maps.isfinite().flatten(1).all(1)
+    reasons = merged(base.reasons, reasons_of(bad, "its map holds NaN or infinity, which cannot be ranked"))
+    maps = maps.masked_fill(bad.view(-1, 1, 1), 0.0)
+    match metric.perturbation:
+        case Remove() as how:
+            masks = masks_of(maps, how.removed, how.orders, ties=ties, seed=seed)
+            curve = _curve(base, masks.keep, how.removal, seed, step)
+            removed = masks.removed
+        case Multiply():
+            seen = base.images * fraction_maps(maps).unsqueeze(1).to(base.images.dtype)
+            curve = base.scores_of(outputs_of(base.model, seen, base.output)).view(-1, 1, 1)
+            removed = torch.zeros_like(curve)
+            step(1)
+        case _:
+            assert_never(metric.perturbation)
+    lost = ~curve.isfinite().flatten(1).all(1)
+    reasons = merged(reasons, reasons_of(lost, "the model's score of a perturbed image is NaN or infinite"))
+    score = without_reason(summarise(metric, base.scores, curve), reasons)
+    before, curve = without_reason(base.scores, reasons), without_reason(curve, reasons)
+    return Faithfulness(metric, score, before, curve, removed, base.targets, base.scored_for, reasons)
 
 
 def _curve(
-    model: nn.Module,
-    images: Tensor,
-    keep: Tensor,
-    removal: Removal,
-    targets: Targets,
-    score: ScoreLike,
-    seed: int,
-    batch: int,
+    base: Unperturbed, keep: Tensor, removal: Removal, seed: int, step: Callable[[int], Any]
 ) -> Tensor:
-    """Scores ``[n, o, f]`` of the images with what ``keep [n, o, f, h, w]`` lacks removed, ``batch`` at a time."""
-    each = keep.shape[1] * keep.shape[2]
-    masks = keep.flatten(0, 2)
+    """Scores ``[n, o, f]`` of the images with what ``keep [n, o, f, h, w]`` lacks removed."""
+    masks = keep.flatten(1, 2)
+    n, each = masks.shape[:2]
+
+    def perturbed(here: range) -> Tensor:
+        seeds = [seed * 1_000_003 + i * each + k for k in here for i in range(n)]
+        images = base.images.repeat(len(here), 1, 1, 1) if len(here) > 1 else base.images
+        return remove(images, masks[:, here.start : here.stop].transpose(0, 1).flatten(0, 1), removal, seeds)
+
     found: list[Tensor] = []
-    for start in range(0, len(masks), batch):
-        here = masks[start : start + batch]
-        rows = torch.arange(start, start + len(here), device=images.device)
-        owner = rows // each
-        seeds = [seed * 1_000_003 + row for row in range(start, start + len(here))]
-        perturbed = remove(images[owner], here, removal, seeds)
-        outputs = outputs_of(model, perturbed)
-        found.append(scores_of(outputs, targets, owner.to(outputs.device), score))
-    return torch.cat(found).view(keep.shape[:3])
+    for outputs in outputs_of_each(base.model, perturbed, each, n, base.rows, base.output):
+        found.append(base.scores_of(outputs))
+        step(1)
+    return torch.stack(found, 1).view(keep.shape[:3])
 
 
 def summarise(metric: Metric, before: Tensor, curve: Tensor) -> Tensor:
@@ -211,33 +272,3 @@ def _orders(metric: Metric) -> tuple[Order, ...]:
 
 def _fractions(metric: Metric) -> tuple[float, ...]:
     return metric.perturbation.removed if isinstance(metric.perturbation, Remove) else ()
-
-
-def _fraction_maps(maps: Tensor) -> Tensor:
-    if not bool(((maps >= 0) & (maps <= 1)).all()):
-        raise ValueError(
-            "an image is seen through its map, so maps must be finite and in [0, 1], as explain gives them"
-        )
-    return maps
-
-
-def _known(before: Tensor, images: Tensor) -> Tensor:
-    if len(before) != len(images):
-        raise ValueError(f"before has {len(before)} rows for {len(images)} images; give the outputs of each")
-    return before
-
-
-def _check(images: Tensor, maps: Tensor, batch: int | None) -> None:
-    if images.ndim != 4 or 0 in images.shape or not images.is_floating_point():
-        raise ValueError(
-            f"images must be real numbers [n, c, h, w] with nothing empty, got {images.dtype} {tuple(images.shape)}"
-        )
-    if maps.shape != (len(images), *images.shape[2:]):
-        raise ValueError(
-            f"maps must be {[len(images), *images.shape[2:]]}, one per image and of its size, got "
-            f"{list(maps.shape)}; resize them with torch.nn.functional.interpolate"
-        )
-    if maps.device != images.device:
-        raise ValueError(f"images are on {images.device}, maps on {maps.device}; move one")
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")

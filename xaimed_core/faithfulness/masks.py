@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, final, get_args
+from typing import Any, Literal, final, get_args
 
 import torch
 from torch import Tensor
@@ -111,13 +111,12 @@ def _index_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype if (2, 0) <= version < (2, 4) else torch.float64
 
 
-def check_fractions(removed: Sequence[float]) -> None:
+def check_fractions(removed: Any) -> None:
     """Raises ValueError unless these are fractions in [0, 1], at least one."""
-    wrong = [fraction for fraction in removed if not 0 <= fraction <= 1]
-    if wrong or not removed:
+    given = tuple(removed) if isinstance(removed, Iterable) and not isinstance(removed, str) else ()
+    if not given or any(isinstance(part, str) or not 0 <= part <= 1 for part in given):
         raise ValueError(
-            f"removed must be fractions between 0 and 1, e.g. (0.2, 0.4), got {tuple(removed)}; "
-            "20 percent are 0.2"
+            f"removed must be fractions between 0 and 1, e.g. (0.2, 0.4), got {removed}; 20 percent are 0.2"
         )
 
 

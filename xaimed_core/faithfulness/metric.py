@@ -11,11 +11,11 @@ from torch import Tensor
 from xaimed_core.faithfulness.masks import Order
 from xaimed_core.faithfulness.removal import Blur, Impute, Removal, Zero
 
-ScoreName = Literal["logit", "softmax", "sigmoid"]
+ScoreName = Literal["logit", "softmax", "sigmoid", "probability"]
 
 ScoreLike = ScoreName | Callable[[Tensor], Tensor]
-"""What targets read: the model's outputs as they are, through softmax or sigmoid, or ``[r, classes]`` through a
-function of ``[r, classes]``."""
+"""What targets read: the outputs as they are (for "probability" they must be in [0, 1]), through softmax or sigmoid, or
+a function of them that keeps the rows."""
 
 
 @final

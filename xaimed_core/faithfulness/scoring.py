@@ -1,40 +1,42 @@
-"""Scores of images: batched forwards without side effects, and what targets read in the outputs."""
+"""Scores of images: forwards without side effects, and what targets read in the outputs."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from xaimed_core.faithfulness.metric import ScoreLike
-from xaimed_core.targets import Targets, logits_of
+from xaimed_core.subject import subject_of, undisturbed
+from xaimed_core.targets import Targets
+
+MANY = 32
+"""So many outputs in [0, 1] are no logits: trained ones lie on both sides of 0."""
+
+_warned: WeakSet[nn.Module] = WeakSet()
 
 
 @contextmanager
-def scoring(model: nn.Module, device: torch.device) -> Generator[None]:
-    """Evaluation mode without autograd; modes and random numbers are as before afterwards, autocast is kept."""
-    training = [module for module in model.modules() if module.training]
-    devices = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        try:
-            for module in training:
-                module.training = False
-            yield
-        finally:
-            for module in training:
-                module.training = True
+def scoring(model: nn.Module, device: torch.device) -> Generator[nn.Module]:
+    """The module to call, in evaluation mode without autograd; the caller's modes are as before afterwards.
 
-
-def outputs_of(model: nn.Module, images: Tensor) -> Tensor:
-    """The model's output rows, one per image."""
-    outputs = logits_of(model(images))
-    if outputs.ndim == 0 or len(outputs) != len(images):
-        raise ValueError(
-            f"the model gave {tuple(outputs.shape)} for {len(images)} images; its first axis must be the batch"
+    Autocast and the random generators are the caller's. Raises TypeError for what is no module.
+    """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}; build the network and load its weights first"
         )
-    return outputs
+    with torch.no_grad():
+        if not any(module.training for module in model.modules()):
+            yield model
+            return
+        subject = subject_of(model)
+        with undisturbed(subject, device):
+            yield subject.root
 
 
 def scores_of(outputs: Tensor, targets: Targets, rows: Tensor, score: ScoreLike) -> Tensor:
@@ -58,7 +60,28 @@ def read_by(score: ScoreLike, outputs: Tensor) -> Tensor:
     return _READINGS[score](outputs)
 
 
-def _probabilities(outputs: Tensor) -> Tensor:
+def warn_of_probabilities(
+    model: nn.Module, outputs: Tensor, score: ScoreLike, instead: str = 'use score="probability"'
+) -> None:
+    """Warn, once for each model, where ``score`` makes probabilities of outputs that are probabilities already."""
+    if score not in ("softmax", "sigmoid") or model in _warned:
+        return
+    values = outputs.detach().float()
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        return
+    sums = values.sum(-1) if values.ndim > 1 else values
+    room = 1e-4 if outputs.dtype in (torch.float32, torch.float64) else 1e-2
+    to_one = values.ndim > 1 and values.shape[-1] > 1 and bool(((sums - 1).abs() < room).all())
+    if to_one if score == "softmax" else to_one or values.numel() >= MANY:
+        _warned.add(model)
+        warnings.warn(
+            f"{score} is applied to outputs that look like probabilities already: they are in [0, 1]"
+            f"{' and each row sums to 1' if to_one else ''}; {instead} to take them as they are",
+            stacklevel=2,
+        )
+
+
+def _softmax(outputs: Tensor) -> Tensor:
     if outputs.ndim < 2 or outputs.shape[-1] == 1:
         raise ValueError(
             'softmax of one output is always 1, whatever the image; use score="sigmoid" for a model with one logit, '
@@ -67,12 +90,23 @@ def _probabilities(outputs: Tensor) -> Tensor:
     return outputs.softmax(-1)
 
 
+def _checked(outputs: Tensor) -> Tensor:
+    low, high = outputs.nan_to_num().aminmax()
+    if low < 0 or high > 1:
+        raise ValueError(
+            f'score="probability" takes outputs that are in [0, 1] already, these go from {float(low):.3g} to '
+            f'{float(high):.3g}; use score="softmax" or "sigmoid"'
+        )
+    return outputs
+
+
 def _as_they_are(outputs: Tensor) -> Tensor:
     return outputs
 
 
 _READINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "logit": _as_they_are,
-    "softmax": _probabilities,
+    "softmax": _softmax,
     "sigmoid": torch.sigmoid,
+    "probability": _checked,
 }

@@ -10,8 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.outputs import OutputChoice, rows_of
 from xaimed_core.subject import Subject, subject_of, undisturbed
-from xaimed_core.targets import OutputChoice, scores_in
 
 
 @final
@@ -73,7 +73,7 @@ class Capture:
 
     def run(self, images: Tensor) -> Tensor:
         """What targets read in the model's output for images, inside `running`."""
-        return scores_in(self.subject.root(images), len(images), self.output)[0]
+        return rows_of(self.subject.root(images), len(images), self.output)[0]
 
     def returning(
         self, rows: Tensor, at_layer: Callable[[Tensor], Tensor] = torch.clone

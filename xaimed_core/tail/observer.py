@@ -10,6 +10,7 @@ from typing import assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.outputs import OutputChoice
 from xaimed_core.subject import Subject, drew_since, generators
 from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Autocast, Capture
@@ -22,7 +23,7 @@ from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, 
 from xaimed_core.tail.replay import CallRecorder
 from xaimed_core.tail.tape import DrawWatch, TapeRecorder
 from xaimed_core.tail.values import exact
-from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, OutputChoice, Targets
+from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets
 from xaimed_core.thread_state import self_contained
 
 

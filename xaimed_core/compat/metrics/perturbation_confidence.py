@@ -7,7 +7,7 @@ percentiles, and percentile="auto" (which keeps the most relevant pixels in both
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, cast, overload, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xaimed_core.compat.refusals import NotMirroredError
-from xaimed_core.faithfulness.evaluation import ROWS
 from xaimed_core.faithfulness.masks import Order, by_threshold
-from xaimed_core.faithfulness.scoring import outputs_of, scoring
+from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
+from xaimed_core.maps import tensor_of
+from xaimed_core.outputs import outputs_of, plain
+from xaimed_core.rows import outputs_of_each, rows_per_forward
 from xaimed_core.targets import FunctionTargets, ScoreFunction
 
 Scores = NDArray[np.float32]
@@ -84,6 +86,7 @@ class PerturbationConfidenceMetric:
 
     def perturbed(self, input_tensor: Tensor, cams: NDArray[Any]) -> Tensor:
         """The perturbed images ``[n, c, h, w]``, on the images' device."""
+        input_tensor = plain(input_tensor)
         maps = maps_of(cams, input_tensor)
         if isinstance(self.perturbation, BatchedPerturbation):
             return self.perturbation.batched(input_tensor, maps)
@@ -104,6 +107,7 @@ class RemoveMostRelevantFirst:
                 "xaimed_core.compat does not mirror percentile='auto': it keeps the most relevant pixels in both "
                 "orders; give a number from 0 to 100"
             )
+        check_percentiles([percentile])
         self.percentile = percentile
         self.imputer = imputer
 
@@ -135,6 +139,7 @@ class AveragerAcrossThresholds:
         imputer: Callable[[Any], PerturbationConfidenceMetric],
         percentiles: Sequence[Percentile] = (10, 20, 30, 40, 50, 60, 70, 80, 90),
     ) -> None:
+        check_percentiles(percentiles)
         self.imputer = imputer
         self.percentiles = percentiles
 
@@ -147,14 +152,17 @@ class AveragerAcrossThresholds:
     def after(
         self, input_tensor: Tensor, cams: NDArray[Any], targets: Sequence[ScoreFunction], model: nn.Module
     ) -> Scores:
-        """The mean score after the perturbations ``[n]``; percentiles share forwards of up to `ROWS` images."""
-        together = max(1, ROWS // len(input_tensor))
+        """The mean score after the perturbations ``[n]``; every forward holds the images in their order."""
         metrics = [self.imputer(percentile) for percentile in self.percentiles]
-        found: list[Scores] = []
-        for start in range(0, len(metrics), together):
-            here = [metric.perturbed(input_tensor, cams) for metric in metrics[start : start + together]]
-            found.append(score_all(model, torch.cat(here), [*targets] * len(here)))
-        return np.concatenate(found).reshape(len(metrics), -1).mean(axis=0, dtype=np.float32)
+        read = _reader(model, input_tensor, targets)
+
+        def perturbed(here: range) -> Tensor:
+            return torch.cat([metrics[k].perturbed(input_tensor, cams) for k in here])
+
+        with scoring(model, input_tensor.device) as running:
+            n, rows = len(input_tensor), rows_per_forward(running, input_tensor, None)
+            found = [read(outputs) for outputs in outputs_of_each(running, perturbed, len(metrics), n, rows)]
+        return np.stack(found).mean(axis=0, dtype=np.float32)
 
 
 def removal_masks(cams: Tensor, percentiles: Sequence[Percentile], order: Order) -> Tensor:
@@ -167,7 +175,7 @@ def removal_masks(cams: Tensor, percentiles: Sequence[Percentile], order: Order)
 
 def maps_of(cams: NDArray[Any], images: Tensor) -> Tensor:
     """Maps as a tensor on the images' device. Raises ValueError where they do not fit or are not finite."""
-    maps = torch.as_tensor(cast(Any, cams)).to(images.device)
+    maps = tensor_of(cams, images.device).to(images.device)
     if maps.shape != (len(images), *images.shape[2:]):
         raise ValueError(
             f"cams must be {[len(images), *images.shape[2:]]}, one map per image, got {list(maps.shape)}"
@@ -177,11 +185,32 @@ def maps_of(cams: NDArray[Any], images: Tensor) -> Tensor:
     return maps
 
 
+def check_percentiles(percentiles: Sequence[Percentile]) -> None:
+    """Raise ValueError unless these are numbers from 0 to 100, at least one."""
+    wrong = [percentile for percentile in percentiles if not 0 <= percentile <= 100]
+    if wrong or len(percentiles) == 0:
+        raise ValueError(
+            f"percentiles must be numbers from 0 to 100, at least one, got {list(percentiles)}; 80 keeps 80 percent"
+        )
+
+
 def score_all(model: nn.Module, images: Tensor, targets: Sequence[ScoreFunction]) -> Scores:
     """The targets' scores of the images, float32 ``[n]``."""
+    read = _reader(model, images, targets)
+    with scoring(model, images.device) as running:
+        return read(outputs_of(running, images))
+
+
+def _reader(model: nn.Module, images: Tensor, targets: Sequence[ScoreFunction]) -> Callable[[Tensor], Scores]:
+    """What makes float32 scores ``[n]`` of the images' outputs."""
     if len(targets) != len(images):
         raise ValueError(f"{len(targets)} targets for {len(images)} images; give one per image")
-    with scoring(model, images.device):
-        outputs = outputs_of(model, images)
-        scores = FunctionTargets(tuple(targets)).score(outputs, torch.arange(len(images)))
-    return scores.float().cpu().numpy()
+    chosen = FunctionTargets(tuple(targets))
+    softmax = any(type(target).__name__ == "ClassifierOutputSoftmaxTarget" for target in targets)
+
+    def read(outputs: Tensor) -> Scores:
+        if softmax:
+            warn_of_probabilities(model, outputs, "softmax", "use ClassifierOutputTarget")
+        return chosen.score(outputs, torch.arange(len(images))).float().cpu().numpy()
+
+    return read

@@ -44,11 +44,16 @@ def show_cam_on_image(
     """A map ``[h, w]`` in [0, 1] as colours over an image ``[h, w, 3]`` in [0, 1], uint8.
 
     ``use_rgb``: red first; else blue first as OpenCV has it. ``image_weight``: how much of the image shows. Colour maps
-    other than jet need OpenCV. Raises ValueError for an image above 1 or a weight outside [0, 1].
+    other than jet need OpenCV. Raises ValueError for an image above 1 a map or a weight outside [0, 1].
     """
     if np.max(img) > 1:
         raise ValueError(
             f"the image must be in [0, 1], its largest value is {np.max(img):g}; divide it by 255"
+        )
+    if mask.shape != img.shape[:2] or not (np.min(mask) >= 0 and np.max(mask) <= 1):
+        raise ValueError(
+            f"the map must be {img.shape[:2]} as the image and in [0, 1]; it is {mask.shape} "
+            f"from {np.min(mask):g} to {np.max(mask):g}"
         )
     if not 0 <= image_weight <= 1:
         raise ValueError(f"image_weight must be in [0, 1], got {image_weight}")

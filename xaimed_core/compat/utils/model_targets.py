@@ -6,18 +6,20 @@ Rows are ``[classes]``; most targets also take a batch ``[n, classes]`` and then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xaimed_core.classes import whole_number
+
 
 class ClassifierOutputTarget:
     """The logit of one class."""
 
-    def __init__(self, category: int) -> None:
-        self.category = category
+    def __init__(self, category: SupportsIndex) -> None:
+        self.category = whole_number(category)
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of a row, or the scores of a batch."""
@@ -45,8 +47,10 @@ class ClassifierOutputReST(ClassifierOutputTarget):
 class BinaryClassifierOutputTarget:
     """The one logit of a binary classifier: as it is for category 1, negated for category 0."""
 
-    def __init__(self, category: int) -> None:
-        self.category = category
+    def __init__(self, category: SupportsIndex) -> None:
+        self.category = whole_number(category)
+        if self.category not in (0, 1):
+            raise ValueError(f"a binary classifier has the categories 0 and 1, got {category}")
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of a row, or the scores of a batch."""
@@ -72,13 +76,18 @@ class RawScoresOutputTarget:
 class SemanticSegmentationTarget:
     """The scores of one class summed over the pixels of a mask: outputs ``[classes, h, w]``, mask ``[h, w]``."""
 
-    def __init__(self, category: int, mask: NDArray[Any]) -> None:
-        self.category = category
-        self.mask = torch.from_numpy(mask)
+    def __init__(self, category: SupportsIndex, mask: NDArray[Any] | Tensor) -> None:
+        self.category = whole_number(category)
+        self.mask = torch.as_tensor(mask)
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of one image."""
-        return (model_output[self.category] * self.mask.to(model_output.device)).sum()
+        scores = model_output[self.category]
+        if scores.shape != self.mask.shape:
+            raise ValueError(
+                f"the mask is {tuple(self.mask.shape)}, the class's scores {tuple(scores.shape)}"
+            )
+        return (scores * self.mask.to(model_output.device)).sum()
 
 
 class FasterRCNNBoxScoreTarget:
@@ -114,14 +123,16 @@ class FasterRCNNBoxScoreTarget:
 class FinerWeightedTarget:
     """One class against others: sum_c p_c (y - alpha y_c) / sum_c p_c over the comparison classes c (Finer-CAM)."""
 
-    def __init__(self, main_category: int, comparison_categories: Sequence[int], alpha: float) -> None:
-        self.main_category = main_category
-        self.comparison_categories = comparison_categories
+    def __init__(
+        self, main_category: SupportsIndex, comparison_categories: Sequence[SupportsIndex], alpha: float
+    ) -> None:
+        self.main_category = whole_number(main_category)
+        self.comparison_categories = [whole_number(category) for category in comparison_categories]
         self.alpha = alpha
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of a row, or the scores of a batch."""
-        others = list(self.comparison_categories)
+        others = self.comparison_categories
         weights = model_output.softmax(-1)[..., others]
         differences = model_output[..., self.main_category, None] - self.alpha * model_output[..., others]
         return (weights * differences).sum(-1) / (weights.sum(-1) + 1e-9)
@@ -133,7 +144,7 @@ def category_of(target: object) -> int | None:
     if kind.__name__ != "ClassifierOutputTarget" or kind.__module__.rpartition(".")[2] != "model_targets":
         return None
     try:
-        category = int(getattr(target, "category", -1))
-    except (TypeError, ValueError):
+        category = whole_number(getattr(target, "category", -1))
+    except TypeError:
         return None
     return category if category >= 0 else None  # -1 counts from the end, which only the callable knows
