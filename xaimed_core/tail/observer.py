@@ -10,13 +10,13 @@ from typing import Any, assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.memory import memory_bound
 from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Autocast, Capture
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
 from xaimed_core.tail.mechanisms import Mechanism
-from xaimed_core.tail.memory import memory_bound
 from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.tail.replay import CallRecorder
 from xaimed_core.tail.tape import TapeRecorder
