@@ -17,6 +17,7 @@ import torch
 
 from xaimed_core.measure import nvml
 from xaimed_core.measure.machine import machine_facts
+from xaimed_core.memory import free_bytes, is_out_of_memory, limit_bytes, machine_bytes
 
 LIBRARIES: Final = ("torch", "torchvision", "triton", "numpy", "numba", "scipy", "nvidia-ml-py")
 PEERS: Final = ("grad-cam", "torchcam", "captum")
@@ -121,43 +122,12 @@ def _cpu_bf16() -> str:
 
 
 def _memory() -> Fact:
-    limit = container_limit_bytes(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
-    said = "no container limit" if limit is None else f"container limit {limit / GIB:.1f} GiB"
-    try:
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return Fact("memory", f"size unknown, {said}")
-    low = min(physical, limit or physical) < 4 * GIB
+    size, limit = machine_bytes(), limit_bytes()
+    found = "size unknown" if size is None else f"{size / GIB:.1f} GiB"
+    found += ", no limit" if limit is None else f", limited to {limit / GIB:.1f} GiB (container or ulimit)"
+    low = min(size or 4 * GIB, limit or 4 * GIB) < 4 * GIB
     problem = "less than 4 GiB of memory: AblationCAM and ROAD will run in small chunks" if low else None
-    return Fact("memory", f"{physical / GIB:.1f} GiB, {said}", problem)
-
-
-def container_limit_bytes(root: Path, membership: Path) -> int | None:
-    """The smallest memory limit on this process' cgroup and those above it, v2 or v1; None where there is none.
-
-    ``root``: where cgroups are mounted; ``membership``: the file that tells this process' own.
-    """
-    try:
-        entries = [line.split(":", 2) for line in membership.read_text().splitlines()]
-    except OSError:
-        entries = []
-    limits: list[int] = []
-    for _, controllers, path in (entry for entry in entries if len(entry) == 3):
-        is_v1 = "memory" in controllers.split(",")
-        if controllers and not is_v1:
-            continue
-        top, file = (root / "memory", "memory.limit_in_bytes") if is_v1 else (root, "memory.max")
-        own = top / path.lstrip("/")
-        limits += [_limit(folder / file) for folder in (own, *own.parents) if folder.is_relative_to(top)]
-    real = [limit for limit in limits if 0 < limit < 2**60]  # v1 says "none" by a number near 2^63
-    return min(real, default=None)
-
-
-def _limit(file: Path) -> int:
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):  # not there, or "max"
-        return 0
+    return Fact("memory", f"{found}, {free_bytes(torch.device('cpu')) / GIB:.1f} GiB free", problem)
 
 
 # ---------------------------------------------------------------------------------------------------------- GPU
@@ -171,8 +141,11 @@ def _device() -> Fact:
     shown: list[str] = []
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
-        free, total = torch.cuda.mem_get_info(index)
-        memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+        try:
+            free = f"{free_bytes(torch.device('cuda', index)) / GIB:.1f}"
+        except RuntimeError as failure:  # so full that the driver finds no place for this process
+            free = "none" if is_out_of_memory(failure) else "an unknown part"
+        memory = f"{free} of {facts.total_memory / GIB:.1f} GiB free"
         shown.append(f"{facts.name} (compute capability {facts.major}.{facts.minor}, {memory})")
     return Fact("device", f"{'; '.join(shown)}; CUDA {torch.version.cuda}")
 
@@ -204,6 +177,9 @@ def _triton() -> Fact:
         expected = weighted_map(activations.double(), weights, backend="reference")
         error = float((given - expected).abs().max())
     except Exception as failure:  # whatever the compiler or the driver throws is the finding
+        if is_out_of_memory(failure):
+            problem = "the device's memory is full: end what else runs on it, and ask again"
+            return Fact("Triton kernels", "not tried: no memory left on the device", problem)
         first = next(iter(str(failure).splitlines()), "")
         problem = f"Triton kernels do not run on this device ({type(failure).__name__}: {_private(first)})"
         return Fact("Triton kernels", "do not run here", problem)

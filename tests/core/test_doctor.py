@@ -6,13 +6,13 @@ import getpass
 import os
 import platform
 import re
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from xaimed_core import doctor as module
-from xaimed_core.doctor import GIB, WIDTH, container_limit_bytes, doctor
+from xaimed_core.doctor import GIB, WIDTH, doctor
 
 
 def test_the_report_fits_one_screen_and_names_what_a_bug_report_needs():
@@ -102,40 +102,52 @@ def test_without_a_device_the_report_says_so_and_names_no_problem_of_it():
     assert diagnosis["NVML"] == "not tried: no device"
 
 
+@pytest.fixture
+def full_device(monkeypatch):
+    """A CUDA device on which other processes hold all memory."""
+    facts = SimpleNamespace(name="a GPU", major=9, minor=0, total_memory=80 * GIB)
+
+    def full(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name, answer in {
+        "is_available": True, "device_count": 1, "get_device_properties": facts
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(module, "free_bytes", full)
+    monkeypatch.setattr(torch, "linspace", full)
+
+
+def test_a_full_device_is_called_full_and_not_unable_to_run_kernels(full_device):
+    assert module._device().found.startswith("a GPU (compute capability 9.0, none of 80.0 GiB free)")
+    found = module._triton()
+    assert found.found == "not tried: no memory left on the device"
+    assert found.problem == "the device's memory is full: end what else runs on it, and ask again"
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_device_a_kernel_has_run_and_its_error_is_told():
     assert re.match(r"run here, largest error \d", doctor()["Triton kernels"])
 
 
-# ---------------------------------------------------------------------------------------------------- cgroups
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def test_the_smallest_limit_above_the_process_counts_in_cgroups_v2(tmp_path):
-    write(tmp_path / "self", "0::/pod/container\n")
-    write(tmp_path / "fs/pod/container/memory.max", "max\n")
-    write(tmp_path / "fs/pod/memory.max", f"{8 * GIB}\n")
-    write(tmp_path / "fs/memory.max", f"{16 * GIB}\n")
-    assert container_limit_bytes(tmp_path / "fs", tmp_path / "self") == 8 * GIB
-
-
-def test_a_namespaced_container_sees_its_limit_at_the_root(tmp_path):
-    write(tmp_path / "self", "0::/\n")
-    write(tmp_path / "fs/memory.max", f"{4 * GIB}\n")
-    assert container_limit_bytes(tmp_path / "fs", tmp_path / "self") == 4 * GIB
-
-
-def test_cgroups_v1_have_their_limit_under_memory_and_a_huge_number_means_none(tmp_path):
-    write(tmp_path / "self", "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n")
-    write(tmp_path / "fs/memory/docker/abc/memory.limit_in_bytes", f"{2 * GIB}\n")
-    write(tmp_path / "fs/memory/memory.limit_in_bytes", "9223372036854771712\n")
-    assert container_limit_bytes(tmp_path / "fs", tmp_path / "self") == 2 * GIB
-    write(tmp_path / "fs/memory/docker/abc/memory.limit_in_bytes", "9223372036854771712\n")
-    assert container_limit_bytes(tmp_path / "fs", tmp_path / "self") is None
-
-
-def test_a_system_without_cgroups_has_no_limit(tmp_path):
-    assert container_limit_bytes(tmp_path / "fs", tmp_path / "self") is None
+# ----------------------------------------------------------------------------------------------------- memory
+@pytest.mark.parametrize(
+    ("size", "limit", "found", "low"),
+    [
+        (16, None, "16.0 GiB, no limit, 3.0 GiB free", False),
+        (16, 2, "16.0 GiB, limited to 2.0 GiB (container or ulimit), 3.0 GiB free", True),
+        (2, 8, "2.0 GiB, limited to 8.0 GiB (container or ulimit), 3.0 GiB free", True),
+        (None, None, "size unknown, no limit, 3.0 GiB free", False),
+        (None, 2, "size unknown, limited to 2.0 GiB (container or ulimit), 3.0 GiB free", True),
+    ],
+)
+def test_memory_is_shown_with_the_smallest_limit_and_little_of_it_is_a_problem(
+    size, limit, found, low, monkeypatch
+):
+    monkeypatch.setattr(module, "machine_bytes", lambda: size and size * GIB)
+    monkeypatch.setattr(module, "limit_bytes", lambda: limit and limit * GIB)
+    monkeypatch.setattr(module, "free_bytes", lambda _device: 3 * GIB)
+    diagnosis = doctor()
+    assert diagnosis["memory"] == found
+    assert any("less than 4 GiB of memory" in problem for problem in diagnosis.problems) == low

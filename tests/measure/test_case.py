@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from xaimed_core.measure import Question, measure_case
-from xaimed_core.measure.case import is_out_of_memory
 from xaimed_reports.records import Case
 
 CPU = torch.device("cpu")
@@ -73,6 +72,8 @@ def test_one_flat_map_in_ten_still_counts_and_two_do_not(ask, plan):
     [
         (ValueError("no\nluck"), "failed"),
         (MemoryError("full"), "oom"),
+        (RuntimeError("size mismatch"), "failed"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "oom"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), "oom"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom"),
     ],
@@ -138,5 +139,10 @@ def test_a_question_without_anything_to_check_against_is_refused():
         Question(Case("toy", {}, 1), {"ours": lambda: MAPS}, {}, allowed=1e-4)
 
 
-def test_other_runtime_errors_are_not_taken_for_lack_of_memory():
-    assert not is_out_of_memory(RuntimeError("size mismatch"))
+def test_memory_that_runs_out_while_judging_is_no_wrong_result(ask, plan):
+    def judge(found, expected):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+
+    found = rows(ask(judge=judge), plan)
+    assert found["ours"].status == "oom"
+    assert found["ours"].timing is None

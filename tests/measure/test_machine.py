@@ -24,6 +24,17 @@ def test_machine_facts_are_a_record_that_can_be_stored():
     assert from_json(Machine, to_json(found)) == found
 
 
+def test_the_memory_of_a_machine_is_what_its_smallest_limit_leaves(monkeypatch):
+    found = {"machine_bytes": 8000, "limit_bytes": 3000}
+    for name in found:
+        monkeypatch.setattr(f"xaimed_core.measure.machine.{name}", lambda name=name: found[name])
+    assert machine_facts(CPU).memory_bytes == 3000
+    found["limit_bytes"] = None
+    assert machine_facts(CPU).memory_bytes == 8000
+    found["machine_bytes"] = None
+    assert machine_facts(CPU).memory_bytes is None
+
+
 def test_the_work_of_other_processes_is_told_from_ones_own(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     snapshots = iter(

@@ -52,6 +52,15 @@ def test_where_the_system_cannot_tell_the_reason_is_given(monkeypatch, tmp_path)
     assert found.reason
 
 
+@linux
+def test_an_error_of_the_call_is_not_taken_for_a_system_that_cannot_tell():
+    def fails():
+        raise OSError(12, "Cannot allocate memory")
+
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        peak_above_resident(fails, CPU)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_peak_on_a_gpu_is_allocated_and_reserved():

@@ -8,6 +8,7 @@ from typing import Any, final
 
 import torch
 
+from xaimed_core.memory import is_out_of_memory
 from xaimed_reports.records import (
     OURS,
     REFERENCE,
@@ -152,13 +153,6 @@ def unmeasured(question: Question, status: Status, reason: str) -> tuple[Row, ..
     )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a device or on the host."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]
@@ -188,7 +182,8 @@ def _judge_one(question: Question, name: str, first: _Tried, expected: Any) -> _
         fidelity = question.judge(first.output, expected)
         notes = question.notes(first.output) if name == OURS and question.notes is not None else ()
     except Exception as error:
-        return replace(first, output=None, status="wrong", reason=_one_line(error))
+        status = "oom" if is_out_of_memory(error) else "wrong"
+        return replace(first, output=None, status=status, reason=_one_line(error))
     allowed = question.allowed
     if fidelity.largest > allowed and question.exact is not None:
         allowed = max(allowed, question.judge(expected, question.exact()).largest)

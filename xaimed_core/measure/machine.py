@@ -14,6 +14,7 @@ from typing import final
 
 import torch
 
+from xaimed_core.memory import limit_bytes, machine_bytes
 from xaimed_reports.records import Conditions, Gpu, Machine
 
 from . import nvml
@@ -27,7 +28,7 @@ def machine_facts(device: torch.device) -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         cpu=_cpu_name(),
         cores=usable_cores(),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=min(filter(None, (machine_bytes(), limit_bytes())), default=None),
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), **_versions()},
         gpu=_gpu(device) if device.type == "cuda" else None,
@@ -78,25 +79,6 @@ def _cpu_name() -> str:
     except OSError:
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int | None:
-    """Physical memory, or the container's limit where that is smaller."""
-    try:
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    limits = [
-        _number(Path(f"/sys/fs/cgroup/{name}")) for name in ("memory.max", "memory/memory.limit_in_bytes")
-    ]
-    return min([physical, *(limit for limit in limits if limit)])
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 @final

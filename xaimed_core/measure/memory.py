@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from xaimed_core.memory import proc_bytes
 from xaimed_reports.records import Memory
 
 CUDA_HOW = "torch.cuda peak minus resident (allocated; reserved beside it), caching allocator emptied before"
@@ -47,20 +47,20 @@ def _on_host(call: Callable[[], Any]) -> Memory:
     try:
         _trim_heap()
         _CLEAR_REFS.write_text("5")  # resets VmHWM to the current resident set
-        resident = _status_bytes("VmRSS")
-        result = call()
-        peak = _status_bytes("VmHWM")
-        del result
+        resident, _ = _status_bytes("VmRSS"), _status_bytes("VmHWM")
     except OSError as error:
         return Memory(None, LINUX_HOW, reason=f"{sys.platform}: {error.strerror or error}")
+    result = call()  # what it raises is no fault of the measuring
+    peak = _status_bytes("VmHWM")
+    del result
     return Memory(max(0, peak - resident), LINUX_HOW)
 
 
 def _status_bytes(name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)
+    found = proc_bytes(_STATUS, name)
     if found is None:
         raise OSError(0, f"{name} is not in {_STATUS}")
-    return int(found[1]) * 1024
+    return found
 
 
 def _trim_heap() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from xaimed_core.memory import is_out_of_memory
+
 FEWEST = 4
 """Pointwise work on as many rows fits the cache; matrix products want more (measured: see README.md)."""
 
@@ -31,10 +33,10 @@ def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator
         part = slice(start, min(start + rows, count))
         try:
             result = run(part)
-        except RuntimeError as error:
-            if rows == 1 or not _out_of_memory(error):
+        except Exception as error:
+            if part.stop - start == 1 or not is_out_of_memory(error):
                 raise
-            rows = max(1, min(rows, part.stop - part.start) // 2)
+            rows = (part.stop - start) // 2
             continue
         yield part, result
         start = part.stop
@@ -43,23 +45,27 @@ def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator
 def fastest_rows(run: Callable[[slice], Tensor], most: int, device: torch.device) -> int:
     """The chunk with the highest throughput, up to ``most`` rows: doubled for as long as that pays.
 
-    The results of these runs are thrown away, so that every call computes with the same chunks, bit for bit.
+    The results of these runs are thrown away, so that every call computes with the same chunks, bit for bit. What runs
+    out of memory is never the answer: fewer rows are tried again, and the error is raised where one row does not fit.
     """
     if most <= FEWEST:
         return max(most, 1)
     rows, seconds_per_row = FEWEST, dict[int, float]()
-    try:
-        run(slice(0, rows))  # the first run pays for whatever is set up once
-        while rows <= most and (
-            rows <= ALWAYS or GAIN * seconds_per_row[rows // 2] <= seconds_per_row[rows // 4]
-        ):
+    while rows <= most and (
+        rows <= ALWAYS or GAIN * seconds_per_row[rows // 2] <= seconds_per_row[rows // 4]
+    ):
+        try:
+            if not seconds_per_row:
+                run(slice(0, rows))  # the first run pays for whatever is set up once
             seconds_per_row[rows] = _seconds(lambda part=slice(0, rows): run(part), device) / rows
-            rows *= 2
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-    best = min(seconds_per_row.values(), default=0.0)
-    return min((rows for rows, seconds in seconds_per_row.items() if seconds <= GAIN * best), default=FEWEST)
+        except Exception as error:
+            if rows == 1 or not is_out_of_memory(error):
+                raise
+            rows = most = rows // 2
+            continue
+        rows *= 2
+    fitting = {rows: seconds for rows, seconds in seconds_per_row.items() if rows <= most}
+    return min(rows for rows, seconds in fitting.items() if seconds <= GAIN * min(fitting.values()))
 
 
 def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
@@ -77,8 +83,3 @@ def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has its own class; the CPU's allocator only a message."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

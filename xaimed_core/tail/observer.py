@@ -10,6 +10,7 @@ from typing import assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.memory import memory_bound
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.subject import Subject, drew_since, generators
 from xaimed_core.tail.calls import Tape
@@ -18,7 +19,6 @@ from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, rem
 from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
 from xaimed_core.tail.mechanisms import Mechanism
-from xaimed_core.tail.memory import memory_bound
 from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.tail.replay import CallRecorder
 from xaimed_core.tail.tape import DrawWatch, TapeRecorder

@@ -10,13 +10,13 @@ from typing import Any, final
 
 import torch
 
-from xaimed_core.measure.case import is_out_of_memory
 from xaimed_core.measure.memory import peak_above_resident
 from xaimed_core.measure.subject import Subject
+from xaimed_core.memory import free_bytes, is_out_of_memory
 from xaimed_reports.card import LargestBatch, PeakMemory
 
 from .methods import FIVE, FORWARD, explaining, one_line
-from .setting import TOGETHER, Setting, free_bytes
+from .setting import TOGETHER, Setting
 from .variants import Variant
 
 CAP = 0.9
@@ -120,7 +120,7 @@ def _why_not(name: str, batch: int, setting: Setting) -> str | None:
         larger = replace(subject, images=images, classes=subject.classes * batch)
         _calls(setting, larger)[name]()
         torch.cuda.synchronize(setting.device)
-    except RuntimeError as error:  # out of memory, or a size that a library cannot index
+    except (RuntimeError, MemoryError) as error:  # out of memory, or a size that a library cannot index
         reason = "out of memory" if is_out_of_memory(error) else one_line(error)
     gc.collect()
     torch.cuda.empty_cache()
@@ -131,12 +131,14 @@ def _why_not(name: str, batch: int, setting: Setting) -> str | None:
 def _capped(device: torch.device) -> Generator[int]:
     """Inside, this process may take no more than `CAP` of what is free now; gives these bytes."""
     torch.cuda.empty_cache()
-    free, total = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device)
+    allowed = int(CAP * free_bytes(device))
+    _, total = torch.cuda.mem_get_info(device)
     before = torch.cuda.get_per_process_memory_fraction(device)
-    torch.cuda.set_per_process_memory_fraction((held + CAP * free) / total, device)
+    torch.cuda.set_per_process_memory_fraction(
+        (torch.cuda.memory_allocated(device) + allowed) / total, device
+    )
     try:
-        yield int(CAP * free)
+        yield allowed
     finally:
         torch.cuda.set_per_process_memory_fraction(before, device)
         torch.cuda.empty_cache()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import final
 
 import torch
 
-from xaimed_core.measure.machine import machine_facts
 from xaimed_core.measure.plan import Plan
 from xaimed_core.measure.subject import Subject, Subjects
+from xaimed_core.memory import free_bytes
 from xaimed_core.models import MODELS, LayerRole
 
 TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
@@ -93,16 +92,3 @@ def setting_for(device: torch.device, *, quick: bool = False) -> Setting:
         budget_s=20.0 * share,
         energy_s=4.0,
     )
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a new tensor could take now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    limit = machine_facts(device).memory_bytes or 2**33
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return limit // 2
-    available = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
-    return min(limit, available * 1024)
