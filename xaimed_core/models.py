@@ -18,6 +18,7 @@ from typing import Any, Literal, cast, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from xaimed_core.data import IMAGENET, PHANTOM_KINDS, phantoms
 
 LayerRole = Literal["last", "earlier"]
@@ -98,23 +99,33 @@ def build_model(
     """The network ``name`` of `MODELS` in eval mode, float32 on the CPU.
 
     Weights come from ``seed`` and, with ``calibrate``, are made to behave like trained ones (`calibrate_on_phantoms`);
-    or they come from ``checkpoint``, a file with a state dict (plain, or under "state_dict", "model" or
-    "model_state_dict"; prefixes "module." and "_orig_mod." are dropped), read without running code in it.
-    ``classes`` None means as many as the checkpoint has, and 4 without one. The global random state is unchanged.
-    Raises FileNotFoundError for a missing checkpoint, ValueError for an unknown name or a checkpoint that does
-    not fit.
+    or they come from ``checkpoint``, a file with a state dict, read without running code in it (`read_checkpoint`).
+    ``classes`` None means as many as the checkpoint's classifier has, and 4 without one. Where the checkpoint names
+    its classes, ``model.classes`` holds the names, in the order of the outputs.
+    The global random state is unchanged. Raises FileNotFoundError for a missing checkpoint, ValueError for an unknown
+    name or a checkpoint that does not fit (`load_checkpoint`).
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
     if classes is not None and classes < 1:
         raise ValueError(f"a classifier of {classes} classes was asked for; give 1 or more")
-    state = None if checkpoint is None else read_state(checkpoint)
     with _seeded(seed):
-        model = MODELS[name].build(classes or _classes_in(state) or 4).eval()
-        if state is None and calibrate:
+        if checkpoint is not None:
+            return _build_from(read_checkpoint(checkpoint), name, classes)
+        model = MODELS[name].build(classes or 4).eval()
+        if calibrate:
             calibrate_on_phantoms(model)
-    if state is not None:
-        _load(model, state, f"{name} from {Path(str(checkpoint)).name}")
+    return model
+
+
+def _build_from(checkpoint: Checkpoint, name: str, classes: int | None) -> nn.Module:
+    with torch.device("meta"):  # the classifier's name, at no cost
+        bare = MODELS[name].build(1)
+    head = next(n for n, module in bare.named_modules() if module is classifier_of(bare))
+    model = MODELS[name].build(classes or checkpoint.class_count(head) or 4).eval()
+    load_checkpoint(model, head, checkpoint)
+    if checkpoint.classes:
+        vars(model)["classes"] = checkpoint.classes
     return model
 
 
@@ -221,55 +232,3 @@ def _shape_classifier(head: nn.Linear, features: Tensor) -> None:
     largest = (features @ head.weight.T).abs().max(1).values
     head.weight.mul_(TRAINED_LOGIT / largest.median().clamp_min(1e-12))
     head.bias.zero_()
-
-
-# ---------------------------------------------------------------------------------------------- checkpoints
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint file, without wrappers and prefixes. Only tensors are read, no code is run."""
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {file}; give the path of a file written by torch.save")
-    how = "save it as torch.save(model.state_dict(), path)"
-    try:
-        found: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{file.name} holds no plain state dict ({type(error).__name__}); {how}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ValueError(f"{file.name} holds no state dict, a mapping of names to tensors; {how}")
-    state = {str(name): tensor for name, tensor in found.items()}
-    for prefix in ("_orig_mod.", "module.", "_orig_mod."):
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
-
-
-def _classes_in(state: dict[str, Tensor] | None) -> int | None:
-    """How many classes the last matrix of a state dict tells apart."""
-    matrices = [tensor for tensor in (state or {}).values() if tensor.ndim == 2]
-    return len(matrices[-1]) if matrices else None
-
-
-def _load(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
-    own = model.state_dict()
-    head = next(name for name, module in model.named_modules() if module is classifier_of(model))
-    given = state.get(f"{head}.weight")
-    if given is not None and given.shape != own[f"{head}.weight"].shape and given.ndim == 2:
-        raise ValueError(
-            f"{what}: the checkpoint's classifier has {len(given)} classes, {classifier_of(model).out_features} "
-            f"were asked for; give classes={len(given)} (--classes {len(given)})"
-        )
-    problems = {
-        "missing": [n for n in own if n not in state and not n.endswith("num_batches_tracked")],
-        "not in this network": [n for n in state if n not in own],
-        "of another shape": [n for n in state if n in own and state[n].shape != own[n].shape],
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{len(v)} {k} (first: {v[0]})" for k, v in problems.items() if v)
-        raise ValueError(
-            f"{what} does not fit: {told}. Is it a checkpoint of torchvision's network of that name?"
-        )
-    model.load_state_dict(state, strict=False)  # strict but for num_batches_tracked, checked above

@@ -1,15 +1,13 @@
-"""The seeded networks stand in for trained ones: alive, reproducible, and exchangeable for a checkpoint."""
+"""The seeded networks stand in for trained ones: alive, and reproducible."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xaimed_core.data import PHANTOM_KINDS, phantoms
-from xaimed_core.models import MODELS, TRAINED_LOGIT, build_model, calibrate_on_phantoms, classifier_of
+from xaimed_core.models import MODELS, TRAINED_LOGIT, build_model, calibrate_on_phantoms
 
 SMALL = ("mobilenet_v3_small", "resnet18")
 """Quick to build."""
@@ -87,86 +85,9 @@ def test_the_classifier_has_as_many_classes_as_asked_for_and_logits_of_the_same_
     assert 0.2 * TRAINED_LOGIT < float(logits.abs().max(1).values.median()) < 4 * TRAINED_LOGIT
 
 
-# ------------------------------------------------------------------------------------------------ checkpoints
-def wrappers() -> dict[str, object]:
-    return {
-        "plain": lambda state: state,
-        "state_dict": lambda state: {"state_dict": state, "epoch": 30},
-        "model": lambda state: {"model": state, "optimizer": {}},
-        "module-prefix": lambda state: {f"module.{k}": v for k, v in state.items()},
-        "compiled-in-parallel": lambda state: {
-            "model_state_dict": {f"module._orig_mod.{k}": v for k, v in state.items()}
-        },
-        "without-batch-counters": lambda state: {
-            k: v for k, v in state.items() if not k.endswith("num_batches_tracked")
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def trained() -> nn.Module:
-    return build_model("mobilenet_v3_small", classes=7, seed=11)
-
-
-@pytest.mark.parametrize("wrap", wrappers())
-def test_a_checkpoint_replaces_the_seeded_weights_however_it_is_wrapped(wrap, trained, tmp_path, images):
-    file = tmp_path / "trained.pt"
-    torch.save(wrappers()[wrap](trained.state_dict()), file)
-    model = build_model("mobilenet_v3_small", checkpoint=file)
-    assert classifier_of(model).out_features == 7, "the class count comes from the checkpoint"
-    with torch.no_grad():
-        assert torch.equal(model(images), trained(images))
-
-
-def test_a_checkpoint_with_another_class_count_says_which_to_ask_for(trained, tmp_path):
-    torch.save(trained.state_dict(), tmp_path / "seven.pt")
-    with pytest.raises(ValueError, match=r"has 7 classes, 4 were asked for; give classes=7"):
-        build_model("mobilenet_v3_small", classes=4, checkpoint=tmp_path / "seven.pt")
-
-
-def test_a_checkpoint_of_another_network_is_refused_with_the_differences(trained, tmp_path):
-    torch.save(trained.state_dict(), tmp_path / "mobile.pt")
-    with pytest.raises(ValueError, match=r"resnet18 from mobile.pt does not fit: \d+ missing .*conv1.weight"):
-        build_model("resnet18", checkpoint=tmp_path / "mobile.pt")
-
-
-def test_a_checkpoint_with_one_reshaped_tensor_is_refused(trained, tmp_path):
-    state = dict(trained.state_dict())
-    state["features.0.0.weight"] = state["features.0.0.weight"][:8]
-    torch.save(state, tmp_path / "cut.pt")
-    with pytest.raises(ValueError, match=r"1 of another shape \(first: features.0.0.weight"):
-        build_model("mobilenet_v3_small", checkpoint=tmp_path / "cut.pt")
-
-
-class Dangerous:
-    def __reduce__(self):
-        return (Path.touch, (Path("a-checkpoint-ran-code"),))
-
-
-@pytest.mark.parametrize(
-    "content", [lambda: nn.Linear(2, 2), lambda: [1, 2], lambda: {"epoch": 3}, dict, Dangerous]
-)
-def test_a_file_that_holds_no_state_dict_is_refused_and_runs_no_code(content, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save(content(), tmp_path / "odd.pt")
-    with pytest.raises(
-        ValueError, match=r"odd.pt holds no (plain )?state dict.*torch.save\(model.state_dict"
-    ):
-        build_model("mobilenet_v3_small", checkpoint="odd.pt")
-    assert not (tmp_path / "a-checkpoint-ran-code").exists()
-
-
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    (tmp_path / "notes.pt").write_text("lr 1e-3")
-    with pytest.raises(ValueError, match="holds no plain state dict"):
-        build_model("mobilenet_v3_small", checkpoint=tmp_path / "notes.pt")
-
-
-def test_wrong_requests_name_what_is_allowed(tmp_path):
+def test_wrong_requests_name_what_is_allowed():
     with pytest.raises(ValueError, match=r"no model is called 'resnet5'; choose one of resnet50, "):
         build_model("resnet5")
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*gone.pt"):
-        build_model("resnet18", checkpoint=tmp_path / "gone.pt")
     with pytest.raises(ValueError, match="0 classes"):
         build_model("resnet18", classes=0)
 

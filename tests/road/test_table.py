@@ -8,6 +8,7 @@ from torch import nn
 from xaimed_core.cli import main
 from xaimed_core.data import phantoms
 from xaimed_core.faithfulness import BLUR_BIAS, blurred, centre_gaussian, random_maps, road, road_table
+from xaimed_core.models import build_model
 from xaimed_core.study.road import METHODS
 from xaimed_core.study.split import split_of
 from xaimed_core.study.training import accuracy, train_classifier
@@ -123,7 +124,8 @@ def test_one_command_studies_a_folder(folder, tmp_path, capsys):
     assert table.count("(baseline)") == 2 + len(METHODS)
     with Image.open(out / "road.png") as picture:
         assert picture.width > picture.height > 100
-    assert torch.load(out / "resnet18.pt")["fc.weight"].shape[0] == 2
+    trained = build_model("resnet18", checkpoint=out / "resnet18.pt")
+    assert trained.classes == ("mri", "skin")
 
 
 def test_a_folder_that_cannot_be_studied_is_said_in_a_line(folder, tmp_path, capsys):
@@ -145,6 +147,6 @@ def test_training_is_seeded_and_leaves_the_random_state():
     assert not models[0].training
     assert torch.equal(models[0](images), models[1](images))
     assert "epoch 1 of 1" in said[0]
-    assert 0 <= accuracy(models[0], images, labels) <= 1
+    assert 0 <= accuracy(models[0], images, labels, "ab") <= 1
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         train_classifier(images, labels, 2, epochs=0)

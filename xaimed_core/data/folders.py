@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from xaimed_core.data.labels import read_labels, split_of_path
+from xaimed_core.data.masks import masks_among, match_masks
+
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
-SPLITS: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training"), "training"),
-    **dict.fromkeys(("test", "testing"), "testing"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-}
-MASKS = "masks"
-_MASK_ENDINGS = ("_segmentation", "_mask")
+_UNREAD = frozenset(
+    (".bmp", ".dcm", ".gif", ".heic", ".jp2", ".mha", ".nii", ".npy", ".nrrd", ".tif", ".tiff", ".webp")
+)  # fmt: skip
+"""Images of other formats, which would otherwise be missing without a word."""
 
 
 @final
@@ -46,9 +45,10 @@ def find_images(folder: Path) -> Folder:
     """Look through ``folder`` for jpg, jpeg and png files; nothing is decoded.
 
     The class of an image is the name of the folder it lies in, whether or not a split (Training, test, val, ...)
-    lies between; folders named after a split, or only one folder of images, mean that there are no classes, unless
-    a CSV beside them has the columns ``image_id`` and ``dx`` (HAM10000). Files under ``masks/`` are masks: of the image
-    with the same stem ("_segmentation" and "_mask" may follow), in a folder of the same name where stems repeat.
+    lies between; folders named after a split, or only one folder of images, mean that there are no classes. A CSV in
+    ``folder`` with the columns ``image_id`` and ``dx`` (HAM10000) decides instead. Files under ``masks/``, or named
+    after an image beside them, are masks: of the image with the same stem ("_segmentation" and "_mask" may follow), in
+    folders of the same names where stems repeat. Hidden files and folders are skipped.
     Raises FileNotFoundError, NotADirectoryError, or ValueError where there is no image.
     """
     if not folder.exists():
@@ -57,72 +57,50 @@ def find_images(folder: Path) -> Folder:
         )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give the folder that holds it")
-    paths = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-    )
-    relative = {p: p.relative_to(folder) for p in paths}
-    masked = {p: MASKS in (part.lower() for part in relative[p].parts[:-1]) for p in paths}
-    masks, images = [p for p in paths if masked[p]], [p for p in paths if not masked[p]]
+    everything = {p: below for p in sorted(folder.rglob("*")) if _visible(below := p.relative_to(folder))}
+    found = {p: below for p, below in everything.items() if p.suffix.lower() in SUFFIXES}
+    masked = masks_among(found)
+    images = {p: below for p, below in found.items() if p not in masked}
+    unread = _unread(everything)
     if not images:
         raise ValueError(
             f"no image in {folder}: looked for {', '.join(sorted(SUFFIXES))} in it and below; "
-            "expected class folders, also below Training/ and Testing/, or images alone"
+            f"expected class folders, also below Training/ and Testing/, or images alone{'; '.join(['', *unread])}"
         )
-    labels, label_findings = _labels(folder, images)
-    mask_of, mask_findings = _match_masks(images, masks)
+    labels, label_findings = read_labels(folder, images)
+    mask_of, mask_findings = match_masks(images, {p: found[p] for p in found if p in masked})
     files = tuple(
-        ImageFile(p, relative[p].as_posix(), labels.get(p), _split(relative[p]), mask_of.get(p))
-        for p in images
+        ImageFile(p, below.as_posix(), labels.get(p), split_of_path(below), mask_of.get(p))
+        for p, below in images.items()
         if not labels or p in labels
     )
     classes = tuple(sorted(set(labels.values())))
-    return Folder(files, classes, (*label_findings, *mask_findings, *_copies(files)))
+    said = (*unread, *label_findings, *_missing_in_splits(files, classes), *mask_findings, *_copies(files))
+    return Folder(files, classes, said)
 
 
-def _split(path: Path) -> str | None:
-    found = (SPLITS[part.lower()] for part in path.parts[:-1] if part.lower() in SPLITS)
-    return next(found, None)
+def _visible(below: Path) -> bool:
+    return not any(part.startswith(".") for part in below.parts)
 
 
-def _labels(folder: Path, images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:
-    """The class of every image that has one; empty where the folder tells no classes."""
-    named = {p: p.parent.name for p in images if p.parent != folder and p.parent.name.lower() not in SPLITS}
-    if len(set(named.values())) < 2:
-        return _labels_from_csv(folder, images)
-    beside = len(images) - len(named)
-    said = f"{beside} images lie beside the class folders, not in one; they were left out"
-    return named, [said] if beside else []
+def _unread(paths: Iterable[Path]) -> list[str]:
+    others = Counter(p.suffix.lower() for p in paths if p.suffix.lower() in _UNREAD)
+    return [
+        f"{n} {suffix} files were left out: jpg, jpeg and png are read"
+        for suffix, n in sorted(others.items())
+    ]
 
 
-def _labels_from_csv(folder: Path, images: Sequence[Path]) -> tuple[dict[Path, str], list[str]]:
-    for table in sorted(folder.glob("*.csv")):
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.DictReader(lines)
-            if {"image_id", "dx"} <= set(rows.fieldnames or ()):
-                diagnoses = {row["image_id"]: row["dx"] for row in rows}
-                named = {p: diagnoses[p.stem] for p in images if p.stem in diagnoses}
-                missing = len(images) - len(named)
-                said = f"{missing} images have no row in {table.name}; they were left out"
-                return named, [said] if missing and named else []
-    return {}, []
-
-
-def _match_masks(images: Sequence[Path], masks: Sequence[Path]) -> tuple[dict[Path, Path], list[str]]:
-    by_stem: defaultdict[str, list[Path]] = defaultdict(list)
-    for image in images:
-        by_stem[image.stem].append(image)
-    matched: dict[Path, Path] = {}
-    lost = 0
-    for mask in masks:
-        stems = [mask.stem, *(mask.stem.removesuffix(e) for e in _MASK_ENDINGS if mask.stem.endswith(e))]
-        fits = [image for stem in stems for image in by_stem.get(stem, ())]
-        if len(fits) > 1:
-            fits = [image for image in fits if image.parent.name == mask.parent.name]
-        if len(fits) == 1:
-            matched[fits[0]] = mask
-        else:
-            lost += 1
-    return matched, [f"{lost} masks fit no image, or several, and were left out"] if lost else []
+def _missing_in_splits(files: Sequence[ImageFile], classes: Sequence[str]) -> list[str]:
+    """Classes that one split has and another has not: spelt differently, or never tested."""
+    had: defaultdict[str, set[str | None]] = defaultdict(set)
+    for file in files:
+        if file.split is not None:
+            had[file.split].add(file.label)
+    lacking = {split: [c for c in classes if c not in labels] for split, labels in sorted(had.items())}
+    return [
+        f"no {split} image is of the class {', '.join(names)}" for split, names in lacking.items() if names
+    ]
 
 
 def _copies(files: Sequence[ImageFile]) -> list[str]:
@@ -151,7 +129,10 @@ def _identical(files: Iterable[ImageFile]) -> Iterable[list[ImageFile]]:
     """Files grouped by content; only files of equal size are read."""
     by_size: defaultdict[int, list[ImageFile]] = defaultdict(list)
     for file in files:
-        by_size[file.path.stat().st_size].append(file)
+        if (
+            file.path.is_file()
+        ):  # else a link that leads nowhere, or a folder: no image, as decoding will find
+            by_size[file.path.stat().st_size].append(file)
     for same_size in by_size.values():
         if len(same_size) == 1:
             continue

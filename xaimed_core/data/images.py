@@ -76,6 +76,14 @@ class ImageBatch:
             raise ValueError(f"{n} images, but {wrong}: every field needs one entry per image")
         if (self.masks is None) != (self.has_mask is None):
             raise ValueError("masks and has_mask belong together: give both or neither")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must have different names, got {self.classes}")
+        if self.labels is not None and not bool(
+            ((self.labels >= 0) & (self.labels < len(self.classes))).all()
+        ):
+            raise ValueError(
+                f"labels must be numbers of the {len(self.classes)} classes, got {sorted(set(self.labels.tolist()))}"
+            )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from xaimed_core.data.decoding import decode, decode_mask
 from xaimed_core.data.folders import Folder, ImageFile, find_images
 from xaimed_core.data.images import IMAGENET, ImageBatch, Normalisation
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _LONG = 64
 """From this many images on, loading takes seconds and a progress bar is worth its line."""
@@ -29,6 +28,7 @@ def load_images(
     count: int | None = None,
     size: int = 224,
     seed: int = 0,
+    classes: Sequence[str] | None = None,
     normalisation: Normalisation = IMAGENET,
     progress: bool | None = None,
 ) -> ImageBatch:
@@ -36,10 +36,16 @@ def load_images(
 
     ``count``: at most so many (None: all), spread evenly over the classes; the choice depends on ``seed`` and
     the files' names alone, and images with a mask come first where masks exist. Each whole image is stretched to the
-    square. Grayscale fills the three channels; more than 8 bits are windowed to the image's own range. An image
-    that cannot be decoded is left out, replaced by the next where ``count`` is given, and counted in
+    square, turned as its EXIF says. Grayscale fills the three channels; more than 8 bits are windowed to the image's
+    own range. An image that cannot be read rightly (damaged, 16-bit colour, transparent, of several frames, with NaN,
+    with a mask of other proportions) is left out, replaced by the next where ``count`` is given, and counted in
     ``findings``, as are byte-identical copies. ``progress`` None shows a bar for long loads on a terminal.
-    Raises as `find_images` does, and ValueError where no image could be read or ``count`` or ``size`` is below 1.
+
+    ``classes``: those of the model, in the order of its outputs (a checkpoint's ``model.classes``); labels are then
+    numbers in this order. None numbers the folder's own classes alphabetically, which fits a model only if it was
+    trained on the same ones.
+    Raises as `find_images` does, and ValueError where no image could be read, ``count`` or ``size`` is below 1, or the
+    folder has classes that are not among ``classes``, or none.
     """
     if count is not None and count < 1:
         raise ValueError(f"{count} images asked for; give 1 or more, or leave count out for all")
@@ -47,6 +53,9 @@ def load_images(
         raise ValueError(f"images cannot have {size} pixels a side; give a size of 1 or more")
     folder = Path(folder)
     found = find_images(folder)
+    if classes is not None:
+        _refuse_other_classes(folder, found.classes, classes)
+    known = tuple(found.classes if classes is None else classes)
     wanted = len(found.files) if count is None else min(count, len(found.files))
     read = _read(_spread(found, seed), wanted, size, show=progress)
     if not read.files:
@@ -60,10 +69,21 @@ def load_images(
         names=tuple(file.name for file in read.files),
         masks=_stack_masks(read.masks, size),
         has_mask=None if _none(read.masks) else torch.tensor([m is not None for m in read.masks]),
-        labels=_labels(found.classes, read.files),
-        classes=found.classes,
+        labels=_labels(known, read.files),
+        classes=known,
         findings=(*found.findings, *read.findings),
     )
+
+
+def _refuse_other_classes(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
+    if not found:
+        raise ValueError(f"{folder} tells no classes; leave classes out, or give one folder for each class")
+    other = [name for name in found if name not in classes]
+    if other:
+        raise ValueError(
+            f"{folder} holds the classes {', '.join(found)}, and {', '.join(other)} is not among classes: "
+            f"{', '.join(classes)}; give names that are spelt as the folder's"
+        )
 
 
 def _spread(found: Folder, seed: int) -> Iterator[ImageFile]:
@@ -86,29 +106,37 @@ class _Read:
 
 def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | None) -> _Read:
     """Decode files until ``wanted`` are read."""
+    from PIL import Image
+
     read = _Read([], [], [], [])
-    broken: list[str] = []
-    deep = 0
+    broken: dict[str, list[str]] = {}
+    remarks: Counter[str] = Counter()
     shown = (sys.stderr.isatty() and wanted >= _LONG) if show is None else show
     with _bar(wanted, shown) as step:
         for file in files:
             if len(read.files) == wanted:
                 break
             try:
-                pixels, windowed = _decode(file.path, size)
-                mask = None if file.mask is None else _decode_mask(file.mask, size)
-            except (OSError, SyntaxError, ValueError) as error:  # all three come out of PIL for broken files
-                broken.append(f"{file.name}: {error}")
+                image = decode(file.path, size)
+                mask, on_mask = decode_mask(file.mask, size, image.shown) if file.mask else (None, ())
+            except (
+                OSError,
+                SyntaxError,
+                ValueError,
+                Image.DecompressionBombError,
+            ) as error:  # what PIL raises
+                broken.setdefault(str(error), []).append(file.name)
                 continue
-            deep += windowed
+            remarks.update((*image.remarks, *(f"have a mask that {remark}" for remark in on_mask)))
             read.files.append(file)
-            read.pixels.append(pixels)
+            read.pixels.append(image.pixels)
             read.masks.append(mask)
             step()
     if broken:
-        read.findings.append(f"{len(broken)} images could not be read and were left out (first: {broken[0]})")
-    if deep:
-        read.findings.append(f"{deep} images have more than 8 bits; each was windowed to its own range")
+        first = "; ".join(f"{names[0]}: {why}" for why, names in list(broken.items())[:3])
+        count = sum(map(len, broken.values()))
+        read.findings.append(f"{count} images could not be read and were left out (first: {first})")
+    read.findings.extend(f"{count} images {remark}" for remark, count in remarks.items())
     return read
 
 
@@ -125,44 +153,6 @@ def _bar(total: int, shown: bool) -> Generator[Callable[[], None]]:
     with Progress(console=console, transient=console.is_terminal) as progress:
         task = progress.add_task("reading images", total=total)
         yield lambda: progress.advance(task)
-
-
-def _decode(path: Path, size: int) -> tuple[Tensor, bool]:
-    """Pixels uint8 ``[3, size, size]``, and whether the file has more than 8 bits."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image.load()
-        deep = image.mode.startswith(("I", "F"))
-        colours = (_windowed(image) if deep else image).convert("RGB")
-    return _tensor(colours.resize((size, size), Image.Resampling.BILINEAR)), deep
-
-
-def _windowed(image: Image.Image) -> Image.Image:
-    """An image of 16 or 32 bits, its own range spread over 0 to 255."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(values.min()), float(values.max())
-    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-12))).round().astype(np.uint8))
-
-
-def _decode_mask(path: Path, size: int) -> Tensor:
-    """Bool ``[size, size]``: not black; in a JPEG, whose borders ring, brighter than half. The majority decides."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        channels = _tensor(image.convert("RGB"))
-    threshold = 127 if path.suffix.lower() in (".jpg", ".jpeg") else 0
-    lesion = (channels.amax(0) > threshold).to(torch.uint8) * 255
-    small = Image.fromarray(lesion.numpy()).resize((size, size), Image.Resampling.BOX)
-    return _tensor(small)[0] > 127
-
-
-def _tensor(image: Image.Image) -> Tensor:
-    raw = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return raw.view(image.height, image.width, -1).permute(2, 0, 1)
 
 
 def _none(masks: Sequence[Tensor | None]) -> bool:

@@ -36,7 +36,8 @@ class Study:
 
 
 def run_study(study: Study, out: Path) -> RoadTable:
-    """Run it and say how it goes; writes road.md, road.png and the weights (resnet18.pt) into ``out``.
+    """Run it and say how it goes; writes road.md, road.png and the weights with their classes' names (resnet18.pt)
+    into ``out``.
 
     Raises ValueError or OSError for a folder that cannot be studied.
     """
@@ -45,10 +46,12 @@ def run_study(study: Study, out: Path) -> RoadTable:
         f"{len(data.images)} training and {len(data.test_images)} test images of {len(data.classes)} classes; "
         f"{data.leaked} test files are byte-identical to training files and were left out"
     )
+    for finding in data.findings:
+        print(f"note: {finding}")
     model = train_classifier(
         data.images, data.labels, len(data.classes), epochs=study.epochs, seed=study.seed
     )
-    right = accuracy(model, data.test_images, data.test_labels)
+    right = accuracy(model, data.test_images, data.test_labels, data.classes)
     layer = MODELS["resnet18"].layers[study.layer]
     images = data.test_images
     explained = [explain(model, part, METHODS, layer) for part in images.split(16)]
@@ -63,6 +66,6 @@ def run_study(study: Study, out: Path) -> RoadTable:
     out.mkdir(parents=True, exist_ok=True)
     (out / "road.md").write_text(text, encoding="utf-8")
     table.figure().savefig(out / "road.png", dpi=120)
-    torch.save(model.state_dict(), out / "resnet18.pt")
+    torch.save({"state_dict": model.state_dict(), "classes": list(data.classes)}, out / "resnet18.pt")
     print(f"\n{text}\nStored in {out}: road.md, road.png, resnet18.pt")
     return table

@@ -21,7 +21,8 @@ from xaimed_core.data.folders import ImageFile, find_images
 class Split:
     """Images and labels to train on and to test on.
 
-    ``leaked``: test files left out, because a training file has the same bytes.
+    ``leaked``: test files left out, because a training file has the same bytes. ``findings``: what a user of the folder
+    must know (`ImageBatch`).
     """
 
     images: Tensor
@@ -30,13 +31,15 @@ class Split:
     test_labels: Tensor
     classes: tuple[str, ...]
     leaked: int
+    findings: tuple[str, ...] = ()
 
 
 def split_of(folder: str | Path, *, size: int, train: int | None, test: int, seed: int) -> Split:
     """At most ``train`` training and ``test`` test images of a folder with class folders below Training and Testing.
 
     A test image is used only if no training file has its bytes, and once where it has copies. Classes are evenly
-    represented as far as there are enough. Raises ValueError where a split or the classes are missing.
+    represented as far as there are enough. Raises ValueError where a split or the classes are missing, and for a class
+    with test images alone: it is spelt differently, and no network could be right about it.
     """
     folder = Path(folder)
     found = find_images(folder)
@@ -45,6 +48,14 @@ def split_of(folder: str | Path, *, size: int, train: int | None, test: int, see
     tests = [file for file in found.files if file.split == "testing"]
     if not found.classes or not trained_on or not tests:
         raise ValueError(f"{folder} needs class folders below Training/ and Testing/; found {found.classes}")
+    unknown = sorted(
+        {str(file.label) for file in tests} - {file.label for file in found.files if file.split == "training"}
+    )
+    if unknown:
+        raise ValueError(
+            f"{folder} has no training image of the class {', '.join(unknown)}, which is tested; "
+            "name its folder below Training/ and Testing/ alike"
+        )
     digests = {file.name: _digest(file) for file in tests}
     first = {digest: name for name, digest in reversed(digests.items())}
     usable = {name for name, digest in digests.items() if digest not in trained_on and first[digest] == name}
@@ -58,7 +69,7 @@ def split_of(folder: str | Path, *, size: int, train: int | None, test: int, see
     images, labels = _rows(batch, training, train)
     test_images, test_labels = _rows(batch, testing, test)
     leaked = sum(digest in trained_on for digest in digests.values())
-    return Split(images, labels, test_images, test_labels, found.classes, leaked)
+    return Split(images, labels, test_images, test_labels, found.classes, leaked, batch.findings)
 
 
 def _rows(batch: ImageBatch, rows: Sequence[int], count: int | None) -> tuple[Tensor, Tensor]:

@@ -75,17 +75,19 @@ class Trainer:
     ) -> None:
         """``name``: what the folder's images are called in words that others read."""
         self._recipe, self._kept, self._name, self._say = recipe, kept, name, say
-        real, self._test, classes = self._real(data) if data is not None else (None, None, 0)
-        made = self._phantoms(recipe.phantoms, 1, classes)
-        self._ill = self._phantoms(2 * recipe.tested, 2, classes)
+        real, self._test, classes = self._real(data) if data is not None else (None, None, ())
+        made = self._phantoms(recipe.phantoms, 1, len(classes))
+        self._ill = self._phantoms(2 * recipe.tested, 2, len(classes))
         self._learnt = _together(real, made, recipe.seed)
-        self._classes = classes + 2
+        self._classes = (*classes, "phantom without lesion", "phantom with lesion")
 
-    def _real(self, data: Path) -> tuple[_Images, _Images, int]:
+    def _real(self, data: Path) -> tuple[_Images, _Images, tuple[str, ...]]:
         how = self._recipe
         found = split_of(data, size=how.size, train=how.real, test=max(how.tested, how.judged), seed=how.seed)
+        for finding in found.findings:
+            self._say(f"note: {finding}")
         seen, unseen = _Images(found.images, found.labels), _Images(found.test_images, found.test_labels)
-        return seen, unseen, len(found.classes)
+        return seen, unseen, found.classes
 
     def _phantoms(self, count: int, stream: int, classes: int) -> _Images:
         how = self._recipe
@@ -106,15 +108,17 @@ class Trainer:
                 f"training {architecture} on {len(self._learnt.images)} images; its weights will be kept"
             )
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(self._train(architecture, epochs).state_dict(), file)
+            state = self._train(architecture, epochs).state_dict()
+            torch.save({"state_dict": state, "classes": list(self._classes)}, file)
         return Trained(
             file, self._scenes(MODELS[architecture].title, epochs, build_model(architecture, checkpoint=file))
         )
 
     def _digest(self) -> str:
-        """What the weights follow from: the recipe and the images' own bytes."""
+        """What the weights follow from: the recipe, the classes in their order, the images' own bytes and labels."""
         told = hashlib.sha256(repr((self._recipe, RATE, self._classes)).encode())
         told.update(self._learnt.images[:, :, ::16, ::16].contiguous().numpy().tobytes())
+        told.update(self._learnt.labels.numpy().tobytes())
         return told.hexdigest()[:12]
 
     def _train(self, architecture: str, epochs: int) -> nn.Module:
@@ -123,7 +127,8 @@ class Trainer:
         some = slice(how.refined)
         with torch.random.fork_rng([]):
             torch.manual_seed(how.seed)
-            model = MODELS[architecture].build(self._classes).train().to(memory_format=torch.channels_last)
+            model = MODELS[architecture].build(len(self._classes)).train()
+            model = model.to(memory_format=torch.channels_last)
             start_as_identity(model)
             for images, labels, often in (
                 (small, learnt.labels, epochs),
@@ -133,15 +138,18 @@ class Trainer:
                 fit(model, images, labels, optimizer, epochs=often, rate=RATE, half=True, say=self._say)
         return model.eval().to(memory_format=torch.contiguous_format)
 
+    def _right(self, model: nn.Module, tested: _Images) -> float:
+        return accuracy(model, tested.images, tested.labels, self._classes)
+
     def _scenes(self, title: str, epochs: int, model: nn.Module) -> tuple[Scene, ...]:
         how, real, made = self._recipe, self._test, self._ill
-        right = f"{accuracy(model, made.images, made.labels):.0%} of {len(made.images)} phantoms"
+        right = f"{self._right(model, made):.0%} of {len(made.images)} phantoms"
         learnt = f"{how.phantoms} phantoms"
         if real is not None:
-            right = f"{accuracy(model, real.images, real.labels):.0%} of {len(real.images)} test images and {right}"
+            right = f"{self._right(model, real):.0%} of {len(real.images)} test images and {right}"
             learnt = f"{how.real} images of {self._name} and {learnt}"
         words = f"{title} trained from scratch, {epochs + 1} epochs on {learnt}, is right about {right}"
-        lesion = self._classes - 1
+        lesion = len(self._classes) - 1
         rows = (made.labels == lesion).nonzero().squeeze(1)[: how.judged]
         assert made.lesions is not None
         known = Scene(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,34 @@ def fit(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The part of the images whose top class is their label."""
-    right = [(model(x).argmax(1) == y).sum() for x, y in zip(images.split(64), labels.split(64), strict=True)]
-    return float(sum(int(r) for r in right) / len(images))
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, classes: Sequence[str]) -> float:
+    """The part of the images whose top class is their label; ``labels [n]`` are numbers of ``classes``.
+
+    Raises ValueError where the model's classes are others: in number or, where it names them (``model.classes``), in
+    name or order; where a label is no class; and where there are no images or the model answers NaN.
+    """
+    if not len(images):
+        raise ValueError("accuracy needs at least one image")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+        raise ValueError(
+            f"labels must be numbers of the {len(classes)} classes, got {labels.unique().tolist()}"
+        )
+    named = tuple(getattr(model, "classes", classes))
+    if named != tuple(classes):
+        raise ValueError(
+            f"the model's classes are {', '.join(named)}, the images' {', '.join(classes)}; "
+            "load the images in the model's order: load_images(folder, classes=model.classes)"
+        )
+    parts = zip(images.split(64), labels.split(64), strict=True)
+    return sum(_right(model(x), y, classes) for x, y in parts) / len(images)
+
+
+def _right(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> int:
+    if logits.shape[1:] != (len(classes),):
+        raise ValueError(
+            f"the model gives {tuple(logits.shape[1:])} scores an image, and there are {len(classes)} classes: "
+            f"{', '.join(classes)}; give the classes that it was trained on"
+        )
+    if bool(logits.isnan().any()):
+        raise ValueError("the model answers NaN, of which no class is the top one; check its weights")
+    return int((logits.argmax(1) == labels).sum())
