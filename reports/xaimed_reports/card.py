@@ -12,10 +12,10 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, final
+from typing import Literal, final
 
 from .devices import device_folder
-from .jsonform import UnreadableError, from_json, to_json
+from .jsonform import UnreadableError, from_json, read_object, to_json
 from .records import Conditions, Machine
 
 CARD_SCHEMA = 1
@@ -187,13 +187,12 @@ def store_card(path: Path, card: Card) -> None:
 
 def load_card(path: Path) -> Card:
     """Read a card. Raises UnreadableError with one line that says what is wrong."""
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path.name}: not a profile card: {error}") from error
-    schema = cast("dict[str, Any]", data).get("schema") if isinstance(data, dict) else None
+    data = read_object(path)
+    schema = data.get("schema")
     if not isinstance(schema, int) or not 1 <= schema <= CARD_SCHEMA:
-        raise UnreadableError(f"{path.name}: not a profile card of schema 1 to {CARD_SCHEMA}")
+        raise UnreadableError(
+            f"{path.name}: not a profile card of schema 1 to {CARD_SCHEMA}; make one with: xaimed profile"
+        )
     return from_json(Card, data, path.name)
 
 
