@@ -15,9 +15,24 @@ def load(path: Path | str) -> Run:
     path = Path(path)
     text = read_text(path)
     try:
-        return recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
+        run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
+        _need_pairs(run)
+        return run
     except UnreadableError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def _need_pairs(run: Run) -> None:
+    """Maps of one network on the same images are compared image by image: each needs a value for every image."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in run.rows:
+        for quality in row.qualities:
+            images = row.case.axes.get("model", ""), quality.images
+            count = len(quality.deletion), len(quality.in_lesion)
+            if counts.setdefault(images, count) != count:
+                raise UnreadableError(
+                    f"{row.case.key}: judged on another number of {quality.images} than others"
+                )
 
 
 def pictures_path(path: Path) -> Path:
