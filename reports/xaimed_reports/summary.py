@@ -216,7 +216,10 @@ def _trust(run: Run, compared: list[Line]) -> str:
         text += f" (nearest to the limit: {largest:.2g} of {allowed:.2g})"
     counts = {status: sum(line.verdict == status for line in compared) for status in NOT_COMPARED}
     bad = [f"{count} {status}" for status, count in counts.items() if count]
-    text += f"; not compared: {', '.join(bad)}" if bad else "; every case was compared"
+    undecided = sum(line.verdict == "unknown" for line in compared)
+    text += f"; not compared: {', '.join(bad)}" if bad else ""
+    text += f"; {undecided} undecided" if undecided else ""
+    text += "; every case was compared" if not bad and not undecided else ""
     return f"{text[0].upper()}{text[1:]}; {_quiet(run)}."
 
 

@@ -25,11 +25,9 @@ COMMANDS = {
     "doctor": "print what a bug report needs to know about this machine",
 }
 
-USABLE, FINDING, UNUSABLE_INPUT, NOTHING_JUDGED = 0, 1, 2, 3
-"""Exit codes of all subcommands: done; done, and something was found; input that cannot be used, or output that nobody
-takes; nothing could be judged."""
-FAULT, INTERRUPTED = 70, 130
-"""A fault of xaimed itself, shown whole: never with the code of a finding. And Ctrl-C."""
+USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
+"""Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed
+itself; Ctrl-C. A subcommand adds 1 where it found something, and 3 where nothing could be judged."""
 MOST_LINES = 3
 """Of a message."""
 
