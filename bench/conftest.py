@@ -2,16 +2,19 @@
 
 Whichever of a case's tests runs first measures all implementations of the case; the others replay their samples.
 Parametrise benches with short strings only: the ids are the join key of every later comparison.
+
+Options that cannot be used (a device that is not here, a folder without images, a checkpoint that does not fit) end
+the run in one line before anything is measured, with exit code 4, pytest's own for errors of usage.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,13 @@ import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from xaimed_core.measure import PROFILES, Plan, Question
+from xaimed_core.measure.bench_options import extra_work, need_fitting_checkpoint, need_usable, options
+from xaimed_core.measure.device import device_named
 from xaimed_core.measure.session import Session, new_run, what_finished
 from xaimed_core.measure.subject import Subjects
 from xaimed_core.measure.trial_work import with_extra_work
 from xaimed_reports.journal import Journal, Recovered
-from xaimed_reports.jsonform import to_json
+from xaimed_reports.jsonform import UnusableError, to_json
 from xaimed_reports.load import pictures_path
 from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
 from xaimed_reports.terminal import console, show
@@ -37,47 +42,17 @@ SESSION = pytest.StashKey[Session]()
 collect_ignore = ["bench_tradeoff.py"]
 """It trains networks first: it runs when it is named, not with all the others."""
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "--profile": {
-        "choices": [*PROFILES],
-        "default": "quick",
-        "help": "how much is measured: quick (minutes, the default), full (about an hour), gate (regressions only)",
-    },
-    "--device": {"help": "where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"},
-    "--data": {"default": os.environ.get("XAIMED_DATA"), "help": "folder of real images; default: phantoms"},
-    "--data-name": {"help": "what to call these images in results that may be shared"},
-    "--checkpoint": {"help": "weights of the models (a state_dict file); default: seeded and calibrated"},
-    "--peers": {"action": "store_true", "help": "measure torch-cam and Captum too, where installed"},
-    "--shuffle": {
-        "type": int,
-        "metavar": "SEED",
-        "help": "measure the cases in an order that this seed decides",
-    },
-    "--only-case": {
-        "action": "append",
-        "default": [],
-        "metavar": "KEY",
-        "help": "measure only the case of this key",
-    },
-    "--extra-work": {
-        "action": "append",
-        "default": [],
-        "metavar": "KEY=SHARE",
-        "help": "for trials of the gate: make ours of this case really slower by this share",
-    },
-    "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
-    "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},
-    "--resume": {"action": "store_true", "help": "take finished cases from the journal of an unfinished run"},
-}
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("xaimed", "measuring against grad-cam")
-    for name, settings in OPTIONS.items():
+    for name, settings in options().items():
         group.addoption(name, **settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Refuse options that cannot be used, and let what is measured warn."""
+    with _usage():
+        need_usable(config.option)
     config.addinivalue_line(
         "filterwarnings", "default"
     )  # what is measured may warn; that is no error of ours
@@ -114,6 +89,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     tests = [item for item in session.items if isinstance(item, pytest.Function) and _measured(item)]
     if not tests or config.option.collectonly:
         return
+    with _usage():
+        need_fitting_checkpoint(config.option.checkpoint, (t.callspec.params.get("model", "") for t in tests))
     real = config.option.data_name or "a folder of images"  # a folder's own name may say too much
     images_from = real if config.option.data else "phantoms (mri), seed 0"
     head = new_run(_device(config), profile=config.option.profile, images_from=images_from, root=ROOT)
@@ -174,7 +151,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         report. The rest as in `xaimed_core.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
         """
         case = _case(request.node, images)
-        share = _extra_work(request.config).get(case.key, 0.0)
+        share = extra_work(request.config.option.extra_work).get(case.key, 0.0)
         if share and not session.knows(case.key):
             ours = with_extra_work(ours, share, session.device)
         asked = Question(
@@ -191,10 +168,13 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
     return measure
 
 
-def _extra_work(config: pytest.Config) -> dict[str, float]:
-    """The share of extra work by case key."""
-    pairs = (text.rpartition("=") for text in config.option.extra_work)
-    return {key: float(share) for key, _, share in pairs}
+@contextmanager
+def _usage() -> Generator[None]:
+    """What a user gave and cannot be used is an error of usage to pytest."""
+    try:
+        yield
+    except UnusableError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _case(item: pytest.Function, images: int) -> Case:
@@ -287,7 +267,7 @@ def _peers(config: pytest.Config) -> tuple[str, ...]:
 
 
 def _device(config: pytest.Config) -> torch.device:
-    return torch.device(config.option.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return device_named(config.option.device)
 
 
 def _json_path(config: pytest.Config) -> Path | None:
@@ -305,5 +285,5 @@ def _journal_path(config: pytest.Config) -> Path:
 def _recovered(path: Path, head: Run) -> Recovered | None:
     try:
         return what_finished(path, head)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise pytest.UsageError(f"--resume: {error}") from error

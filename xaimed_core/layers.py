@@ -106,8 +106,10 @@ def _reads(layout: LayoutLike, layer: Layer, size: tuple[int, ...]) -> bool:
 
 
 def way_out(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> str:
-    """A layer that the score reads places of, for where it reads none of the given ones'; "" where there is none."""
+    """A layer whose places scores depend on, where they depend on none of the given ones'; "" where there is none."""
     seen = layers_of(model, images)
+    if any(layer.used and sum(layer.placed) > 1 for layer in seen if layer.name in layers):
+        return ""
     for layout in (None, "infer"):
         try:
             found = default_layer(model, seen, images, layout).name

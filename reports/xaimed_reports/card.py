@@ -12,13 +12,15 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, final
+from typing import Literal, final
 
 from .devices import device_folder
-from .jsonform import UnreadableError, from_json, to_json
+from .jsonform import UnreadableError, from_json, read_object, to_json
 from .records import Conditions, Machine
 
 CARD_SCHEMA = 1
+LARGEST_RATE = 1e30
+"""Bytes or operations a second that no device reaches: what is read beyond it is damaged."""
 
 
 @final
@@ -36,6 +38,13 @@ class Roofs:
     """What one more small operation costs where many are queued."""
     round_trip_s: float
     """One small operation, started and waited for."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every roof is one."""
+        if not self.matrix_flops_per_s or not all(
+            1 <= rate < LARGEST_RATE for rate in (self.copy_bytes_per_s, *self.matrix_flops_per_s.values())
+        ):
+            raise ValueError(f"every roof must lie between 1 and {LARGEST_RATE:g} a second")
 
 
 @final
@@ -76,6 +85,11 @@ class KernelShare:
     """The interval of ``copy_share``."""
     roof_share: float
     limit: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no operation moves, computes or takes."""
+        if not (self.moved_bytes >= 1 <= self.flops < LARGEST_RATE and 1e-12 < self.seconds < 1e9):
+            raise ValueError("moved_bytes and flops must be 1 at least, and seconds a time above 0")
 
 
 @final
@@ -187,13 +201,12 @@ def store_card(path: Path, card: Card) -> None:
 
 def load_card(path: Path) -> Card:
     """Read a card. Raises UnreadableError with one line that says what is wrong."""
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path.name}: not a profile card: {error}") from error
-    schema = cast("dict[str, Any]", data).get("schema") if isinstance(data, dict) else None
+    data = read_object(path)
+    schema = data.get("schema")
     if not isinstance(schema, int) or not 1 <= schema <= CARD_SCHEMA:
-        raise UnreadableError(f"{path.name}: not a profile card of schema 1 to {CARD_SCHEMA}")
+        raise UnreadableError(
+            f"{path.name}: not a profile card of schema 1 to {CARD_SCHEMA}; make one with: xaimed profile"
+        )
     return from_json(Card, data, path.name)
 
 

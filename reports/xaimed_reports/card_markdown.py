@@ -35,7 +35,7 @@ def card_markdown(card: Card, picture: str | None = None) -> str:
     for name in PARTS:
         if name in card.failed:
             parts += [f"## {TITLES[name]}", f"Failed: {card.failed[name]}"]
-        elif getattr(card, name) is not None:
+        elif getattr(card, name):
             parts += [f"## {TITLES[name]}", *_SECTIONS[name](card)]
             parts += [f"![Roofline]({picture})"] if name == "kernels" and picture else []
     return "\n\n".join([*parts, _when(card)])
@@ -178,7 +178,10 @@ def _grid(rows: Sequence[Any], cell: Any) -> str:
     variants = list(dict.fromkeys(row.variant for row in rows))
     found = {(row.method, row.variant): cell(row) for row in rows}
     names = dict.fromkeys(row.method for row in rows)
-    return table(("", *variants), [(name, *(found[name, variant] for variant in variants)) for name in names])
+    return table(
+        ("", *variants),
+        [(name, *(found.get((name, variant), "-") for variant in variants)) for name in names],
+    )
 
 
 def _reasons(rows: Sequence[Any]) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, final
 
@@ -21,6 +21,8 @@ from .words import byte_count
 What = Literal["time", "memory", "fidelity", "row"]
 
 FAILING: frozenset[Verdict] = frozenset(("slower", "larger", "gone", "wrong", "failed", "oom"))
+DECIDED: tuple[Verdict, ...] = ("slower", "faster", "same")
+"""What a row's time is judged as; every other verdict leaves it open."""
 ASSUMED = Noise(row=0.10, family=0.10)
 """Between two single runs, where the machine's noise was never measured: processes may differ that much."""
 HOST_SLACK = (0.25, 8 * 2**20)
@@ -59,13 +61,36 @@ class Comparison:
     """Rows undecided because the new side alone is too noisy."""
 
     @property
+    def judged(self) -> frozenset[str]:
+        """The rows that something was decided about: their times, or a verdict that fails."""
+        return frozenset(j.key for j in self.judgements if j.verdict in {*DECIDED, *self.fail_on})
+
+    @property
     def exit_code(self) -> int:
-        """0 nothing against the change; 1 something is; 3 undecided because something disturbed the machine."""
+        """0 nothing against the change; 1 something is; 3 undecided: a disturbed machine, or no row was judged."""
         if any(j.verdict in self.fail_on for j in self.judgements):
             return 1
         if self.loaded and any(j.what == "time" and j.verdict == "unknown" for j in self.judgements):
             return 3
-        return 1 if self.became_unknown else 0
+        if self.became_unknown:
+            return 1
+        return 0 if self.judged else 3
+
+    @property
+    def slower(self) -> tuple[str, ...]:
+        """The rows whose time grew."""
+        return tuple(j.key for j in self.judgements if j.what == "time" and j.verdict == "slower")
+
+    def with_rows_of(self, again: Comparison) -> Comparison:
+        """These findings, but for the rows that were measured again: of them what was found then."""
+        new = {j.key for j in again.judgements}
+        return replace(
+            self,
+            judgements=(*(j for j in self.judgements if j.key not in new), *again.judgements),
+            loaded=self.loaded or again.loaded,
+            doubted=(*(k for k in self.doubted if k not in new), *again.doubted),
+            became_unknown=(*(k for k in self.became_unknown if k not in new), *again.became_unknown),
+        )
 
 
 def compare(
@@ -81,7 +106,10 @@ def compare(
     the row's times are not judged.
     ``floor``: how far runs of the same code lie apart on this machine, and its usual pace; of no use where a side was
     measured on another.
+    Raises ValueError where ``fail_on`` is empty: a comparison that cannot fail is none.
     """
+    if not fail_on:
+        raise ValueError("fail_on names no verdict, so that nothing could ever fail")
     old, now = Side(tuple(base)), Side(tuple(new))
     if floor is not None and not all(floor.fits(side.runs[0].machine) for side in (old, now)):
         floor = None

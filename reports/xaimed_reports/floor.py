@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp, pi, sqrt
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from scipy import stats
 
 from .disturbance import disturbance
-from .jsonform import UnreadableError, from_json, to_json
+from .jsonform import UnreadableError, from_json, read_object, to_json
 from .pace import Pace, pace_of, scatter
 from .ratio import EQUAL
 from .records import SCHEMA, Machine, Run
@@ -35,6 +35,15 @@ class Floor:
     pace: dict[str, Pace] = field(default_factory=dict[str, Pace])
     """Per row with a forward pass, the machine's usual pace."""
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot be a floor: a row's spread comes from two runs or more."""
+        if self.spread.keys() != self.runs.keys() or not self.pace.keys() <= self.spread.keys():
+            raise ValueError("spread and runs must name the same rows, and pace none besides")
+        if not all(0 <= spread < 10 for spread in self.spread.values()):
+            raise ValueError("every spread must lie between 0 and 10")
+        if any(count < 2 for count in self.runs.values()):
+            raise ValueError("a spread needs 2 runs at least")
 
     def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
         """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
@@ -97,13 +106,10 @@ def load_floor(path: Path, machine: Machine) -> Floor | None:
     """The stored floor where it was measured on such a machine; None where there is no file, or another's."""
     if not path.exists():
         return None
-    try:
-        stored: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path.name}: not JSON") from error
-    if not isinstance(stored, dict):
-        raise UnreadableError(f"{path.name}: holds no floor")
-    floor = from_json(Floor, stored.get("floor"), path.name)
+    stored = read_object(path).get("floor")
+    if stored is None:
+        raise UnreadableError(f"{path.name}: holds no floor; measure one with: xaimed compare --floor")
+    floor = from_json(Floor, stored, path.name)
     return floor if floor.fits(machine) else None
 
 

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import sys
 import types
 import typing
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 T = TypeVar("T")
 
+INT_LIMIT = 2**63
+"""No count of anything needs more; far beyond, arithmetic with floats overflows."""
 
-class UnreadableError(ValueError):
+
+class UnusableError(ValueError):
+    """What the user gave cannot be used. The message is one plain sentence: what is wrong, what to give instead."""
+
+
+class UnreadableError(UnusableError):
     """The input is not what it claims to be. The message is one line that names the place."""
+
+
+def read_text(path: Path) -> str:
+    """A text file's content. Raises UnreadableError: the file's name, and why it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UnreadableError(f"{path.name or path}: {error.strerror or 'cannot be read'}") from error
+    except ValueError as error:
+        raise UnreadableError(f"{path.name}: not a text file") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises UnreadableError with one line that names the file."""
+    text = read_text(path)
+    try:
+        return parse_object(text)
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """The object that a JSON text holds. Raises UnreadableError."""
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"not JSON, or cut short ({str(error)[:80]})") from error
+    if not isinstance(data, dict):
+        raise UnreadableError("its top level is not an object, as in every file that xaimed writes")
+    return cast("dict[str, Any]", data)
 
 
 def to_json(record: Any) -> Any:
@@ -46,7 +86,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         return tuple(_read(args[0], v, f"{where}[{i}]") for i, v in enumerate(items))
     if origin is dict:
         entries = _need(dict, data, where, "an object")
-        return {str(k): _read(args[1], v, f"{where}.{k}") for k, v in entries.items()}
+        return {_encodable(k, where): _read(args[1], v, f"{where}.{k}") for k, v in entries.items()}
     return _read_scalar(kind, data, where)
 
 
@@ -81,10 +121,23 @@ def _read_scalar(kind: Any, data: Any, where: str) -> Any:
     if kind is bool or isinstance(data, bool):
         return data if kind is bool and isinstance(data, bool) else _refuse(where, kind.__name__, data)
     if kind is float:
-        if isinstance(data, int | float) and math.isfinite(data):
+        if isinstance(data, int | float) and abs(data) <= sys.float_info.max:
             return float(data)
         return _refuse(where, "a finite number", data)
+    if isinstance(data, int) and abs(data) >= INT_LIMIT:
+        return _refuse(where, "a whole number below 2^63", data)
+    if kind is str and isinstance(data, str):
+        return _encodable(data, where)
     return data if isinstance(data, kind) else _refuse(where, kind.__name__, data)
+
+
+def _encodable(text: str, where: str) -> str:
+    """The text, where it can be written to a file: JSON may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _refuse(where, "text of whole characters", text)
+    return text
 
 
 def _need(kind: type[T], data: Any, where: str, words: str) -> T:

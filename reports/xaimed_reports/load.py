@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from .journal import recover
-from .jsonform import UnreadableError, from_json
+from .jsonform import UnreadableError, from_json, parse_object, read_text
 from .records import SCHEMA, Run
 
 
 def load(path: Path | str) -> Run:
     """The run stored in ``path``. Raises UnreadableError: one line with the file and what is wrong."""
     path = Path(path)
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UnreadableError(f"{path.name}: {error.strerror or 'cannot be read'}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"{path.name}: not a text file") from error
-    try:
-        return recover(text).run if path.suffix == ".jsonl" else _run(_parse(text))
+        run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
+        _need_pairs(run)
+        return run
     except UnreadableError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def _need_pairs(run: Run) -> None:
+    """Maps of one network on the same images are compared image by image: each needs a value for every image."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in run.rows:
+        for quality in row.qualities:
+            images = row.case.axes.get("model", ""), quality.images
+            count = len(quality.deletion), len(quality.in_lesion)
+            if counts.setdefault(images, count) != count:
+                raise UnreadableError(
+                    f"{row.case.key}: judged on another number of {quality.images} than others"
+                )
 
 
 def pictures_path(path: Path) -> Path:
     """Where the pictures of a stored run lie: beside it, so that the run itself can be shared without them."""
     return path.with_suffix(".pictures.npz")
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"not JSON, or cut short ({str(error)[:80]})") from error
-    if not isinstance(data, dict):
-        raise UnreadableError("not a benchmark file: its top level is not an object")
-    return cast("dict[str, Any]", data)
 
 
 def _run(data: dict[str, Any]) -> Run:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from itertools import groupby
 
 from . import tradeoff_words
+from .jsonform import UnusableError
 from .records import Run
 from .summary import lines, sentences
 from .terminal import COLUMNS, cells, title
 from .words import machine_line
+
+NO_MAPS = "this run judged no maps; make one with: pytest bench/bench_tradeoff.py"
 
 
 def markdown(run: Run) -> str:
@@ -25,10 +28,10 @@ def markdown(run: Run) -> str:
 
 
 def tradeoff(run: Run) -> str:
-    """What maps cost and what they are worth, alone, and the machine. Raises ValueError where none were judged."""
+    """What maps cost and what they are worth, alone, and the machine. Raises UnusableError where none were judged."""
     found = _tradeoff(run)
     if not found:
-        raise ValueError("this run judged no maps; make one with: pytest bench/bench_tradeoff.py")
+        raise UnusableError(NO_MAPS)
     return "\n\n".join([*found, machine_line(run)])
 
 
@@ -36,7 +39,7 @@ def tradeoff_in_short(run: Run) -> str:
     """AblationCAM beside XGradCAM at each layer, and what is recommended."""
     head, rows = tradeoff_words.in_short(run)
     if not rows:
-        raise ValueError("this run judged no maps; make one with: pytest bench/bench_tradeoff.py")
+        raise UnusableError(NO_MAPS)
     return "\n\n".join([table(head, rows), " ".join(tradeoff_words.recommendations(run)), machine_line(run)])
 
 

@@ -103,6 +103,11 @@ class Memory:
     reason: str | None = None
     """Why ``peak_bytes`` is None."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for less than nothing."""
+        if self.peak_bytes is not None and self.peak_bytes < 0:
+            raise ValueError(f"peak_bytes must not be negative, got {self.peak_bytes}")
+
 
 @final
 @dataclass(frozen=True)
@@ -131,6 +136,11 @@ class Part:
     timed: int
     whole: int
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless some of the whole was timed."""
+        if not 0 < self.timed <= self.whole:
+            raise ValueError(f"timed must lie between 1 and whole, got {self.timed} of {self.whole}")
+
 
 @final
 @dataclass(frozen=True)
@@ -141,6 +151,11 @@ class Ceiling:
     forward_flops: int
     exact_flops: int
     """Of the one forward and everything that exactness left to do after it."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for counts that no computation has."""
+        if min(self.channels, self.forward_flops, self.exact_flops) < 1:
+            raise ValueError("channels, forward_flops and exact_flops must be above 0")
 
     @property
     def times(self) -> float:
@@ -167,6 +182,13 @@ class Quality:
     """Share of the map's mass inside the lesion; empty where no lesion is known."""
     lesion_area: tuple[float, ...] = ()
     """Share of the image that the lesion takes: what a map that knows nothing reaches."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless there is a value for each of one image or more."""
+        if not self.deletion or len(self.deletion) != len(self.insertion):
+            raise ValueError("deletion and insertion must hold a value for each of one image or more")
+        if len(self.in_lesion) != len(self.lesion_area):
+            raise ValueError("in_lesion and lesion_area must be of one length")
 
 
 @final
@@ -216,6 +238,11 @@ class Row:
     qualities: tuple[Quality, ...] = ()
     revision: int = 1
     """Of the definition measured: where it differs, times belong to different questions."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an error that nothing could keep."""
+        if self.allowed is not None and self.allowed < 0:
+            raise ValueError(f"allowed must not be negative, got {self.allowed:g}")
 
 
 @final

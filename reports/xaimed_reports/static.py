@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import final
 
-from .jsonform import UnreadableError
+from .jsonform import UnreadableError, from_json, read_object
 
 Facts = Mapping[str, int]
 """Figures of one kernel on one target by name, e.g. registers, fma, global_load_128; those left out are 0."""
@@ -17,40 +18,48 @@ Found = Mapping[str, Mapping[str, Facts]]
 MOST_LISTED = 12
 
 
+@final
+@dataclass(frozen=True)
+class Accepted:
+    """What was accepted for one compiler: the figures' names, and a row of them by kernel and target."""
+
+    figures: tuple[str, ...]
+    kernels: dict[str, dict[str, tuple[int, ...]]]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a row does not hold every figure."""
+        if any(len(row) != len(self.figures) for rows in self.kernels.values() for row in rows.values()):
+            raise ValueError("every row must hold one number for each figure")
+
+
 def load_static(path: Path, compiler: str) -> Found | None:
     """The accepted figures of this compiler ("triton 3.8.0, ptxas 12.9"); None where none were accepted yet.
 
     Raises UnreadableError for a file that holds something else.
     """
-    stored = _read(path)
-    if compiler not in stored:
+    accepted = _read(path).get(compiler)
+    if accepted is None:
         return None
-    try:
-        figures, kernels = stored[compiler]["figures"], stored[compiler]["kernels"]
-        return {
-            kernel: {
-                target: {name: n for name, n in zip(figures, row, strict=True) if n}
-                for target, row in rows.items()
-            }
-            for kernel, rows in kernels.items()
+    return {
+        kernel: {
+            target: {name: n for name, n in zip(accepted.figures, row, strict=True) if n}
+            for target, row in rows.items()
         }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UnreadableError(f"{path.name}: not a static profile") from error
+        for kernel, rows in accepted.kernels.items()
+    }
 
 
 def store_static(path: Path, compiler: str, found: Found) -> None:
     """Accept these figures for this compiler; those of others stay. One line for each kernel and target."""
     stored = _read(path)
-    figures = sorted({name for rows in found.values() for facts in rows.values() for name in facts})
-    stored[compiler] = {
-        "figures": figures,
-        "kernels": {
-            kernel: {
-                target: [facts.get(name, 0) for name in figures] for target, facts in sorted(rows.items())
-            }
-            for kernel, rows in sorted(found.items())
-        },
+    figures = tuple(sorted({name for rows in found.values() for facts in rows.values() for name in facts}))
+    kernels = {
+        kernel: {
+            target: tuple(facts.get(name, 0) for name in figures) for target, facts in sorted(rows.items())
+        }
+        for kernel, rows in sorted(found.items())
     }
+    stored[compiler] = Accepted(figures, kernels)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_text(stored), encoding="utf-8")
 
@@ -116,19 +125,15 @@ def _flat(found: Found) -> Iterable[tuple[tuple[str, str], Facts]]:
     return (((kernel, target), facts) for kernel, rows in found.items() for target, facts in rows.items())
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+def _read(path: Path) -> dict[str, Accepted]:
+    stored = read_object(path) if path.exists() else {}
     try:
-        stored: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UnreadableError(f"{path.name}: not JSON") from error
-    if not isinstance(stored, dict):
-        raise UnreadableError(f"{path.name}: not a static profile")
-    return cast("dict[str, Any]", stored)
+        return {name: from_json(Accepted, held, name) for name, held in stored.items()}
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: not a static profile: {error}") from error
 
 
-def _text(stored: Mapping[str, Any]) -> str:
+def _text(stored: Mapping[str, Accepted]) -> str:
     """JSON with a line for each row, so that a difference of two versions names what moved."""
     compilers: list[str] = []
     for compiler, held in sorted(stored.items()):
@@ -136,10 +141,10 @@ def _text(stored: Mapping[str, Any]) -> str:
             f"   {json.dumps(kernel)}: {{\n"
             + ",\n".join(f"    {json.dumps(target)}: {json.dumps(row)}" for target, row in rows.items())
             + "\n   }"
-            for kernel, rows in held["kernels"].items()
+            for kernel, rows in held.kernels.items()
         )
         compilers.append(
-            f' {json.dumps(compiler)}: {{\n  "figures": {json.dumps(held["figures"])},\n'
+            f' {json.dumps(compiler)}: {{\n  "figures": {json.dumps(held.figures)},\n'
             f'  "kernels": {{\n{kernels}\n  }}\n }}'
         )
     return "{\n" + ",\n".join(compilers) + "\n}\n"

@@ -12,7 +12,8 @@ from .sides import LOADED_SHARE, throttled
 from .verdicts import Verdict
 from .words import case_words
 
-NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped")
+JUDGED: tuple[Verdict, ...] = ("faster", "same", "slower")
+NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
 
@@ -161,6 +162,8 @@ def _speed(compared: list[Line]) -> str:
     timed = [line for line in compared if line.speedup is not None]
     if not timed:
         return "No case could be timed against the reference."
+    if not any(line.verdict in JUDGED for line in timed):
+        return f"Of {len(timed)} cases timed against the reference none could be decided."
     words: dict[Verdict, str] = {
         "faster": "faster",
         "same": "as fast",
@@ -201,7 +204,10 @@ def _trust(run: Run, compared: list[Line]) -> str:
     ours = [row for row in run.rows if row.impl == OURS and row.fidelity is not None]
     judged = [row for row in ours if row.status in ("ok", "wrong")]
     right = [row for row in judged if row.status == "ok"]
+    if not judged and not compared:
+        return f"Nothing was checked and nothing compared; {_quiet(run)}."
     text = f"{len(right)} of {len(judged)} checked outputs of ours agree within what is allowed"
+    text = text if judged else "no output of ours was checked"
     limits = [
         (row.fidelity.largest, row.allowed) for row in right if row.fidelity is not None and row.allowed
     ]
@@ -210,8 +216,11 @@ def _trust(run: Run, compared: list[Line]) -> str:
         text += f" (nearest to the limit: {largest:.2g} of {allowed:.2g})"
     counts = {status: sum(line.verdict == status for line in compared) for status in NOT_COMPARED}
     bad = [f"{count} {status}" for status, count in counts.items() if count]
-    text += f"; not compared: {', '.join(bad)}" if bad else "; every case was compared"
-    return f"{text}; {_quiet(run)}."
+    undecided = sum(line.verdict == "unknown" for line in compared)
+    text += f"; not compared: {', '.join(bad)}" if bad else ""
+    text += f"; {undecided} undecided" if undecided else ""
+    text += "; every case was compared" if not bad and not undecided else ""
+    return f"{text[0].upper()}{text[1:]}; {_quiet(run)}."
 
 
 def _quiet(run: Run) -> str:

@@ -44,10 +44,16 @@ COLUMNS = (
 """What `cells` gives. forwards: times in plain forward passes; memory: peaks above resident; both ours / other."""
 
 
+class _Piped(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error out: rich would end the process with 1, the exit code of a finding."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """A console as wide as the terminal; 130 columns where the output is no terminal."""
-    found = Console()
-    return found if found.is_terminal else Console(width=130)
+    found = _Piped()
+    return found if found.is_terminal else _Piped(width=130)
 
 
 def show(run: Run, out: Console) -> None:

@@ -191,7 +191,7 @@ def _entry(method: str, rows: dict[str, Row]) -> Entry:
         method=method,
         ours=ours,
         theirs=rows.get(REFERENCE) or max(parts, key=_steps, default=None),
-        reckoned=reckon(parts, ours.timing) if len(parts) > 1 else None,
+        reckoned=reckon(parts, ours.timing) if len({_steps(part) for part in parts}) > 1 else None,
         cheap=ratio(ours.timing, cheap.timing) if cheap is not None and cheap.timing is not None else None,
     )
 

@@ -11,7 +11,7 @@ from typing import final
 
 from .figures import Axis, log_axis
 from .records import Run
-from .tradeoff import Entry, Place, by_network, scores
+from .tradeoff import by_network, scores
 from .words import times
 
 WIDTH, HEIGHT = 760, 420
@@ -63,7 +63,12 @@ def pictures(run: Run) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for model, group in by_network(run).items():
         judged_on = group[0].entries[0].ours.qualities[0].images
-        marks = [_mark(place, entry, judged_on) for place in group for entry in place.entries]
+        marks = [
+            Mark(entry.method, place.layer, entry.forwards, entry.their_forwards, mean(scores(quality)))
+            for place in group
+            for entry in place.entries
+            if (quality := entry.quality(judged_on)) is not None
+        ]
         caption = (
             f"{model}: time in plain forwards against score (insertion less deletion, {judged_on}). Up and left is "
             "better. Filled: ours; hollow: grad-cam's time for the same map; the dashed line joins ours that no other "
@@ -77,12 +82,6 @@ def standing_alone(drawing: str) -> str:
     """The drawing as a file of its own, in the page's colours, light and dark."""
     named = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return named.replace("<style>", f"<style>{STYLE}", 1) + "\n"
-
-
-def _mark(place: Place, entry: Entry, judged_on: str) -> Mark:
-    quality = entry.quality(judged_on)
-    assert quality is not None
-    return Mark(entry.method, place.layer, entry.forwards, entry.their_forwards, mean(scores(quality)))
 
 
 def front(marks: Sequence[Mark]) -> list[Mark]:

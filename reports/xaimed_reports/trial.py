@@ -113,6 +113,7 @@ def _power(slowed: Runs, judged: Sequence[Run], floor: Floor) -> Iterator[Power]
             pairs = [
                 ((quiet[i % len(quiet)],), (_with_row(quiet[(i + 1) % len(quiet)], run, key),))
                 for i, run in enumerate(made)
+                if quiet
             ]
             singles[key] = _found(pairs, key, floor)
             groups = [made[i : i + SIDE] for i in range(0, len(made) - SIDE + 1, SIDE)]

@@ -37,6 +37,8 @@ def trial_markdown(found: Trial) -> str:
 def trial_in_short(found: Trial) -> str:
     """One paragraph: false alarms, what stayed unknown, slow-downs found; between two stored runs."""
     pairs = found.alike[0]
+    if not trial_counted(found)[0]:
+        return f"{device_name(found.machine)}: no row of two runs of equal code was judged."
     levels = [power for power in found.power if power.what == "two stored runs"]
     power = ", ".join(f"of {p.extra_work:.0%} in {p.found.hits} of {p.found.of}" for p in levels)
     beside = f"; {_beside_load(found.loaded)}" if found.loaded else ""
@@ -47,6 +49,16 @@ def trial_in_short(found: Trial) -> str:
         f"{count_words(pairs.alarms)} and left {pairs.unknown.hits} of {pairs.unknown.of} rows unknown{aside}. "
         f"Real extra work was called slower: {power} trials{beside}."
     )
+
+
+def trial_counted(found: Trial) -> tuple[int, str]:
+    """How many rows of pairs of equal code were judged, and that in words: the last line of a trial."""
+    rows = sum(pairs.not_judged.of for pairs in found.alike[:1])
+    open_rows = sum(pairs.unknown.hits + pairs.not_judged.hits for pairs in found.alike[:1])
+    moved = sum(pairs.slower_or_faster.hits for pairs in found.alike[:1])
+    judged = rows - open_rows
+    said = f"judged {judged} of {rows} rows of equal code"
+    return judged, f"{said}: {moved} slower or faster, {judged - moved} same" if judged else said
 
 
 def overhead_markdown(found: Sequence[Overhead]) -> str:
@@ -106,7 +118,7 @@ def _verdicts(found: Sequence[Verdicts]) -> str:
         [
             (
                 v.what,
-                count_words(v.alarms),
+                count_words(v.alarms) if v.slower_or_faster.of else "-",
                 count_words(v.slower_or_faster),
                 count_words(v.unknown),
                 count_words(v.not_judged),
@@ -128,7 +140,11 @@ def _power(found: Trial) -> str:
             for key in keys
         ]
         rows.append((what, "all rows", *(count_words(_at(by_level, level).found) for level in levels)))
-    named = [f"{level:.0%} (really {found.really_slower[f'{level:.2f}']:.1%})" for level in levels]
+    really = {level: found.really_slower.get(f"{level:.2f}") for level in levels}
+    named = [
+        f"{level:.0%} (really {'unknown' if share is None else f'{share:.1%}'})"
+        for level, share in really.items()
+    ]
     said = (
         "Real extra work inside ours, one row at a time among rows alike: how often that row was called slower. "
         "Every slowed run counts once in each design; the runs alike beside it are used again and again."

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Judgement
+from .compare import DECIDED, Comparison, Judgement
 from .markdown import table
 from .records import OURS, Run
 from .terminal import COLOURS
+from .verdicts import Verdict
 
 COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
 
 
 def show_comparison(found: Comparison, out: Console) -> None:
-    """Print every finding and the conclusion."""
+    """Print every finding, the conclusion, and in the last line how much it rests on."""
     title, name_of = _naming(found)
     grid = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
     for name in COLUMNS:
@@ -28,12 +29,13 @@ def show_comparison(found: Comparison, out: Console) -> None:
         grid.add_row(*map(Text, cells), Text(verdict, style=COLOURS[judgement.verdict]))
     out.print(grid)
     out.print(Text(conclusion(found)))
+    out.print(Text(counted(found)), soft_wrap=True)
 
 
 def comparison_markdown(found: Comparison) -> str:
     """The conclusion first, then what needs attention; the rest is folded away."""
     loud = [j for j in found.judgements if j.verdict not in ("same", "faster")]
-    parts = [f"**{conclusion(found)}**"]
+    parts = [f"**{conclusion(found)}**", f"{counted(found)}."]
     parts += [table(COLUMNS, [_cells(j, j.key) for j in loud])] if loud else []
     whole = table(COLUMNS, [_cells(j, j.key) for j in found.judgements])
     parts.append(f"<details><summary>all {len(found.judgements)} findings</summary>\n\n{whole}\n\n</details>")
@@ -41,16 +43,31 @@ def comparison_markdown(found: Comparison) -> str:
 
 
 def conclusion(found: Comparison) -> str:
-    """One sentence: what was found, and what that means."""
-    counts = Counter(j.verdict for j in found.judgements)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "nothing to compare"
+    """One sentence: what was found, and what that means. It praises only what was judged."""
+    noisy = f"{len(found.became_unknown)} rows became too noisy to judge: " if found.became_unknown else ""
+    open_because = (
+        "something disturbed the machine, run it again on a quiet one"
+        if found.loaded
+        else "no row was judged, and each says why"
+    )
+    failing = " or ".join(verdict for verdict in get_args(Verdict) if verdict in found.fail_on)
     meaning = {
-        0: "nothing speaks against the change",
-        1: "this must not pass as it is",
-        3: "inconclusive: something disturbed the machine, run it again on a quiet one",
+        0: f"no row that was judged is {failing}",
+        1: f"{noisy}this must not pass as it is",
+        3: f"inconclusive: {open_because}",
     }[found.exit_code]
-    noisy = f"; {len(found.became_unknown)} rows became too noisy to judge" if found.became_unknown else ""
-    return f"{said}{noisy} (units: {found.units}): {meaning}."
+    return f"{meaning[0].upper()}{meaning[1:]} (units: {found.units})."
+
+
+def counted(found: Comparison) -> str:
+    """How many rows were judged, and as what; then what the others are. Always the last line of a comparison."""
+    judged = Counter(j.verdict for j in found.judgements if j.verdict in {*DECIDED, *found.fail_on})
+    rest = Counter(j.verdict for j in found.judgements if j.key not in found.judged)
+    order: tuple[Verdict, ...] = (*DECIDED, *(v for v in get_args(Verdict) if v not in DECIDED))
+    said = f"judged {len(found.judged)} of {len({j.key for j in found.judgements})} rows"
+    if judged:
+        said += ": " + ", ".join(f"{judged[v]} {v}" for v in order if v in DECIDED or judged[v])
+    return said + ("; not judged: " if rest else "") + ", ".join(f"{rest[v]} {v}" for v in order if rest[v])
 
 
 def action_benchmark(run: Run) -> list[dict[str, Any]]:

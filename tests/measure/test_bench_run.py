@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from xaimed_reports.journal import recover
 from xaimed_reports.jsonform import from_json
@@ -33,6 +34,13 @@ def bench_doing_it(measure, kind):
         return maps + (0.1 if kind == "wrong" else 0)
     measure(ours, against=lambda: maps, what="the other 1.0", forward=maps.sum, images=2, allowed=1e-4,
             pictures=lambda a, b: {"map": a[0]})
+"""
+MODEL = """
+import pytest
+
+@pytest.mark.parametrize("model", ["resnet18"])
+def bench_explaining(measure, model):
+    pytest.fail("measured")
 """
 
 
@@ -177,6 +185,36 @@ def test_disabled_benchmarks_are_checked_and_not_timed(bench):
     done = bench("--benchmark-disable", "--benchmark-json=none.json")
     assert "2 failed, 4 passed, 4 skipped" in done.stdout
     assert "checked, not timed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--device", "cuda:99"], "--device cuda:99: give cpu"),
+        (["--device", "nothing"], "--device nothing: give cpu"),
+        (["--data", "none"], "--data: no folder at none"),
+        (["--data", "pyproject.toml"], "--data: pyproject.toml is a file"),
+        (["--data", "bench"], "--data: no image in bench"),
+        (["--checkpoint", "none.pt"], "--checkpoint: no checkpoint at none.pt"),
+        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml holds no plain state dict"),
+        (["--checkpoint", "empty.pt"], "--checkpoint, for resnet18 (choose other benches with -k)"),
+        (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
+        (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),
+        (["--journal", "bench"], "--journal: bench is a folder"),
+    ],
+)
+def test_options_that_cannot_be_used_end_the_run_in_one_line_before_it_measures(words, says, bench):
+    """4 is pytest's own exit code for errors of usage."""
+    (bench.folder / "bench/bench_model.py").write_text(MODEL)
+    torch.save({"fc.weight": torch.zeros(2, 512)}, bench.folder / "empty.pt")
+    (bench.folder / "calls").write_text("")
+    done = bench(*words)
+    (bench.folder / "bench/bench_model.py").unlink()
+    assert done.returncode == 4, done.stdout + done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.strip())
+    assert line.startswith("ERROR: ")
+    assert says in line
+    assert (bench.folder / "calls").read_text() == ""
 
 
 def test_cases_can_be_chosen_and_shuffled(bench):

@@ -137,14 +137,17 @@ def test_a_finished_trial_is_judged_printed_and_stored(gate, tmp_path, capsys):
     out.mkdir()
     (out / "overhead.json").write_text(json.dumps(overhead))
     words = ["--alike", "12", "--slowed", "1", "--loaded", "1", "--out", str(out), "--resume"]
-    assert main(["trial", *words, "--at-most", "3"]) == 0
-    assert "3 of 14 runs are there" in capsys.readouterr().out
-    assert main(["trial", *words, "--json", str(stored), "--markdown", str(text)]) == 0
-    assert text.read_text().strip() in capsys.readouterr().out
+    assert main(["trial", *words, "--at-most", "3"]) == 3
+    last = "judged 0 rows: 3 of 14 runs are there, 3 of them alike (12 needed)\n"
+    assert capsys.readouterr().out.endswith(last)
+    assert main(["trial", *words, "--json", str(stored), "--markdown", str(text)]) == 3
+    said = capsys.readouterr().out
+    assert text.read_text().strip() in said
+    assert said.splitlines()[-1] == "judged 0 of 0 rows of equal code"  # the rows made here hold no times
     found = from_json(Trial, json.loads(stored.read_text())["trial"])
     assert len(found.runs) == 14
     assert found.alike[0].comparisons == 1
-    assert main(["trial", *words, "--at-most", "0"]) == 0
+    assert main(["trial", *words, "--at-most", "0"]) == 3
     assert len(gate.made) == 14
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from xaimed_core.cli import main
+from xaimed_reports.card import KernelShare, Roofs
+from xaimed_reports.floor import Floor
 from xaimed_reports.journal import Journal, recover
 from xaimed_reports.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.load import load
-from xaimed_reports.records import SCHEMA, Fidelity, Row, Timing
+from xaimed_reports.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
+from xaimed_reports.static import Accepted
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -117,6 +120,48 @@ def test_files_cut_anywhere_are_refused(pair, stored, tmp_path, capsys):
         file.write_text(whole[:at])
         assert main(["report", str(file)]) == 2
     assert capsys.readouterr().err.count("\n") == len(range(0, len(whole) - 1, 97))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Memory, {"peak_bytes": -1, "how": "x"}),
+        (Part, {"step": "x", "timed": 0, "whole": 3}),
+        (Part, {"step": "x", "timed": 4, "whole": 3}),
+        (Ceiling, {"channels": 8, "forward_flops": 10, "exact_flops": 0}),
+        (Quality, {"deletion": [], "insertion": []}),
+        (Quality, {"deletion": [0.1], "insertion": [0.1, 0.2]}),
+        (Quality, {"deletion": [0.1], "insertion": [0.1], "in_lesion": [0.1]}),
+        (Roofs, {"copy_bytes_per_s": 0.0}),
+        (Roofs, {"matrix_flops_per_s": {}}),
+        (KernelShare, {"seconds": 0.0}),
+        (KernelShare, {"moved_bytes": 0}),
+        (Floor, {"runs": {"a": 1}}),
+        (Floor, {"runs": {"b": 4}}),
+        (Floor, {"spread": {"a": -0.1}}),
+        (Accepted, {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}),
+    ],
+)
+def test_what_was_never_measured_is_refused_where_it_is_read(kind, fields, make_run):
+    """Left in, each would end a rendering or a comparison in an error, or in a verdict from nothing."""
+    agreement = to_json(Fidelity("maps", 0.1, 0.1, 1.0))
+    right = {
+        Quality: {"images": "x", "network": "x", "agreement": agreement},
+        Roofs: to_json(Roofs(1e10, 1, {"fp32": 1e12}, 8, 1e-6, 1e-6)),
+        KernelShare: to_json(KernelShare("x", "x", "cpu", 1, 1.0, 1.0, 0.5, 0.4, 0.6, 0.7, "copy")),
+        Floor: {"machine": to_json(make_run().machine), "spread": {"a": 0.1}, "runs": {"a": 4}},
+    }
+    with pytest.raises(UnreadableError, match=f"{kind.__name__}: "):
+        from_json(kind, right.get(kind, {}) | fields)
+
+
+def test_maps_judged_on_unlike_numbers_of_images_are_refused(make_run, make_row, store, tmp_path):
+    agreement = Fidelity("maps", 0.1, 0.1, 1.0)
+    of = [Quality("phantoms", "seeded", agreement, (0.1,) * n, (0.2,) * n) for n in (3, 4)]
+    rows = [make_row(method=m, qualities=(q,)) for m, q in zip(("a", "b"), of, strict=True)]
+    store(make_run(*rows), tmp_path / "out.json")
+    with pytest.raises(UnreadableError, match="another number of phantoms"):
+        load(tmp_path / "out.json")
 
 
 @pytest.mark.parametrize(("command", "codes"), [("report", {0, 2}), ("compare", {0, 1, 2, 3})])

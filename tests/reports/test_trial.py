@@ -15,7 +15,7 @@ from xaimed_reports.records import Conditions
 from xaimed_reports.trial import is_disturbed, judge_trial
 from xaimed_reports.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
 from xaimed_reports.trial_records import Overhead, Trial
-from xaimed_reports.trial_text import overhead_markdown, trial_in_short, trial_markdown
+from xaimed_reports.trial_text import overhead_markdown, trial_counted, trial_in_short, trial_markdown
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
@@ -37,10 +37,10 @@ OVERHEAD = [Overhead(20e-6, 0.05, 0.04, 0.06), Overhead(1e-3, 0.001, 0.0, 0.002)
 def make_trial(make_run, make_row, monkeypatch):
     monkeypatch.setattr(trial, "DRAWS", 4)
 
-    def make_trial(*, noise, falsely=1.0, alike=30, slowed=12, disturb=False):
+    def make_trial(*, noise, falsely=1.0, alike=30, slowed=12, disturb=False, disturb_all=False):
         """Runs of this noise; ``falsely``: the factor by which every second judged run alike is slower.
 
-        ``disturb``: others used the machine during one row of one run.
+        ``disturb``: others used the machine during one row of one run; ``disturb_all``: during all but the floor's.
         """
         chance = np.random.default_rng(0)
         keys = [make_row(method=m).case.key for m in METHODS]
@@ -55,6 +55,7 @@ def make_trial(make_run, make_row, monkeypatch):
                 )
                 samples = 0.1 * centre * np.exp(0.01 * chance.standard_normal(20))
                 disturbed = disturb and p == Planned("alike", 14) and method == METHODS[0]
+                disturbed |= disturb_all and p.index >= FLOOR_RUNS
                 state = {"conditions": busy} if p.kind == "loaded" or disturbed else {}
                 rows.append(make_row(wall_s=samples, method=method, **state))
             runs[p] = make_run(*rows)
@@ -107,6 +108,19 @@ def test_the_short_text_does_not_praise_verdicts_that_were_never_given(make_tria
     assert trial_in_short(found).endswith("; beside a busy core no row was judged.")
     judged = dataclasses.replace(found, loaded=make_trial(noise=0.001, falsely=1.2).alike[:1])
     assert trial_in_short(judged).endswith("20 of 20 rows judged were called slower or faster.")
+
+
+def test_a_trial_whose_every_judged_run_was_disturbed_claims_nothing(make_trial):
+    found = make_trial(noise=0.002, disturb_all=True)
+    judged, said = trial_counted(found)
+    assert (judged, said) == (0, "judged 0 of 20 rows of equal code")
+    assert trial_in_short(found).endswith("no row of two runs of equal code was judged.")
+    (line,) = (line for line in trial_markdown(found).splitlines() if "disjoint pairs" in line)
+    assert [cell.strip() for cell in line.split("|")[2:-2]] == ["-", "-", "-", "20 of 20"]
+    assert trial_counted(make_trial(noise=0.002)) == (
+        20,
+        "judged 20 of 20 rows of equal code: 0 slower or faster, 20 same",
+    )
 
 
 def test_a_noisy_machine_finds_less(make_trial):

@@ -62,6 +62,21 @@ def test_three_sentences_close_a_run(pair):
     assert "1 wrong" in found[2]
 
 
+def test_a_run_in_which_nothing_was_judged_is_not_praised(make_run, make_row):
+    undecided = make_run(make_row(wall_s=(0.11,) * 3), make_row("reference", (0.33,) * 3))
+    alone, empty = make_run(make_row(fidelity=None)), make_run()
+    for run, said in (
+        (undecided, "Of 1 cases timed against the reference none could be decided."),
+        (alone, "No output of ours was checked; not compared: 1 alone"),
+        (empty, "Nothing was checked and nothing compared"),
+    ):
+        for text in (" ".join(in_terminal(run).split()), markdown(run), page(run, {})):
+            assert said in text
+            assert "every case was compared" not in text
+            assert "0 of 0" not in text
+            assert "from 3x" not in text
+
+
 def test_no_time_is_shown_for_a_wrong_output(make_run, make_row):
     bad = make_run(make_row(status="wrong"), make_row("reference"))
     (line,) = lines(bad)
@@ -194,7 +209,8 @@ def test_a_comparison_reads_the_same_in_the_terminal_and_in_a_pull_request(make_
     out.file.close()
     for text in (out.export_text(), comparison_markdown(found)):
         assert "gone" in text
-        assert "this must not pass" in text
+        assert "This must not pass" in text
+        assert "judged 1 of 1 rows: 0 slower, 0 faster, 0 same, 1 gone" in text
 
 
 def test_the_export_holds_times_memory_and_fidelity_apart(pair):

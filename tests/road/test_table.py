@@ -115,7 +115,7 @@ def test_a_folder_without_splits_is_named(folder):
 
 def test_one_command_studies_a_folder(folder, tmp_path, capsys):
     out = tmp_path / "out"
-    asked = ["--data", str(folder), "--out", str(out), "--images", "4", "--epochs", "1", "--size", "32"]
+    asked = ["--data", str(folder), "--out", str(out), "--images", "4", "--epochs", "1", "--size", "33"]
     assert main(["study", *asked]) == 0
     said = capsys.readouterr().out
     table = (out / "road.md").read_text()

@@ -16,6 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xaimed_reports.jsonform import UnreadableError, UnusableError
+
+from .given import folder_to_write, words
+
 if TYPE_CHECKING:
     from xaimed_reports.card import Card
     from xaimed_reports.records import Machine
@@ -23,10 +27,13 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Device, parts, and the static half."""
-    parser.add_argument("--device", help="e.g. cuda:0; default: CUDA where there is one, else cpu")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--device", type=words, help="e.g. cuda:0; default: CUDA where there is one, else cpu"
+    )
+    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="where to write")
     parser.add_argument(
         "--only",
+        type=words,
         help="parts of the card, separated by commas; with --static: kernels whose name holds this, or one target",
     )
     parser.add_argument("--quick", action="store_true", help="shorter and smaller: a first impression")
@@ -37,33 +44,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Measure or compile, print, store. 1 when a part failed or a compiled figure moved, 2 for unusable input."""
+    """Measure or compile, print, store. 1 when a part failed or a compiled figure moved."""
     checkout = Path("reports/xaimed_reports").is_dir()
     folder = given.out or Path("reports/results" if checkout else "xaimed-results")
     if given.static:
+        if given.device or given.quick:
+            raise UnusableError("--static compiles for every GPU at once; leave --device and --quick out")
         return _static(folder / "static.json", accept=given.accept, only=given.only)
     if given.accept:
-        return _refuse("--accept belongs to --static")
+        raise UnusableError("--accept belongs to --static")
     return _measured(given, folder, own_folder=given.out is None and checkout)
 
 
 def _static(path: Path, *, accept: bool, only: str | None) -> int:
     from xaimed_core.measure.static import compile_all, compiler_name, jobs
-    from xaimed_reports.jsonform import UnreadableError
     from xaimed_reports.static import load_static, static_changes, static_summary, store_static
 
     if accept and only:
-        return _refuse("--accept takes all kernels; leave --only out")
+        raise UnusableError("--accept takes all kernels; leave --only out")
     compiler = compiler_name()
-    try:
-        accepted = load_static(path, compiler)
-    except UnreadableError as error:
-        return _refuse(str(error))
+    accepted = load_static(path, compiler)
     if accepted is None and not accept:
-        return _refuse(f"no figures are accepted for {compiler}; add --accept to take the present ones")
+        raise UnusableError(f"no figures are accepted for {compiler}; add --accept to take the present ones")
     wanted = jobs(only)
     if not wanted:
-        return _refuse(f"no kernel's name holds {only!r}, and no target is called so")
+        raise UnusableError(f"no kernel's name holds {only!r}, and no target is called so")
+    path.parent.mkdir(parents=True, exist_ok=True)
     found = compile_all(wanted, lambda text: print(text, file=sys.stderr, flush=True))
     print("\n".join(static_summary(found)))
     if accept:
@@ -75,30 +81,21 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
     return 1 if lines else 0
 
 
-def _refuse(why: str) -> int:
-    print(f"xaimed profile: {why}", file=sys.stderr)
-    return 2
-
-
 def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> int:
-    import torch
-
     from xaimed_core.measure.card import measure_parts, setting_for
+    from xaimed_core.measure.device import device_named
     from xaimed_core.measure.machine import machine_facts
     from xaimed_reports.card import PARTS
     from xaimed_reports.card_markdown import card_markdown
     from xaimed_reports.devices import device_folder
 
-    asked = given.only.split(",") if given.only else list(PARTS)
+    asked = [part.strip() for part in given.only.split(",")] if given.only else list(PARTS)
     if unknown := sorted(set(asked) - set(PARTS)):
-        return _refuse(f"no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
-    try:
-        device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        return _refuse(f"--device {given.device}: {str(error).splitlines()[0]}")
+        raise UnusableError(f"no part {', '.join(map(repr, unknown))}; choose from {', '.join(PARTS)}")
+    device = device_named(given.device)
     setting, machine = setting_for(device, quick=given.quick), machine_facts(device)
     place = folder / device_folder(machine) if own_folder else folder
+    place.mkdir(parents=True, exist_ok=True)  # where that fails, nothing was measured yet
     begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
     card = measure_parts(
         setting,
@@ -115,7 +112,6 @@ def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> i
 def _begun(path: Path, machine: Machine, subject: str, *, keep: bool) -> Card:
     """The card to go on with: the stored one where only some parts are asked for and the machine is the same."""
     from xaimed_reports.card import Card, load_card
-    from xaimed_reports.jsonform import UnreadableError
 
     if keep and path.exists():
         try:

@@ -11,23 +11,36 @@ FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journa
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaimed_reports.jsonform import UnusableError
+
+from .given import STDOUT, file_to_write, folder_to_write, keep_apart, write
+
+if TYPE_CHECKING:
+    from xaimed_reports.records import Run
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """One file, and where to put which rendering."""
     parser.add_argument("file", type=Path, help="the stored run")
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="write one self-contained HTML page")
-    parser.add_argument("--markdown", metavar="FILE", help="write Markdown; - prints it instead of the table")
     parser.add_argument(
-        "--section",
-        default="all",
-        choices=("all", "tradeoff", "tradeoff-in-short"),
-        help="what --markdown shows; default: %(default)s",
+        "--html", type=file_to_write, metavar="PAGE", help="write one self-contained HTML page"
     )
     parser.add_argument(
-        "--svg", type=Path, metavar="FOLDER", help="write cost against worth, one SVG per network"
+        "--markdown",
+        type=file_to_write,
+        metavar="FILE",
+        help="write Markdown; - prints it instead of the table",
+    )
+    parser.add_argument(
+        "--section",
+        choices=("all", "tradeoff", "tradeoff-in-short"),
+        help="what --markdown shows; default: all",
+    )
+    parser.add_argument(
+        "--svg", type=folder_to_write, metavar="FOLDER", help="write cost against worth, one SVG per network"
     )
     parser.add_argument(
         "--profile",
@@ -41,50 +54,45 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Load, render, write. 2 with one line on stderr when the file cannot be used."""
-    from xaimed_reports.jsonform import UnreadableError
+    """Load, render, write. Raises UnusableError for a file or options that cannot be used."""
     from xaimed_reports.load import load
     from xaimed_reports.terminal import console, show
 
-    try:
-        stored = load(given.file)
-    except UnreadableError as error:
-        print(f"xaimed report: {error}", file=sys.stderr)
-        return 2
+    for name, needs in (("section", "markdown"), ("profile", "html"), ("no_images", "html")):
+        if getattr(given, name) and not getattr(given, needs):
+            raise UnusableError(f"--{name.replace('_', '-')} belongs to --{needs}, which is missing")
+    keep_apart([given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown])
+    stored = load(given.file)
     if given.markdown:
         from xaimed_reports.markdown import SECTIONS
 
-        try:
-            _write(SECTIONS[given.section](stored), given.markdown)
-        except ValueError as error:
-            print(f"xaimed report: {error}", file=sys.stderr)
-            return 2
+        write(given.markdown, SECTIONS[given.section or "all"](stored))
     if given.svg:
-        from xaimed_reports.tradeoff_figure import drawn
-
-        for name, text in drawn(stored, given.file.stem).items():
-            (given.svg / name).write_text(text, encoding="utf-8")
-    if given.markdown != "-":
-        show(stored, console())
+        _draw(stored, given.svg, given.file.stem)
     if given.html:
-        from xaimed_reports.card import card_beside, load_card
-        from xaimed_reports.page import page
-        from xaimed_reports.pictures import pictures_of
-
-        try:
-            card = load_card(given.profile) if given.profile else card_beside(given.file, stored.machine)
-        except UnreadableError as error:
-            print(f"xaimed report: {error}", file=sys.stderr)
-            return 2
-        given.html.parent.mkdir(parents=True, exist_ok=True)
-        pictures = {} if given.no_images else pictures_of(given.file)
-        given.html.write_text(page(stored, pictures, card), encoding="utf-8")
-        print(f"\nPage: {given.html}")
+        write(given.html, _page(given, stored))
+    if STDOUT not in (given.markdown, given.html):
+        show(stored, console())
+        if given.html:
+            print(f"\nPage: {given.html}")
     return 0
 
 
-def _write(text: str, where: str) -> None:
-    if where == "-":
-        print(text)
-    else:
-        Path(where).write_text(text, encoding="utf-8")
+def _draw(stored: Run, folder: Path, stem: str) -> None:
+    from xaimed_reports.markdown import NO_MAPS
+    from xaimed_reports.tradeoff_figure import drawn
+
+    found = drawn(stored, stem)
+    if not found:
+        raise UnusableError(NO_MAPS)
+    for name, text in found.items():
+        write(folder / name, text)
+
+
+def _page(given: argparse.Namespace, stored: Run) -> str:
+    from xaimed_reports.card import card_beside, load_card
+    from xaimed_reports.page import page
+    from xaimed_reports.pictures import pictures_of
+
+    card = load_card(given.profile) if given.profile else card_beside(given.file, stored.machine)
+    return page(stored, {} if given.no_images else pictures_of(given.file), card)

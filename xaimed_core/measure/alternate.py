@@ -16,13 +16,14 @@ from types import FrameType, TracebackType
 from typing import Self, final
 
 from xaimed_reports.floor import floor_of, smallest_visible_effect, store_floor
+from xaimed_reports.jsonform import UnusableError
 from xaimed_reports.load import load
 from xaimed_reports.records import Run
 
 BENCH = ("bench/bench_cam.py",)
 
 
-class RevisionError(Exception):
+class RevisionError(UnusableError):
     """A revision that cannot be checked out or measured; the message says which and why."""
 
 
@@ -141,8 +142,13 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
         check=False,
     )
     if not stored.exists() or not stored.stat().st_size:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise RevisionError(f"the {name} side measured nothing (exit {done.returncode}):\n{tail}")
+        log = stored.with_suffix(".log")
+        log.write_text(done.stdout + done.stderr, encoding="utf-8")
+        last = "".join((done.stdout + done.stderr).strip().splitlines()[-1:]) or "nothing"
+        raise RevisionError(
+            f"the {name} side measured nothing (pytest's exit code {done.returncode});\n"
+            f"its output is in {log} and ends: {last}"
+        )
     return load(stored)
 
 
@@ -165,8 +171,15 @@ def signals_raise() -> Generator[None]:
 
 
 def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
-    """Run the checkout against itself, print each row's floor and smallest visible effect, and store them."""
-    floor = floor_of(sides.repeat(2 * sides.runs, only))
+    """Run the checkout against itself, print each row's floor and smallest visible effect, and store them.
+
+    3, and nothing is stored, where every row was disturbed; else 0.
+    """
+    runs = sides.repeat(2 * sides.runs, only)
+    floor = floor_of(runs)
+    if not floor.spread:
+        print("no floor: something disturbed the machine in every row; measure on a quiet one")
+        return 3
     for key in floor.spread:
         for words, count in (("two runs", 1), (f"sides of {sides.runs} processes", sides.runs)):
             differ = floor.differ(key, processes=count)

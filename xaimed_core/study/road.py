@@ -11,7 +11,7 @@ import torch
 from xaimed_core.engine import explain
 from xaimed_core.faithfulness import RoadTable, road_table
 from xaimed_core.models import MODELS, LayerRole
-from xaimed_core.study.split import split_of
+from xaimed_core.study.split import Split, split_of
 from xaimed_core.study.training import accuracy, train_classifier
 
 METHODS = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
@@ -34,14 +34,13 @@ class Study:
     layer: LayerRole = "earlier"
     seed: int = 0
 
+    def load(self) -> Split:
+        """The images. Raises ValueError or OSError for a folder that cannot be studied."""
+        return split_of(self.data, size=self.size, train=self.train, test=self.images, seed=self.seed)
 
-def run_study(study: Study, out: Path) -> RoadTable:
-    """Run it and say how it goes; writes road.md, road.png and the weights with their classes' names (resnet18.pt)
-    into ``out``.
 
-    Raises ValueError or OSError for a folder that cannot be studied.
-    """
-    data = split_of(study.data, size=study.size, train=study.train, test=study.images, seed=study.seed)
+def run_study(study: Study, data: Split, out: Path) -> RoadTable:
+    """Run it on what `Study.load` gave and say how it goes; road.md, road.png and resnet18.pt (weights with class names) go into ``out``."""
     print(
         f"{len(data.images)} training and {len(data.test_images)} test images of {len(data.classes)} classes; "
         f"{data.leaked} test files are byte-identical to training files and were left out"

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from xaimed_core.memory import is_out_of_memory
 from xaimed_core.tail.calls import Tape
 from xaimed_core.tail.capture import Capture
 from xaimed_core.tail.guards import Refusal
@@ -125,6 +126,8 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
     try:
         truth = brute_force(capture, alone=alone)
     except Exception as error:  # the model's own code may refuse another batch than the caller's, however it likes
+        if is_out_of_memory(error):
+            raise
         return _in_order(capture, recorded, f"another batch than the caller's fails with {_first_line(error)}"), True
     if truth.apart > MIXING:
         reason = "an image gives other scores in another batch than the caller's"
@@ -194,6 +197,8 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
             return replay
         against = "replayed modules disagree with brute force"
     except Exception as error:  # replayed modules hand the model's code what it may not expect
+        if is_out_of_memory(error):
+            raise
         against = f"replayed modules failed with {type(error).__name__}"
     whole = RowsDecision(f"full-forward{how}: {reason}; {against}", True, alone, all_bytes)
     if _disagreement(whole, capture, truth, calls, memory_bytes) <= MIXING:

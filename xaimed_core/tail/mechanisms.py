@@ -120,10 +120,10 @@ class ByPlan:
     def _rows(self, run: Callable[[slice], Tensor], count: int, outcome: Outcome, most: int) -> int:
         if self.plan.closed:
             return min(most, max(CLOSED_BYTES // self.plan.row_bytes, 1))
+        if count < ENOUGH_TO_MEASURE:
+            return min(UNMEASURED, most)
         kind = type(outcome).__name__
         if kind not in self.chunks:
-            if count < ENOUGH_TO_MEASURE:
-                return min(UNMEASURED, most)
             found = fastest_rows(run, min(count, most), self.capture.activation.device)
             self.chunks.setdefault(kind, found)  # of threads that measure at once the first decides for all
         return min(self.chunks[kind], most)
@@ -204,6 +204,6 @@ def below_autocast(device: torch.device) -> Generator[None]:
 def _refuse_bound_below(needed: int, memory_bytes: int) -> None:
     if memory_bytes < needed:
         raise ValueError(
-            f"memory_bytes={memory_bytes} is less than what one ablation takes; give at least {needed}, or None to "
-            "let the device decide"
+            f"one ablation takes {needed} bytes, and {memory_bytes} may be taken (memory_bytes, or half of what is "
+            "free); free some memory, or explain fewer or smaller images at a time"
         )
