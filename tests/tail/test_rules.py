@@ -31,6 +31,9 @@ class Tailed(nn.Module):
         return self.head(x.flatten(1))
 
 
+WAVES = torch.sin(torch.arange(84.0 * 4)).view(84, 4)
+"""Weights of two results for each of 42 entries."""
+
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda x, _: F.relu(x),
     "relu_": lambda x, _: F.relu_(x),
@@ -75,6 +78,42 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "flattening": lambda x, _: x.flatten(1).sigmoid(),
     "flattening after concatenation": lambda x, s: (
         torch.cat([s[:, :2].expand(-1, -1, 7, 7), x], 1).flatten(1).relu()
+    ),
+    "flattening with channels last": lambda x, _: x.permute(0, 2, 3, 1).flatten(1).sigmoid(),
+    "flattening with channels last, and a product with a base": lambda x, s: (
+        x.permute(0, 2, 3, 1).flatten(1) * s.flatten(1)
+    ),
+    "flattening with channels in between": lambda x, _: x.transpose(1, 2).flatten(1).sigmoid(),
+    "flattening with channels in between, of one axis": lambda x, _: x.transpose(1, 2).flatten(1, 2).relu(),
+    "flattening with channels last, of one axis": lambda x, _: x.permute(0, 2, 3, 1).flatten(2).relu(),
+    "flattening twice with channels last": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(2).relu().flatten(1).sigmoid()
+    ),
+    "flattening with channels last, and back": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(1).sigmoid().reshape(-1, 7, 7, 6).permute(0, 3, 1, 2).relu()
+    ),
+    "flattening with channels last, and one axis back": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(1).sigmoid().unflatten(1, (7, 42)).mean(1).relu()
+    ),
+    "flattening with channels last after concatenation": lambda x, s: (
+        torch.cat([s[:, :2].expand(-1, -1, 7, 7), x, s[:, :1].expand(-1, -1, 7, 7)], 1)
+        .permute(0, 2, 3, 1)
+        .flatten(1)
+        .relu()
+    ),
+    "flattening with channels last, between bases": lambda x, s: torch.cat(
+        [s[:, :2].flatten(1), x.permute(0, 2, 3, 1).flatten(1), s.flatten(1)], 1
+    ).sigmoid(),
+    "flattening with channels last, padded, and a new axis": lambda x, _: (
+        F.pad(x.permute(0, 2, 3, 1).flatten(1), (2, 4)).sigmoid().reshape(-1, 1, 300, 1).relu()
+    ),
+    "depthwise convolution and batch normalisation of interleaved channels": lambda x, _: F.batch_norm(
+        F.conv1d(x.transpose(1, 2).flatten(1, 2), WAVES[:, None, :3].to(x.dtype), groups=42),
+        WAVES[:, 0].to(x.dtype),
+        WAVES[:, 1].abs().to(x.dtype) + 0.1,
+    ).sigmoid(),
+    "flattening of frames in the batch": lambda x, _: (
+        x.transpose(1, 3).flatten(0, 1).relu().sum(1).unflatten(0, (-1, 7)).flatten(1).sigmoid()
     ),
     "axes of length 1": lambda x, _: x.unsqueeze(2).relu().squeeze(2),
     "selection of a row": lambda x, _: x[:, :, 3].relu(),

@@ -27,11 +27,11 @@ class Mixing:
     """How a call mixes one channel's change into its result.
 
     weights: what each channel meets, ``[channels, ...]``, computed once for all rows.
-    rows: ``(call, changes [r, width, f, *rest], channel [r], weights, base)`` to the change of the result
+    rows: ``(call, changes [r, entries, f, *rest], channel [r], weights, base)`` to the change of the result
         ``[r * f, ...]``, to ``base`` plus the change where a base is given.
     scale: the weights with every result multiplied by its own of ``factors [out]``.
-    table: ``(changes [n, channels, width, f], weights)`` to ``[n, channels, f, out]``, for all channels at once; given
-        where rows would read more weights than they write results, so that one pass over the weights is better.
+    table: ``(changes [n, channels, entries, f], weights)`` to ``[n, channels, f, out]``, for all channels at
+        once; given where rows would read more weights than they write results: one pass over the weights is better.
     outer: where a channel's change of result o at position p is ``weights[channel, o] * seen[channel, p]``:
         changes ``[n, channels, 1, 1, *rest]`` to ``seen [n, channels, p]``.
     """
@@ -72,11 +72,11 @@ def _mix_by_product(site: Site, at: int, is_constant: Callable[[int], bool]) -> 
         return None
 
     def weights(constant: Constant) -> Tensor:
-        return block.region_along(constant(matrix.index), 0).unflatten(0, (block.channels, block.width))
+        return block.owned(constant(matrix.index), 0).transpose(0, 1).flatten(1, 2)
 
     def rows(_call: Call, changes: Tensor, channel: Tensor, weights: Tensor, base: Tensor | None) -> Tensor:
         met = weights[channel]
-        products = changes.transpose(1, 2) * met if block.width == 1 else changes.transpose(1, 2) @ met
+        products = changes.transpose(1, 2) * met if block.entries == 1 else changes.transpose(1, 2) @ met
         change = products.flatten(0, 1)
         return change if base is None else plus(base, change)
 
@@ -86,7 +86,7 @@ def _mix_by_product(site: Site, at: int, is_constant: Callable[[int], bool]) -> 
         return products.unflatten(1, (n, f)).transpose(0, 1)
 
     per_image = site.shape(site.call.args[at].index)[0] // site.images
-    return Mixing(weights, rows, torch.mul, table if block.width > per_image else None)
+    return Mixing(weights, rows, torch.mul, table if block.entries > per_image else None)
 
 
 def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixing | None:
@@ -95,6 +95,7 @@ def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixin
     if (
         block is None
         or block.dim != 1
+        or block.repeats > 1
         or len(site.blocks) != 1
         or transposed
         or not is_constant(weight.index)
