@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_core.targets import ClassTargets
 
 
 class Tailed(nn.Module):
@@ -164,3 +165,16 @@ def test_a_rule_gives_the_drops_of_brute_force_without_rows_before_the_head(
     found = tail.class_drops()
     assert found.route.startswith("closed-form: ")
     assert relative_error(found.drops, exact) <= 1e-5
+
+
+def test_a_network_whose_last_channels_are_its_classes_is_exact(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    tail = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model, images = nn.Sequential(nn.Conv2d(2, 6, 3), tail).eval(), torch.randn(3, 2, 7, 7)
+    found = watch(model, "0", images)
+    assert isinstance(found.mechanism, ByPlan), found.mechanism.route
+    exact = logit_drops(model, "0", images, channels=list(range(6)))
+    assert relative_error(found.class_drops().drops, exact) <= 1e-5
+    of_classes = found.drops(ClassTargets(torch.tensor([0, 1, 2]))).drops
+    assert torch.equal(of_classes.nonzero()[:, 1], torch.tensor([0, 1, 2])), "each class has one channel"

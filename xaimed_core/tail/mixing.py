@@ -19,6 +19,8 @@ from xaimed_core.tail.rules import Site
 
 Constant = Callable[[int], Tensor]
 """Tensors that all images share, in the precision of changes."""
+IN_CACHE = 64
+"""Results at a time that are summed entry by entry: with some hundred channels they stay in the cache."""
 
 
 @final
@@ -82,11 +84,31 @@ def _mix_by_product(site: Site, at: int, is_constant: Callable[[int], bool]) -> 
 
     def table(changes: Tensor, weights: Tensor) -> Tensor:
         n, f = changes.shape[0], changes.shape[3]
+        if 1 not in weights.stride()[1:]:
+            found = _by_entry(
+                changes.permute(0, 3, 2, 1).flatten(0, 1).contiguous(), weights.permute(2, 1, 0)
+            )
+            return found.unflatten(0, (n, f)).permute(0, 3, 1, 2)
         products = torch.bmm(changes.permute(1, 0, 3, 2).flatten(1, 2), weights)
         return products.unflatten(1, (n, f)).transpose(0, 1)
 
     per_image = site.shape(site.call.args[at].index)[0] // site.images
     return Mixing(weights, rows, torch.mul, table if block.entries > per_image else None)
+
+
+def _by_entry(changes: Tensor, weights: Tensor) -> Tensor:
+    """Changes ``[r, entries, channels]`` times weights ``[out, entries, channels]``, ``[r, out, channels]``.
+
+    For weights whose channels are interleaved: a product of matrices would first copy them all, entry by entry out of
+    order (100 times as long for VGG-16's first linear layer); here each is read where it is, once.
+    """
+    found = changes.new_zeros(len(changes), len(weights), changes.shape[2])
+    for start in range(0, len(weights), IN_CACHE):
+        met = weights[start : start + IN_CACHE].unbind(1)
+        for results, change in zip(found[:, start : start + IN_CACHE], changes, strict=True):
+            for by_result, of_entry in zip(met, change, strict=True):
+                results.addcmul_(by_result, of_entry)
+    return found
 
 
 def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixing | None:
