@@ -118,6 +118,36 @@ def hold_to_the_budget(
     return found.route
 
 
+class Headed(nn.Module):
+    """``layer``, then ``head(x)``."""
+
+    def __init__(self, head: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(2, 6, 3)
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(torch.relu(self.layer(images)))
+
+
+def brute_force(model: nn.Module, images: Tensor) -> Tensor:
+    """Drops ``[n, c, classes]`` as the network itself computes them, one image and one channel at a time."""
+
+    def logits(image: Tensor, channel: int | None) -> Tensor:
+        def ablate(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            kept = torch.ones(6, 1, 1) if channel is None else (torch.arange(6) != channel).view(6, 1, 1)
+            return output * kept
+
+        handle = model.layer.register_forward_hook(ablate)
+        try:
+            with torch.no_grad():
+                return model(image.unsqueeze(0))[0]
+        finally:
+            handle.remove()
+
+    return torch.stack([torch.stack([logits(x, None) - logits(x, k) for k in range(6)]) for x in images])
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)

@@ -246,7 +246,10 @@ def test_random_numbers_before_the_layer_are_refused(watch: Callable) -> None:
 
 @pytest.mark.parametrize(
     ("tail", "because"),
-    [(normalises_in_training_mode, "batch_norm runs in training mode"), (sums_over_the_batch, "disagree")],
+    [
+        (normalises_in_training_mode, "batch_norm runs in training mode"),
+        (sums_over_the_batch, "mean takes all images of the batch together"),
+    ],
 )
 def test_images_that_depend_on_each_other_are_refused(tail: Callable, because: str, watch: Callable) -> None:
     with pytest.raises(ValueError, match=f"depends on the other images of the batch.*{because}"):

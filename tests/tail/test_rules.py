@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_core.targets import ClassTargets
 
 
 class Tailed(nn.Module):
@@ -30,6 +31,9 @@ class Tailed(nn.Module):
         x = self.own(seen) if self.own is not None else self.operation(seen, skip)
         return self.head(x.flatten(1))
 
+
+WAVES = torch.sin(torch.arange(84.0 * 4)).view(84, 4)
+"""Weights of two results for each of 42 entries."""
 
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda x, _: F.relu(x),
@@ -75,6 +79,42 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "flattening": lambda x, _: x.flatten(1).sigmoid(),
     "flattening after concatenation": lambda x, s: (
         torch.cat([s[:, :2].expand(-1, -1, 7, 7), x], 1).flatten(1).relu()
+    ),
+    "flattening with channels last": lambda x, _: x.permute(0, 2, 3, 1).flatten(1).sigmoid(),
+    "flattening with channels last, and a product with a base": lambda x, s: (
+        x.permute(0, 2, 3, 1).flatten(1) * s.flatten(1)
+    ),
+    "flattening with channels in between": lambda x, _: x.transpose(1, 2).flatten(1).sigmoid(),
+    "flattening with channels in between, of one axis": lambda x, _: x.transpose(1, 2).flatten(1, 2).relu(),
+    "flattening with channels last, of one axis": lambda x, _: x.permute(0, 2, 3, 1).flatten(2).relu(),
+    "flattening twice with channels last": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(2).relu().flatten(1).sigmoid()
+    ),
+    "flattening with channels last, and back": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(1).sigmoid().reshape(-1, 7, 7, 6).permute(0, 3, 1, 2).relu()
+    ),
+    "flattening with channels last, and one axis back": lambda x, _: (
+        x.permute(0, 2, 3, 1).flatten(1).sigmoid().unflatten(1, (7, 42)).mean(1).relu()
+    ),
+    "flattening with channels last after concatenation": lambda x, s: (
+        torch.cat([s[:, :2].expand(-1, -1, 7, 7), x, s[:, :1].expand(-1, -1, 7, 7)], 1)
+        .permute(0, 2, 3, 1)
+        .flatten(1)
+        .relu()
+    ),
+    "flattening with channels last, between bases": lambda x, s: torch.cat(
+        [s[:, :2].flatten(1), x.permute(0, 2, 3, 1).flatten(1), s.flatten(1)], 1
+    ).sigmoid(),
+    "flattening with channels last, padded, and a new axis": lambda x, _: (
+        F.pad(x.permute(0, 2, 3, 1).flatten(1), (2, 4)).sigmoid().reshape(-1, 1, 300, 1).relu()
+    ),
+    "depthwise convolution and batch normalisation of interleaved channels": lambda x, _: F.batch_norm(
+        F.conv1d(x.transpose(1, 2).flatten(1, 2), WAVES[:, None, :3].to(x.dtype), groups=42),
+        WAVES[:, 0].to(x.dtype),
+        WAVES[:, 1].abs().to(x.dtype) + 0.1,
+    ).sigmoid(),
+    "flattening of frames in the batch": lambda x, _: (
+        x.transpose(1, 3).flatten(0, 1).relu().sum(1).unflatten(0, (-1, 7)).flatten(1).sigmoid()
     ),
     "axes of length 1": lambda x, _: x.unsqueeze(2).relu().squeeze(2),
     "selection of a row": lambda x, _: x[:, :, 3].relu(),
@@ -125,3 +165,16 @@ def test_a_rule_gives_the_drops_of_brute_force_without_rows_before_the_head(
     found = tail.class_drops()
     assert found.route.startswith("closed-form: ")
     assert relative_error(found.drops, exact) <= 1e-5
+
+
+def test_a_network_whose_last_channels_are_its_classes_is_exact(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    tail = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model, images = nn.Sequential(nn.Conv2d(2, 6, 3), tail).eval(), torch.randn(3, 2, 7, 7)
+    found = watch(model, "0", images)
+    assert isinstance(found.mechanism, ByPlan), found.mechanism.route
+    exact = logit_drops(model, "0", images, channels=list(range(6)))
+    assert relative_error(found.class_drops().drops, exact) <= 1e-5
+    of_classes = found.drops(ClassTargets(torch.tensor([0, 1, 2]))).drops
+    assert torch.equal(of_classes.nonzero()[:, 1], torch.tensor([0, 1, 2])), "each class has one channel"

@@ -254,7 +254,7 @@ class Perceptron(nn.Module):
     ("layer", "route"),
     [
         ("embed", "delta(1 linear)"),
-        ("mix", "replay: no rule carries the change of one channel through reshape"),
+        ("mix", "delta(1 linear) + replay: gelu"),
     ],
 )
 def test_channels_may_lie_last(

@@ -230,9 +230,8 @@ class _Rows:
             change, features = self.change(x), None
         else:
             block = self.front.plan.blocks[x]
-            entries = torch.arange(block.width, device=by_class.device)
             change = self._changed(x).squeeze(2)
-            features = block.offset + block.width * self.channel.unsqueeze(1) + entries
+            features = block.entries_of(self.channel)
 
         def weights(index: Tensor) -> Tensor:
             chosen = index[self.image]

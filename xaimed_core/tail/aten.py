@@ -45,8 +45,9 @@ def writes(op: OpOverload) -> bool:
 def functional_form(op: OpOverload) -> OpOverload | None:
     """The operation that returns what this one writes into its first argument; None where there is none."""
     namespace, name = op._schema.name.split("::")
+    first = op._schema.arguments[0]
     written = [a.name for a in op._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-    if not name.endswith("_") or written != [op._schema.arguments[0].name]:
+    if not name.endswith("_") or written != [first.name] or not isinstance(first.type, torch.TensorType):
         return None
     packet = getattr(getattr(torch.ops, namespace), name[:-1], None)
     found = getattr(packet, op._overloadname, None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
@@ -61,6 +62,27 @@ class Tape:
     dtypes: dict[int, torch.dtype]
     external: dict[int, Tensor]
     logits: int
+
+
+COMPARED = frozenset(
+    (bool, int, str, torch.device, torch.dtype, torch.layout, torch.memory_format, torch.qscheme, Value)
+)
+"""Operands whose ``==`` says whether they are the same."""
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two operands, or nests of them, are the same; what cannot be compared is not, unless it is one object."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, float | complex | np.generic):
+        return repr(a) == repr(b)  # which knows NaN from numbers, and -0.0 from 0.0
+    if isinstance(a, torch.ScriptObject):
+        return hash(a) == hash(b)  # of the object itself: torch wraps it anew for every call
+    return type(a) in COMPARED and a == b
 
 
 def leaves(tree: Any) -> Iterator[Any]:

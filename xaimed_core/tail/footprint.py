@@ -45,7 +45,7 @@ def row_bytes(program: Program, rows: Sequence[Step]) -> int:
     """The most memory that one row's values take at a time, each freed after its last reader."""
     last = {value: step.at for step in rows for value in step.call.reads}
     live: dict[int, int] = {}
-    most = 0
+    most = _bytes(program, program.logits)  # all there is where channels stay apart to the end
     for step in rows:
         for value in (*step.call.reads, *(r for r in step.call.results if r is not None)):
             if value not in program.external or program.external[value] is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from xaimed_core.tail.aten import argument, functional_form, name_of
@@ -15,6 +16,11 @@ READS_VALUES = frozenset(("_local_scalar_dense", "item", "is_nonzero", "equal", 
 CHANGES_GEOMETRY = frozenset(
     ("as_strided", "as_strided_", "set_", "resize_", "resize_as_", "t_", "transpose_")
 )
+SCALES_BY_THE_BATCH = re.compile(r"quantize.*_dynamic$|quantized_(lstm|gru)|fbgemm_linear_int8")
+"""Operations that quantise what they are given, by its largest and smallest value. Float16 has no such scale."""
+
+PLAIN = frozenset((Tensor, nn.Parameter, nn.Buffer))
+"""Classes of tensors whose operations are what torch dispatches, no more."""
 
 
 @final
@@ -36,7 +42,18 @@ def draws_random_numbers(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str
         return False
     switches = ("dropout_p", "p", "train", "training")
     given = [argument(op, args, kwargs, name) for name in switches]
-    return not any(value is not None and not value for value in given)
+    return not any(isinstance(value, bool | int | float) and not value for value in given)
+
+
+def refuse_other_kinds(tensor: Tensor) -> None:
+    """Raise `Refusal` for tensors that are more or other than numbers in a plain memory."""
+    if type(tensor) not in PLAIN:
+        raise Refusal(
+            f"{type(tensor).__name__} is a class of tensors of its own, whose operations torch cannot repeat"
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else tensor.dtype if tensor.is_quantized else tensor.layout
+        raise Refusal(f"a tensor of another kind ({kind}) comes between the layer and the output")
 
 
 def refuse_unfit(
@@ -56,6 +73,8 @@ def refuse_unfit(
         raise Refusal(f"the shape of {name}'s result depends on ablated values", one_row=True)
     if name in CHANGES_GEOMETRY:
         raise Refusal(f"{name} addresses memory directly")
+    if SCALES_BY_THE_BATCH.search(name):
+        raise Refusal(f"{name} chooses its scale from all rows together", one_row=True)
     if argument(op, args, kwargs, "training") is True:
         raise Refusal(f"{name} runs in training mode, where images of a batch depend on each other")
 

@@ -112,6 +112,8 @@ class _Planner:
         if program.logits in self.blocks:
             entering = tuple(sorted({*entering, program.logits}))
         bases = frozenset(self._bases(rows))
+        for value in bases:
+            program.batch(value)  # refused here or never: rows take it without asking
         series = series_of(rows, program.dtypes[ACTIVATION.index])
         return Plan(
             program=program,

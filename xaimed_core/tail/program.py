@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.aten import address
-from xaimed_core.tail.calls import ACTIVATION, Call, Tape, nested
+from xaimed_core.tail.calls import ACTIVATION, Call, Tape, alike, nested
 from xaimed_core.tail.guards import Refusal
 
 
@@ -128,6 +127,7 @@ def fit(first: Tape, n: int, second: Tape, m: int) -> Program:
         _refuse_difference()
     shapes = {value: line.through(first.shapes[value], second.shapes[value]) for value in first.shapes}
     program = Program(calls, shapes, first.dtypes, dict.fromkeys(first.external), first.logits)
+    _refuse_sums_over_the_batch(program)
     for value in first.external:
         program.external[value] = program.batch(value)
         if program.external[value] is None:
@@ -148,12 +148,16 @@ class _Line:
     def through(self, a: Any, b: Any) -> Any:
         if isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b):
             return type(a)(self.through(x, y) for x, y in zip(a, b, strict=True))
-        if a == b and type(a) is type(b):
+        if alike(a, b):
             return a
         if type(a) is int and type(b) is int and (a - b) % (self.n - self.m) == 0:
             slope = (a - b) // (self.n - self.m)
             return Affine(a - slope * self.n, slope)
-        raise Refusal(f"an argument is {a!r} for {self.n} images and {b!r} for {self.m}")
+        raise Refusal(f"an argument is {_shown(a)} for {self.n} images and {_shown(b)} for {self.m}")
+
+
+def _shown(leaf: Any) -> str:
+    return repr(leaf) if isinstance(leaf, bool | int | float | str) else f"a {type(leaf).__name__}"
 
 
 def _fit_keywords(line: _Line, a: Call, b: Call) -> dict[str, Any]:
@@ -166,24 +170,34 @@ def _refuse_difference() -> bool:
     raise Refusal("the tail wires its operations differently at another batch size")
 
 
+def _refuse_sums_over_the_batch(program: Program) -> None:
+    """A result without the batch is of all images together, whether or not that shows in the ablations looked at."""
+    read = {program.logits}.union(*(call.reads for call in program.calls))
+    for call in program.calls:
+        for result in read.intersection(call.results):
+            if not any(isinstance(size, Affine) for size in program.shapes[result]):
+                raise Refusal(f"{call.name} takes all images of the batch together", one_row=True)
+
+
 def _refuse_unequal(a: Tensor, b: Tensor) -> None:
     """What all images share must be the same at every batch size."""
-    same_memory = address(a) == address(b)
-    if not same_memory and not (a.dtype == b.dtype and torch.equal(a, b)):
+    same = (a.dtype, a.device) == (b.dtype, b.device)
+    if not same or not (_looks_alike(a, b) or torch.isclose(a, b, 0, 0, equal_nan=True).all()):
         raise Refusal("a tensor that all images share was another at another batch size")
 
 
-def _same_call(a: Call, b: Call) -> bool:
-    def same(x: Sequence[Any] | Any, y: Sequence[Any] | Any) -> bool:
-        if isinstance(x, tuple | list):
-            return type(x) is type(y) and len(x) == len(y) and all(map(same, x, y))
-        return type(x) is type(y) and x == y
+def _looks_alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape are the same part of the same memory."""
+    parts = [(address(x), x.storage_offset(), x.stride(), x.is_conj(), x.is_neg()) for x in (a, b)]
+    return parts[0] == parts[1]
 
+
+def _same_call(a: Call, b: Call) -> bool:
     return (
         a.op is b.op
         and a.results == b.results
         and a.dtype == b.dtype
-        and same(a.args, b.args)
+        and alike(a.args, b.args)
         and a.kwargs.keys() == b.kwargs.keys()
-        and all(same(a.kwargs[key], b.kwargs[key]) for key in a.kwargs)
+        and all(alike(a.kwargs[key], b.kwargs[key]) for key in a.kwargs)
     )

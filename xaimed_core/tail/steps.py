@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from xaimed_core.tail.aten import overwriting_form, returns_views
-from xaimed_core.tail.calls import Call, Value
+from xaimed_core.tail.calls import Call, Value, alike
 from xaimed_core.tail.linear import BATCH_NORMS, batch_norm_scale, linear_form
 from xaimed_core.tail.mixing import Constant, Mixing
 from xaimed_core.tail.program import Program
@@ -121,7 +121,7 @@ def _overwriting(program: Program, step: Step, own: Set[int]) -> OpOverload | No
     if step.changes or step.mixing or more or result is None or not is_pointwise(call):
         return None
     same = all(of[first] == of[result] for of in (program.shapes, program.dtypes))
-    free = first in own & step.done and call.reads.count(first) == 1 and call.args[0] == Value(first)
+    free = first in own & step.done and call.reads.count(first) == 1 and alike(call.args[0], Value(first))
     return overwriting_form(call.op) if same and free else None
 
 

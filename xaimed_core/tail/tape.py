@@ -12,21 +12,25 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_core.tail.aten import address, name_of, writes
 from xaimed_core.tail.calls import ACTIVATION, Call, Tape, Value, leaves, nested
-from xaimed_core.tail.guards import Refusal, draws_random_numbers, functional, refuse_unfit
+from xaimed_core.tail.guards import (
+    Refusal,
+    draws_random_numbers,
+    functional,
+    refuse_other_kinds,
+    refuse_unfit,
+)
 
 IDENTITIES = frozenset(("alias", "clone", "contiguous", "detach", "lift_fresh"))
 """What only moves a value: two recordings at different batch sizes agree once these are gone."""
 
 RESHAPES = frozenset(("view", "_unsafe_view", "_reshape_alias"))
 """All are reshape: how memory lies is another matter for rows than for images."""
-
-PLAIN = frozenset((Tensor, nn.Parameter, nn.Buffer))
 
 
 @final
@@ -44,8 +48,12 @@ class _Memory:
 class TapeRecorder(TorchDispatchMode):
     """Records the tail while entered; entered in the layer's hook, with the tensor the tail will consume.
 
+    Nothing here raises in the model's forward: what cannot be recorded ends the recording.
     ``refused``: why it stopped recording. ``fault``: what makes an ablation's score undefined, however computed.
     """
+
+    supports_higher_order_operators = True
+    """So that torch hands them over, to be refused, instead of raising in the model's forward."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -56,23 +64,35 @@ class TapeRecorder(TorchDispatchMode):
         super().__init__()
         self.refused: Refusal | None = None
         self.fault: str | None = None
+        self._given_functions: HigherOrderOperator | None = None
         self._model = model
         self._calls: list[Call] = []
         self._shapes: dict[int, tuple[int, ...]] = {}
         self._dtypes: dict[int, torch.dtype] = {}
         self._external: dict[int, Tensor] = {}
         self._memories: dict[int, _Memory] = {}
-        self._holds(activation, self._new_value(activation), dependent=True)
-        self._of_layer = self._memory(activation)
+        self._of_layer: _Memory | None = None
+        try:
+            self._holds(activation, self._new_value(activation), dependent=True)
+            self._of_layer = self._memory(activation)
+        except Refusal as refusal:
+            self._stop(refusal)
 
     def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: OpOverload | HigherOrderOperator,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operation and record it if it depends on the layer."""
         kwargs = kwargs or {}
+        if not isinstance(func, OpOverload):
+            self._given_functions = func  # no more than that: the compiler may be tracing this very line
+            return func(*args, **kwargs)
         if self.fault is None and draws_random_numbers(func, args, kwargs):
             self.fault = f"{name_of(func)} draws random numbers"
-        if self.refused is not None:
+        if self.refused is not None or self._given_functions is not None:
             return func(*args, **kwargs)
         try:
             call = self._before(func, args, kwargs)
@@ -91,11 +111,14 @@ class TapeRecorder(TorchDispatchMode):
         """What was recorded, sliced to what ``logits`` needs. Raises `Refusal`."""
         if self.refused is not None:
             raise self.refused
+        if self._given_functions is not None:
+            raise Refusal(f"{self._given_functions} is given functions, which no list of operations holds")
         memory = self._memories.get(_address(logits))
         if memory is None or not memory.dependent:
             raise Refusal(
                 "the model's output does not come from the layer through operations that torch dispatches"
             )
+        refuse_other_kinds(logits)
         result = self._value(logits, memory)
         needed, calls = {result}, list[Call]()
         for call in reversed(self._calls):
@@ -143,6 +166,8 @@ class TapeRecorder(TorchDispatchMode):
             if writes(func):
                 self._keep_what_is_overwritten(memories)
             return None
+        for tensor in tensors:
+            refuse_other_kinds(tensor)
         if name_of(func) == "as_strided_" and _geometry(args[0]) == _strided_geometry(*args):
             return None
         refuse_unfit(func, args, kwargs, self._is_dependent)
@@ -203,8 +228,7 @@ class TapeRecorder(TorchDispatchMode):
         return value
 
     def _new_value(self, tensor: Tensor) -> int:
-        if type(tensor) not in PLAIN or tensor.layout != torch.strided:
-            raise Refusal(f"{type(tensor).__name__} of layout {tensor.layout} is not a plain tensor")
+        refuse_other_kinds(tensor)
         index = len(self._shapes)
         self._shapes[index], self._dtypes[index] = tuple(tensor.shape), tensor.dtype
         return index

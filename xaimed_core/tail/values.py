@@ -17,25 +17,54 @@ from torch import Tensor
 @final
 @dataclass(frozen=True)
 class Block:
-    """Along axis ``dim``, channel k owns the ``width`` entries from ``offset + k * width`` on."""
+    """Along axis ``dim``, channel k owns the ``width`` entries from ``offset + p * stride + k * width`` on, for every
+    ``p`` below ``repeats``: more than one where ``[n, h, w, c]`` was flattened. A single one has the ``stride`` 1."""
 
     dim: int
     offset: int
     width: int
     channels: int
+    repeats: int = 1
+    stride: int = 1
+
+    @property
+    def entries(self) -> int:
+        """How many entries a channel owns."""
+        return self.repeats * self.width
 
     @property
     def size(self) -> int:
         """How many entries the channels own together."""
-        return self.channels * self.width
+        return self.channels * self.entries
+
+    def owned(self, tensor: Tensor, dim: int) -> Tensor:
+        """The entries along an axis as three in its place, ``repeats, channels, width``: a view."""
+        together = self.channels * self.width
+        span = tensor.narrow(dim, self.offset, (self.repeats - 1) * self.stride + together)
+        by_repeat = span.unfold(dim, together, self.stride).movedim(-1, dim + 1)
+        return by_repeat.unflatten(dim + 1, (self.channels, self.width))
 
     def region(self, tensor: Tensor) -> Tensor:
-        """The part of a tensor along ``dim`` that the channels own, a view."""
+        """The part of a tensor along ``dim`` that the channels own, in its order."""
         return self.region_along(tensor, self.dim)
 
     def region_along(self, tensor: Tensor, dim: int) -> Tensor:
-        """The same entries along another axis, of weights that meet the value there."""
-        return tensor.narrow(dim, self.offset, self.size)
+        """The same entries along another axis, of weights that meet the value there; a view unless they are apart."""
+        return self.owned(tensor, dim).flatten(dim, dim + 2)
+
+    def entries_of(self, channel: Tensor) -> Tensor:
+        """Where along the axis each of ``channel [r]`` has its entries, ``[r, entries]``."""
+        at = torch.arange(self.entries, device=channel.device)
+        within = at // self.width * self.stride + at % self.width
+        return self.offset + self.width * channel.unsqueeze(1) + within
+
+    def scaled(self, dim: int, by: int) -> Block:
+        """The same entries where each became ``by``, along an axis."""
+        return self.repeated(dim, self.offset * by, self.width * by, self.repeats, self.stride * by)
+
+    def repeated(self, dim: int, offset: int, width: int, repeats: int, stride: int) -> Block:
+        """The same channels elsewhere."""
+        return Block(dim, offset, width, self.channels, repeats, stride if repeats > 1 else 1)
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
@@ -49,23 +78,29 @@ def exact(tensor: Tensor) -> Tensor:
 
 
 def channel_view(delta: Tensor, block: Block, n: int) -> Tensor:
-    """Changes ``[n * f, ...]`` of a Chan as ``[n, channels, width, f, *rest]``, a view."""
+    """Changes ``[n * f, ...]`` of a Chan as ``[n, channels, entries, f, *rest]``."""
+    return _by_channel(delta, block, n).flatten(2, 3)
+
+
+def _by_channel(delta: Tensor, block: Block, n: int) -> Tensor:
+    """``[n, channels, repeats, width, f, *rest]``, a view."""
     by_image = delta.unflatten(0, (n, -1)).movedim(block.dim + 1, 1)
-    return by_image.unflatten(1, (block.channels, block.width))
+    return by_image.unflatten(1, (block.repeats, block.channels, block.width)).transpose(1, 2)
 
 
 def changed_rows(delta: Tensor, block: Block, n: int, image: Tensor, channel: Tensor) -> Tensor:
-    """The changes of the ablations ``(image[r], channel[r])``, ``[r, width, f, *rest]``."""
-    return channel_view(delta, block, n)[image, channel]
+    """The changes of the ablations ``(image[r], channel[r])``, ``[r, entries, f, *rest]``."""
+    return _by_channel(delta, block, n)[image, channel].flatten(1, 2)
 
 
 def put_rows(rows: Tensor, block: Block, channel: Tensor, changes: Tensor) -> Tensor:
-    """Add ``changes [r, width, f, *rest]`` to the entries of ``channel [r]`` in ``rows [r * f, ...]``, in place."""
+    """Add ``changes [r, entries, f, *rest]`` to the entries of ``channel [r]`` in ``rows [r * f, ...]``, in place."""
     count = len(channel)
-    by_row = rows.unflatten(0, (count, -1)).movedim(block.dim + 1, 1).narrow(1, block.offset, block.size)
-    blocks = by_row.unflatten(1, (block.channels, block.width))
+    by_row = rows.unflatten(0, (count, -1)).movedim(block.dim + 1, 1)
+    blocks = block.owned(by_row, 1).transpose(1, 2)
     at = torch.arange(count, device=rows.device)
-    blocks[at, channel] = (blocks[at, channel] + changes).to(rows.dtype)
+    added = changes.unflatten(1, (block.repeats, block.width))
+    blocks[at, channel] = (blocks[at, channel] + added).to(rows.dtype)
     return rows
 
 

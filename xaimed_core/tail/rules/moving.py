@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -14,25 +15,34 @@ from xaimed_core.tail.values import Block
 
 
 def reshape(site: Site) -> Carried | None:
-    """Where a channel's entries stay together: the axes before its own hold as much before as after."""
+    """Where some axis of the result holds every channel's entries at one distance."""
     block = only(site)
     (result,) = site.call.results
     if block is None or result is None:
         return None
-    before, after = site.shape(site.call.args[0].index), site.shape(result)
-    outer, inner = prod(before[: block.dim]), prod(before[block.dim + 1 :])
-    found = [
-        d for d in range(1, len(after)) if prod(after[:d]) == outer and (after[d] > 1 or d == len(after) - 1)
-    ]
-    if not found:
+    x, after = site.call.args[0].index, site.shape(result)
+    moved = _reshaped(block, site.shape(x), after)
+    if moved is None:
         return None
-    dim = found[0]
-    unit = prod(after[dim + 1 :])
-    if block.width * inner % unit or block.offset * inner % unit:
-        return None
-    moved = Block(dim, block.offset * inner // unit, block.width * inner // unit, block.channels)
-    shape = [-1, *after[1:dim], moved.size, *after[dim + 1 :]]
-    return Carried((moved,), lambda regions: (regions.change(site.call.args[0].index).reshape(shape),))
+    shape = [-1, *after[1 : moved.dim], moved.size, *after[moved.dim + 1 :]]
+    return Carried((moved,), lambda regions: (regions.change(x).reshape(shape),))
+
+
+def _reshaped(block: Block, before: tuple[int, ...], after: tuple[int, ...]) -> Block | None:
+    """Seen flat, a channel's entries come back every ``period``: for every index of the axes before the block's, and
+    as often as the block repeats. An axis of the result holds as many repeats as its own leading axes leave."""
+    outer, axis, inner = prod(before[: block.dim]), before[block.dim], prod(before[block.dim + 1 :])
+    flat = block.scaled(0, inner)
+    even = block.repeats == 1 or block.repeats * block.stride == axis
+    period = axis * inner if block.repeats == 1 else flat.stride
+    for dim in range(1, len(after)):
+        leading, unit = prod(after[:dim]), prod(after[dim + 1 :])
+        repeats, torn = divmod(outer * block.repeats, leading)
+        apart = period if repeats > 1 else 0
+        torn = torn or any(x % unit for x in (flat.offset, flat.width, apart))
+        if not torn and (even or leading == outer):
+            return flat.repeated(dim, flat.offset // unit, flat.width // unit, repeats, apart // unit)
+    return None
 
 
 def moves(where: Callable[[Call, Block, int], int | None]) -> Rule:
@@ -43,7 +53,7 @@ def moves(where: Callable[[Call, Block, int], int | None]) -> Rule:
         dim = None if block is None else where(site.call, block, len(site.shape(site.call.args[0].index)))
         if block is None or dim is None:
             return None
-        moved = Block(dim, block.offset, block.width, block.channels)
+        moved = replace(block, dim=dim)
         return carried(site, (moved,) * len(site.call.results), whole)
 
     return rule
@@ -120,7 +130,7 @@ def cat(site: Site) -> Carried | None:
     if len(at) != 1:
         return None
     before = sum(shape[dim] for shape in shapes[: at[0]])
-    moved = Block(dim, block.offset + before, block.width, block.channels)
+    moved = replace(block, offset=block.offset + before)
     return Carried((moved,), lambda regions: (regions.change(parts[at[0]].index),))
 
 
@@ -134,7 +144,7 @@ def stack(site: Site) -> Carried | None:
     new = argument(site.call.op, site.call.args, site.call.kwargs, "dim") % len(site.shape(result))
     if new == 0:
         return None
-    moved = Block(block.dim + (new <= block.dim), block.offset, block.width, block.channels)
+    moved = replace(block, dim=block.dim + (new <= block.dim))
     return carried(site, (moved,), lambda _value, base: block.region(base))
 
 
@@ -147,7 +157,7 @@ def pad(site: Site) -> Carried | None:
     if len(pads) // 2 >= ndim:
         return None
     at = 2 * (ndim - 1 - block.dim)
-    moved = Block(block.dim, block.offset + sum(pads[at : at + 1]), block.width, block.channels)
+    moved = replace(block, offset=block.offset + sum(pads[at : at + 1]))
     if min(pads[at : at + 2], default=0) < 0:
         return None
     kept = [0 if i in (at, at + 1) else pad for i, pad in enumerate(pads)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from xaimed_core.tail.aten import argument
 from xaimed_core.tail.calls import Call, Value
 from xaimed_core.tail.linear import batch_norm_scale
 from xaimed_core.tail.rules.carrying import Carried, Regions, Rule, Site, carried, only, whole
-from xaimed_core.tail.values import Block, exact
+from xaimed_core.tail.values import exact
 
 POINTWISE_WITHOUT_TAG = frozenset(
     ("hardswish", "hardsigmoid", "prelu", "_prelu_kernel", "masked_fill", "relu6", "leaky_relu")
@@ -29,10 +30,7 @@ def pointwise(site: Site) -> Carried | None:
     if result is None or len(site.call.results) != 1:
         return None
     shape = site.shape(result)
-    found = {
-        Block(len(shape) - len(site.shape(v)) + b.dim, b.offset, b.width, b.channels)
-        for v, b in site.blocks.items()
-    }
+    found = {replace(b, dim=len(shape) - len(site.shape(v)) + b.dim) for v, b in site.blocks.items()}
     if len(found) != 1:
         return None
     (block,) = found
@@ -43,7 +41,7 @@ def pointwise(site: Site) -> Carried | None:
     def narrow(value: int, tensor: Tensor) -> Tensor:
         if tensor.ndim < from_end or tensor.shape[-from_end] == 1:
             return tensor
-        return tensor.narrow(-from_end, block.offset, block.size)
+        return block.region_along(tensor, tensor.ndim - from_end)
 
     return carried(site, (block,), narrow)
 
@@ -72,7 +70,7 @@ def batch_norm(site: Site) -> Carried | None:
         def tensor(leaf: Any) -> Any:
             return exact(regions.base(leaf.index)) if isinstance(leaf, Value) else leaf
 
-        scale = batch_norm_scale(site.call, tensor).narrow(0, block.offset, block.size)
+        scale = block.region_along(batch_norm_scale(site.call, tensor), 0)
         return change * scale.reshape(-1, *[1] * (change.ndim - 2)), *rest
 
     rest = (None,) * (len(site.call.results) - 1)
@@ -91,7 +89,7 @@ def reduce(site: Site) -> Carried | None:
         return None
     keep = argument(site.call.op, site.call.args, site.call.kwargs, "keepdim")
     dim = block.dim if keep else block.dim - sum(g < block.dim for g in gone)
-    return carried(site, (Block(dim, block.offset, block.width, block.channels),), whole)
+    return carried(site, (replace(block, dim=dim),), whole)
 
 
 def depthwise(site: Site) -> Carried | None:
@@ -101,10 +99,10 @@ def depthwise(site: Site) -> Carried | None:
     if block is None or block.dim != 1 or transposed or groups != site.shape(x.index)[1]:
         return None
     per = site.shape(weight.index)[0] // groups
-    moved = Block(1, block.offset * per, block.width * per, block.channels)
+    moved = block.scaled(1, per)
 
     def changes(regions: Regions) -> tuple[Tensor]:
-        filters = exact(regions.base(weight.index)).narrow(0, moved.offset, moved.size)
+        filters = moved.region_along(exact(regions.base(weight.index)), 0)
         options = (stride, padding, dilation, False, [0] * len(stride), block.size)
         return (torch.ops.aten.convolution.default(regions.change(x.index), filters, None, *options),)
 
