@@ -1,4 +1,4 @@
-"""What is let in: a model that can be run and images that can be shown to it, or one sentence that says what to give."""
+"""What is let in: a model that can be run and images that it can be shown, or one sentence on what to give instead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch.nn.parameter import is_lazy
 from xaimed_core.forward import unwrap
 from xaimed_core.outputs import plain
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 def admit_model(model: Any) -> tuple[nn.Module, str]:
     """The module to run, and words for what was taken off around it. Raises TypeError or ValueError."""
@@ -22,13 +24,19 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
             "model.load_state_dict(...), and pass the module"
         )
     if isinstance(model, dict):
-        raise TypeError("model is a dict, perhaps a state dict; build the network, load_state_dict it, pass the module")
+        raise TypeError(
+            "model is a dict, perhaps a state dict; build the network, load_state_dict it, pass the module"
+        )
     if isinstance(model, type):
-        raise TypeError(f"model is the class {model.__name__}, not a network; pass an instance, {model.__name__}(...)")
+        raise TypeError(
+            f"model is the class {model.__name__}, not a network; pass an instance, {model.__name__}(...)"
+        )
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         hint = "pass program.module()" if kind == "ExportedProgram" else "pass a torch.nn.Module"
-        raise TypeError(f"model is a {kind}, whose layers cannot be looked into; {hint}, best the network itself")
+        raise TypeError(
+            f"model is a {kind}, whose layers cannot be looked into; {hint}, best the network itself"
+        )
     module, taken = unwrap(model)
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
@@ -37,7 +45,9 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
         )
     for name, tensor in _tensors(module):
         if is_lazy(tensor):
-            raise ValueError(f"{name} has no shape yet; run the model once on an image before it is explained")
+            raise ValueError(
+                f"{name} has no shape yet; run the model once on an image before it is explained"
+            )
         if tensor.device.type == "meta":
             raise ValueError(f"{name} is on the meta device and holds no numbers; load the weights first")
     return module, taken
@@ -73,7 +83,7 @@ def _lacks_batch(model: nn.Module, ndim: int) -> bool:
     """Whether all convolutions take images of one axis more: torch would run them, and take channels for images."""
     if ndim > 4:
         return False
-    taken = {len(m.kernel_size) + 2 for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    taken = {len(m.kernel_size) + 2 for m in model.modules() if isinstance(m, CONVOLUTIONS)}
     return bool(taken) and min(taken) == ndim + 1
 
 

@@ -20,15 +20,70 @@ REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""
 
 KEEPS_ORDER = frozenset(
-    "Add Sub Mul Div Neg Relu LeakyRelu PreluKernel Elu Celu Selu Gelu Silu Mish Hardtanh Hardswish Hardsigmoid Sigmoid "
-    "Tanh Softplus Threshold Clamp ClampMin ClampMax Pow Sqrt Exp Clone Alias Cat Slice Split SplitWithSizes Unbind "
-    "NativeDropout ToCopy ConstantPadNd MaskedFill Where Maximum Minimum".split()
+    (
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Relu",
+        "LeakyRelu",
+        "PreluKernel",
+        "Elu",
+        "Celu",
+        "Selu",
+        "Gelu",
+        "Silu",
+        "Mish",
+        "Hardtanh",
+        "Hardswish",
+        "Hardsigmoid",
+        "Sigmoid",
+        "Tanh",
+        "Softplus",
+        "Threshold",
+        "Clamp",
+        "ClampMin",
+        "ClampMax",
+        "Pow",
+        "Sqrt",
+        "Exp",
+        "Clone",
+        "Alias",
+        "Cat",
+        "Slice",
+        "Split",
+        "SplitWithSizes",
+        "Unbind",
+        "NativeDropout",
+        "ToCopy",
+        "ConstantPadNd",
+        "MaskedFill",
+        "Where",
+        "Maximum",
+        "Minimum",
+    )
 )
 """Operations after which channels lie along the axis along which they lay before."""
 
-CHANNELS_FIRST = ("Convolution", "MkldnnConvolution", "NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm")
-CHANNELS_FIRST += ("MaxPool", "AvgPool", "AdaptiveAvgPool", "MkldnnAdaptiveAvgPool", "AdaptiveMaxPool", "Upsample")
-CHANNELS_FIRST += ("SlowConv", "ThnnConv", "PixelShuffle", "ReflectionPad", "ReplicationPad")
+CHANNELS_FIRST = (
+    "Convolution",
+    "MkldnnConvolution",
+    "NativeBatchNorm",
+    "CudnnBatchNorm",
+    "NativeGroupNorm",
+    "MaxPool",
+    "AvgPool",
+    "AdaptiveAvgPool",
+    "MkldnnAdaptiveAvgPool",
+    "AdaptiveMaxPool",
+    "Upsample",
+    "SlowConv",
+    "ThnnConv",
+    "PixelShuffle",
+    "ReflectionPad",
+    "ReplicationPad",
+)
 """Beginnings of the names of operations that take channels along axis 1 alone."""
 
 
@@ -99,7 +154,14 @@ def _look(model: nn.Module, image: Tensor, output: OutputChoice) -> tuple[Layer,
             returned = call(subject.root, image.detach().clone().requires_grad_())
             gradients = _gradients(returned, [seen.tensor for seen in found.values()], output)
     return tuple(
-        Layer(name, type(names[name]).__name__, tuple(seen.tensor.shape), seen.calls, _order(seen.node), *_use(gradient))
+        Layer(
+            name,
+            type(names[name]).__name__,
+            tuple(seen.tensor.shape),
+            seen.calls,
+            _order(seen.node),
+            *_use(gradient),
+        )
         for (name, seen), gradient in zip(found.items(), gradients, strict=True)
     )
 
@@ -123,7 +185,9 @@ def _gradients(returned: Any, tensors: Sequence[Tensor], output: OutputChoice) -
     at = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
     found: list[Tensor | None] = [None] * len(tensors)
     if scores.requires_grad and at:
-        mixture = (scores.float() * torch.linspace(1, 2, scores.numel()).view_as(scores).to(scores.device)).sum()
+        mixture = (
+            scores.float() * torch.linspace(1, 2, scores.numel()).view_as(scores).to(scores.device)
+        ).sum()
         gradients = torch.autograd.grad(mixture, [tensors[i] for i in at], allow_unused=True)
         for i, gradient in zip(at, gradients, strict=True):
             found[i] = gradient

@@ -1,5 +1,7 @@
 """A model that no replica can stand for, explained itself: under a lock, and deaf to other threads."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import threading

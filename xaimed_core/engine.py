@@ -103,7 +103,9 @@ def explain(
         run = Run(model, images, seen.logits, output, progress)
         maps = [
             [
-                read_layer(_view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, of_class)
+                read_layer(
+                    _view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, of_class
+                )
                 for i, name in enumerate(layers)
             ]
             for j, of_class in enumerate(seen.targets or (None,))
@@ -121,7 +123,8 @@ def explain(
             made, empty = made.index_fill(0, at, 0.0), empty.index_fill(0, at, True)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
-        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said, output) for j in range(len(maps))
+        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said, output)
+        for j in range(len(maps))
     )
     return combine(parts) if are_several(targets) else parts[0]
 
@@ -152,7 +155,7 @@ def _explanation(
 ) -> Explanation:
     """What was found for the j-th class; ``made`` and ``empty`` hold methods, then classes, then images."""
     classes = max(len(seen.targets), 1)
-    by_method = {name: part for name, part in zip(names, made.chunk(len(names)), strict=True)}
+    by_method = dict(zip(names, made.chunk(len(names)), strict=True))
     targets = seen.targets[j] if seen.targets else None
     weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
     return Explanation(
@@ -187,15 +190,15 @@ def _layouts(
     output: OutputChoice,
 ) -> list[Layout]:
     return [
-        choose_layout(layout, activation.shape, _map_size(images, activation), _order_of(model, name, images, output))
+        choose_layout(
+            layout, activation.shape, _map_size(images, activation), _order_of(model, name, images, output)
+        )
         for name, activation in zip(layers, seen.activations, strict=True)
     ]
 
 
-def _order_of(
-    model: nn.Module, name: str, images: Tensor, output: OutputChoice
-) -> Callable[[], AxisOrder]:
-    """Asks the network how a layer's output lies, only where shapes leave a doubt: that costs a forward of one image."""
+def _order_of(model: nn.Module, name: str, images: Tensor, output: OutputChoice) -> Callable[[], AxisOrder]:
+    """Asks the network how a layer's output lies, only where shapes leave a doubt: it costs a forward of one image."""
 
     def order() -> AxisOrder:
         return next((layer.order for layer in layers_of(model, images, output) if layer.name == name), None)

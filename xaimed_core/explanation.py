@@ -50,7 +50,9 @@ class Explanation:
     def of(self, j: int) -> Explanation:
         """The explanation of each image's j-th class, where several were asked for."""
         if not self.parts:
-            raise ValueError("one class per image was explained; of(j) is for targets='all' or several classes each")
+            raise ValueError(
+                "one class per image was explained; of(j) is for targets='all' or several classes each"
+            )
         return self.parts[j]
 
     def __repr__(self) -> str:
@@ -74,7 +76,9 @@ class Explanation:
         A notebook shows it; ``.savefig("maps.png")`` writes it to a file.
         """
         if self.parts:
-            raise ValueError("several classes per image were explained; show one of them: explanation.of(0).show(images)")
+            raise ValueError(
+                "several classes per image were explained; show one of them: explanation.of(0).show(images)"
+            )
         return overlay(images, self.maps, empty=self.empty, count=count)
 
 
@@ -82,7 +86,9 @@ def combine(parts: Sequence[Explanation]) -> Explanation:
     """The explanations of each image's first, second, ... class as one."""
     first = parts[0]
     stacked = {name: torch.stack([part.maps[name] for part in parts], 1) for name in first.maps}
-    targets = tuple(part.targets for part in parts if part.targets is not None and not isinstance(part.targets, tuple))
+    targets = tuple(
+        part.targets for part in parts if part.targets is not None and not isinstance(part.targets, tuple)
+    )
     maps = Maps(stacked, targets, first.maps.output)
     return Explanation(
         maps=maps,

@@ -68,7 +68,9 @@ def read_findings(
             failed.extend(at + r for r in bad)
             said = _why_not_finite(bad, good_image, method, semantics, seen, j) if bad else {}
             if len(bad) == rows:
-                raise ValueError(f"no map of {method.name} could be made: {'; '.join(dict.fromkeys(said.values()))}")
+                raise ValueError(
+                    f"no map of {method.name} could be made: {'; '.join(dict.fromkeys(said.values()))}"
+                )
             nothing = [r for r in range(rows) if empty[at + r] and r not in said]
             if nothing:
                 said |= dict.fromkeys(nothing, _why_empty(method, seen, j, layers))
@@ -110,11 +112,15 @@ def _why_not_finite(
 def _why_empty(method: Method, seen: Observation, j: int, layers: Mapping[str, nn.Module]) -> str:
     where = ", ".join(layers)
     if method.needs_gradient and not any(bool(gradient.any()) for gradient in seen.gradients[j]):
-        return f"the score's gradient is exactly 0 everywhere at {where}: it does not depend on what the layer returns there"
+        return (
+            f"the score's gradient is exactly 0 everywhere at {where}: nothing behind it reads these places"
+        )
     return f"nothing at {where} raises this score"
 
 
-def _warn(model: nn.Module, images: Tensor, method: Method, layers: Mapping[str, nn.Module], why: str) -> None:
+def _warn(
+    model: nn.Module, images: Tensor, method: Method, layers: Mapping[str, nn.Module], why: str
+) -> None:
     """Once per model, layer and method."""
     key = method.name, ", ".join(layers)
     said = _warned.setdefault(model, set())

@@ -83,7 +83,9 @@ def _default_by_layout(
     size = tuple(images.shape[2:])
     fitting = [layer for layer in usable if _reads(layout, layer, size)]
     if not fitting:
-        raise ValueError(f"no layer on the way to the score holds places as layout={layout!r} says; name one with layer=")
+        raise ValueError(
+            f"no layer on the way to the score holds places as layout={layout!r} says; name one with layer="
+        )
     norms = [layer for layer in fitting if "norm" in layer.kind.lower()]
     kinds = [type(module) for module in model.modules()]
     for norm in reversed(norms):

@@ -138,9 +138,7 @@ def _same_aspect(positions: Sequence[int], image_size: Sequence[int]) -> bool:
     return max(strides_from) <= min(strides_to)
 
 
-def _tokens(
-    shape: Sequence[int], image_size: Sequence[int], order: Callable[[], AxisOrder]
-) -> Tokens | None:
+def _tokens(shape: Sequence[int], image_size: Sequence[int], order: Callable[[], AxisOrder]) -> Tokens | None:
     """``n tokens c`` of images of two axes, where the number of tokens says how they lie."""
     if len(shape) != 3 or len(image_size) != 2:
         return None

@@ -1,5 +1,7 @@
 """Which modules of a model hold which others, in whatever way: what a replica has to copy together."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import functools

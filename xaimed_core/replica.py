@@ -4,6 +4,8 @@ What a run hooks, switches or replaces lands on the copies. The caller's model s
 the same time sees nothing. DataParallel makes its replicas the same way.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import copy
@@ -20,7 +22,9 @@ from torch import Tensor, nn
 
 from xaimed_core.references import OWN, compiled_from, parts_of, references_in
 
-HOOKS = tuple(name for name in OWN if name.endswith(("hooks", "kwargs", "called")) and "state_dict" not in name)
+HOOKS = tuple(
+    name for name in OWN if name.endswith(("hooks", "kwargs", "called")) and "state_dict" not in name
+)
 
 
 class NotReplicableError(Exception):
@@ -87,7 +91,9 @@ def replicate(model: nn.Module, modules: Iterable[nn.Module] | None = None) -> R
         wanted = references.ways_to([model, *modules])
     hidden = [name for name, module in model.named_modules() if id(module) in wanted & references.opaque]
     if hidden:
-        raise NotReplicableError(f"a function or an object of the model holds {', '.join(hidden[:3]) or 'it'}")
+        raise NotReplicableError(
+            f"a function or an object of the model holds {', '.join(hidden[:3]) or 'it'}"
+        )
     copier = _Copier(wanted, {id(module) for module in every})
     return Replica(copier.copy_of(model), copier.copies)
 

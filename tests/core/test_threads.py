@@ -26,7 +26,7 @@ class ByClosure(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.run = lambda images: net(images)
+        self.run = lambda images: net(images)  # noqa: PLW0108 - the closure is what is tested
 
     def forward(self, images: Tensor) -> Tensor:
         return self.run(images)
@@ -111,7 +111,14 @@ class Interrupt(KeyboardInterrupt):
 class InterruptAt:
     """Raises at the n-th line that runs in xaimed, or in what of torch it changes the thread's state with."""
 
-    FILES = ("xaimed_core", "contextlib", "grad_mode", "autocast_mode", "_python_dispatch", "nn/modules/module.py")
+    FILES = (
+        "xaimed_core",
+        "contextlib",
+        "grad_mode",
+        "autocast_mode",
+        "_python_dispatch",
+        "nn/modules/module.py",
+    )
 
     def __init__(self, at: int) -> None:
         self.at, self.count, self.where = at, 0, ""
@@ -129,7 +136,10 @@ class InterruptAt:
 
 
 def state_of(model: nn.Module) -> tuple[Any, ...]:
-    modules = [(m.training, sorted(m.__dict__), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+    modules = [
+        (m.training, sorted(m.__dict__), len(m._forward_hooks), len(m._forward_pre_hooks))
+        for m in model.modules()
+    ]
     thread = (
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
@@ -189,7 +199,10 @@ def test_what_runs_is_a_copy_that_shares_every_tensor(net):
 
 def test_a_model_that_no_copy_can_stand_for_is_run_itself_and_the_route_says_why(net, images):
     model = ByClosure(net).eval()
-    found, expected = explain(model, images, METHODS_HERE, "net.block"), explain(net, images, METHODS_HERE, "block")
+    found, expected = (
+        explain(model, images, METHODS_HERE, "net.block"),
+        explain(net, images, METHODS_HERE, "block"),
+    )
     for name in METHODS_HERE:
         assert torch.equal(found.maps[name], expected.maps[name])
         assert "run on the model itself: a function or an object of the model holds" in found.route[name]

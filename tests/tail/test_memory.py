@@ -124,9 +124,7 @@ def test_the_largest_network_stays_below_a_bound_at_batch_4(layer: str, bound: i
 def test_a_bound_below_a_single_row_is_refused_and_says_how_much_it_takes(
     model: nn.Module, images: Tensor, watch: Callable
 ) -> None:
-    with pytest.raises(
-        ValueError, match=r"one ablation takes \d+ bytes, and 1000 may be taken"
-    ):
+    with pytest.raises(ValueError, match=r"one ablation takes \d+ bytes, and 1000 may be taken"):
         watch(model, "1", images, memory_bytes=1000)
     with pytest.raises(ValueError, match="positive number of bytes, got 0"):
         watch(model, "1", images, memory_bytes=0)

@@ -9,10 +9,11 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from xaimed_core.checkpoints import read_checkpoint
 from xaimed_core.data.folders import find_images
 from xaimed_core.measure import PROFILES
 from xaimed_core.measure.device import device_named
-from xaimed_core.models import MODELS, build_model, read_state
+from xaimed_core.models import MODELS, build_model
 from xaimed_reports.jsonform import UnusableError
 
 
@@ -66,7 +67,7 @@ def need_usable(option: argparse.Namespace) -> None:
         raise UnusableError(f"--journal: {option.journal} is a folder; give the name of a file")
     for name, value, look in (
         ("--data", option.data, lambda path: find_images(Path(path))),
-        ("--checkpoint", option.checkpoint, read_state),
+        ("--checkpoint", option.checkpoint, read_checkpoint),
     ):
         if value is None:
             continue

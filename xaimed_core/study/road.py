@@ -40,7 +40,10 @@ class Study:
 
 
 def run_study(study: Study, data: Split, out: Path) -> RoadTable:
-    """Run it on what `Study.load` gave and say how it goes; road.md, road.png and resnet18.pt (weights with class names) go into ``out``."""
+    """Run it on what `Study.load` gave and say how it goes.
+
+    road.md, road.png and the weights with their classes' names (resnet18.pt) go into ``out``.
+    """
     print(
         f"{len(data.images)} training and {len(data.test_images)} test images of {len(data.classes)} classes; "
         f"{data.leaked} test files are byte-identical to training files and were left out"
@@ -53,9 +56,11 @@ def run_study(study: Study, data: Split, out: Path) -> RoadTable:
     right = accuracy(model, data.test_images, data.test_labels, data.classes)
     layer = MODELS["resnet18"].layers[study.layer]
     images = data.test_images
-    explained = [explain(model, part, METHODS, layer) for part in images.split(16)]
+    with torch.no_grad():
+        classes = torch.cat([model(part).argmax(1) for part in images.split(16)])
+    parts = zip(images.split(16), classes.split(16), strict=True)
+    explained = [explain(model, part, METHODS, layer, of) for part, of in parts]
     maps = {name: torch.cat([found.maps[name] for found in explained]) for name in METHODS}
-    classes = torch.cat([found.logits.argmax(1) for found in explained])
     table = road_table(model, images, maps, targets=classes, removed=REMOVED, seed=study.seed)
     text = (
         f"ROAD of {len(images)} test images ({study.size} x {study.size}), "

@@ -125,10 +125,14 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
     alone = isinstance(recorded, Refusal) and recorded.one_row
     try:
         truth = brute_force(capture, alone=alone)
-    except Exception as error:  # the model's own code may refuse another batch than the caller's, however it likes
+    except (
+        Exception
+    ) as error:  # the model's own code may refuse another batch than the caller's, however it likes
         if is_out_of_memory(error):
             raise
-        return _in_order(capture, recorded, f"another batch than the caller's fails with {_first_line(error)}"), True
+        return _in_order(
+            capture, recorded, f"another batch than the caller's fails with {_first_line(error)}"
+        ), True
     if truth.apart > MIXING:
         reason = "an image gives other scores in another batch than the caller's"
         return _in_order(capture, recorded, reason), True

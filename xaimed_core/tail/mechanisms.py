@@ -169,7 +169,6 @@ class ByRows:
                     drops[at[part]] = found
         return drops
 
-
     def _in_order(self, ablations: Ablations, outcome: Outcome, replaced: Tensor, drops: Tensor) -> None:
         """Each forward ablates one channel of every image of the caller's batch, which stays in its order."""
         capture = self.capture

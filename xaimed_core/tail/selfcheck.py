@@ -56,7 +56,9 @@ def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
     device = capture.activation.device
     image = torch.tensor([*chosen, *as_they_are], device=device)
     by_channel = capture.activation.movedim(capture.channel_dim, 1)
-    order = by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).argsort(dim=1, descending=True)
+    order = (
+        by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).argsort(dim=1, descending=True)
+    )
     rank = torch.arange(len(chosen), device=device) % capture.channels
     ablations = Ablations(image[: len(chosen)], order[image[: len(chosen)], rank], "zero")
     replaced = replacement(capture.activation, capture.channel_dim, "zero")
@@ -106,8 +108,13 @@ def mixing(capture: Capture) -> float:
     if len(finite) < 2:
         return 0.0
     n, device = len(capture.images), capture.activation.device
-    every, replaced = torch.arange(n, device=device), replacement(capture.activation, capture.channel_dim, "zero")
-    by_channel = capture.activation[finite[0]].movedim(capture.channel_dim if capture.channel_dim < 0 else 0, 0)
+    every, replaced = (
+        torch.arange(n, device=device),
+        replacement(capture.activation, capture.channel_dim, "zero"),
+    )
+    by_channel = capture.activation[finite[0]].movedim(
+        capture.channel_dim if capture.channel_dim < 0 else 0, 0
+    )
     strongest = by_channel.abs().float().flatten(1).mean(1).argmax()
     ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest.expand(n))
     one = capture.activation.clone()
