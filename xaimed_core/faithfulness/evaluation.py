@@ -28,6 +28,7 @@ from xaimed_core.outputs import OutputChoice, outputs_of
 from xaimed_core.progress import Progress
 from xaimed_core.rows import outputs_of_each
 from xaimed_core.targets import Targets, TargetsLike
+from xaimed_core.thread_state import self_contained
 
 NoiseSpace = Literal["input", "pixels"]
 """The unit of the noise: what the model reads (as grad-cam), or pixels in [0, 1] (as ROAD's authors)."""
@@ -116,6 +117,7 @@ def road(
     )
 
 
+@self_contained
 @torch.no_grad()
 def evaluate(
     metric: str | Metric,

@@ -23,6 +23,7 @@ from xaimed_core.maps import Explained, asked_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.targets import Targets, TargetsLike
+from xaimed_core.thread_state import self_contained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +96,7 @@ class RoadTable:
         return figure
 
 
+@self_contained
 @torch.no_grad()
 def road_table(
     model: nn.Module,

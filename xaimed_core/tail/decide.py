@@ -143,7 +143,7 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
             raise Refusal("the recorded operations disagree with brute force")
         return decision, truth.sure
     except Refusal as refusal:
-        return _rows(capture, truth, refusal.reason, alone, memory_bytes), truth.sure
+        return _rows(capture, truth, refusal.reason, alone or refusal.one_row, memory_bytes), truth.sure
 
 
 def _in_order(capture: Capture, recorded: Tape | Refusal, reason: str) -> RowsDecision:
@@ -205,7 +205,8 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
             raise
         against = f"replayed modules failed with {type(error).__name__}"
     whole = RowsDecision(f"full-forward{how}: {reason}; {against}", True, alone, all_bytes)
-    if _disagreement(whole, capture, truth, calls, memory_bytes) <= MIXING:
+    # rows run alone come from batches of one, to which a batch of several may be bound by more than rounding
+    if _disagreement(whole, capture, truth, calls, memory_bytes) <= (ROUNDING if alone and n > 1 else MIXING):
         return whole
     if n > 1:
         _refuse_mixing(reason)

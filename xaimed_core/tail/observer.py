@@ -168,7 +168,13 @@ class _Observer:
             key = of_plan if recall(self.model, self.layer, of_plan) is None else (*of_plan, len(self.images))
         if sure:
             remember(self.model, self.layer, key, decision)
-        return mechanism(decision, capture, recorded, seen.calls)
+        try:
+            return mechanism(decision, capture, recorded, seen.calls)
+        except Refusal as refusal:
+            raise ValueError(
+                f"the network ran other operations for the same images a moment later ({refusal.reason}); "
+                "make the forward pass deterministic"
+            ) from None
 
     def _key(self, autocast: Autocast) -> tuple[Hashable, ...]:
         images = self.images
