@@ -8,9 +8,12 @@ READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.ready)
 ifeq ($(READY),)
 export PYTHONPATH := .:kernels:reports
 endif
-# the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled
-INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600 -m "not offline"
-COMPILED    := $(PY) -m pytest tests --timeout 600 -m offline
+# the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled.
+# One torch thread a worker: the cores are shared out between tests, not within them.
+CORES       := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2
+SHARED      := -n auto --dist loadfile
+INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
+COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600 -m offline $(SHARED)
 
 .PHONY: help bench tradeoff test check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
@@ -35,8 +38,9 @@ bench: $(READY) ## measure every method and ROAD beside grad-cam on this machine
 tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; trains a network first, so it takes longer
 	$(MEASURE) bench/bench_tradeoff.py
 
-test: check ## check, then all tests: interpreted kernels, and kernels compiled for GPUs that need not be here
-	$(INTERPRETED) $(ARGS)
+test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
+	$(CORES) $(INTERPRETED) -m "not offline and not alone" $(SHARED) $(ARGS)
+	$(INTERPRETED) -m "not offline and alone" $(ARGS)
 	$(COMPILED) $(ARGS)
 
 check: $(READY) ## format, lint and types

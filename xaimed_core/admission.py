@@ -1,8 +1,9 @@
 """What is let in: a model that can be run and images that it can be shown, or one sentence on what to give instead."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,7 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
             "the model is traced or scripted by torch.jit, which runs without the Python that a layer's output is "
             "taken from; explain the network it was made from"
         )
-    for name, tensor in _tensors(module):
-        if is_lazy(tensor):
-            raise ValueError(
-                f"{name} has no shape yet; run the model once on an image before it is explained"
-            )
-        if tensor.device.type == "meta":
-            raise ValueError(f"{name} is on the meta device and holds no numbers; load the weights first")
+    _refuse_without_numbers(module)
     return module, taken
 
 
@@ -87,6 +82,16 @@ def _lacks_batch(model: nn.Module, ndim: int) -> bool:
     return bool(taken) and min(taken) == ndim + 1
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
+def _refuse_without_numbers(model: nn.Module) -> None:
+    for module in model.modules():
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is None or not (is_lazy(tensor) or tensor.is_meta):
+                continue
+            name = next(
+                name for name, one in (*model.named_parameters(), *model.named_buffers()) if one is tensor
+            )
+            if is_lazy(tensor):
+                raise ValueError(
+                    f"{name} has no shape yet; run the model once on an image before it is explained"
+                )
+            raise ValueError(f"{name} is on the meta device and holds no numbers; load the weights first")

@@ -51,7 +51,6 @@ NAMES = ("ant", "bee", "cat")
         (["cat", 1], [2, 1]),
         (ClassTargets(torch.tensor([2, 0])), [2, 0]),
     ],
-    ids=str,
 )
 def test_classes_are_resolved_per_image(given, index):
     found = resolve_targets(given, LOGITS, NAMES)
@@ -162,7 +161,6 @@ def test_names_need_a_model_that_has_each_once():
         ("cat", [[2, 2]]),
         (None, [[1, 0]]),
     ],
-    ids=str,
 )
 def test_several_classes_of_each_image_are_split(given, columns):
     found = split_targets(given, LOGITS, NAMES)

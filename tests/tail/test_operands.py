@@ -78,7 +78,7 @@ OPERANDS: list[tuple[Any, Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("a", "b", "expected"), OPERANDS, ids=repr)
+@pytest.mark.parametrize(("a", "b", "expected"), OPERANDS)
 def test_operands_are_alike_only_where_that_is_sure(a: Any, b: Any, expected: bool) -> None:
     assert alike(a, b) is expected
     assert alike(b, a) is expected

@@ -1,0 +1,15 @@
+"""Which tests need the machine to themselves: `make test` runs the others on all cores, then these."""
+
+from pathlib import Path
+
+import pytest
+
+ALONE = ("measure/", "core/test_out_of_memory.py", "core/test_threads.py", "core/test_progress.py")
+"""Folders and files, below this one, whose tests take times, measure memory, or load every core themselves."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
