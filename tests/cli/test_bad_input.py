@@ -192,6 +192,12 @@ def test_bad_input_is_refused_in_three_lines(argv, code, words, at_files, capsys
     assert {path: path.stat().st_mtime_ns for path in before} == before, "a file of the user was changed"
 
 
+def test_without_triton_nothing_is_compiled(at_files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert main(["profile", "--static", "--out", "folder"]) == 2
+    assert "Triton, which is not installed" in capsys.readouterr().err
+
+
 def test_a_missing_folder_for_output_is_made(at_files):
     """Chosen over refusing: nothing measured is lost, and a report's page did so before."""
     written = ["new/a.md", "newer/b.json"]

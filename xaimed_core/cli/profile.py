@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _static(path: Path, *, accept: bool, only: str | None) -> int:
+    if find_spec("triton") is None:
+        raise UnusableError("--static compiles with Triton, which is not installed; it exists for Linux only")
     from xaimed_core.measure.static import compile_all, compiler_name, jobs
     from xaimed_reports.static import load_static, static_changes, static_summary, store_static
 
