@@ -84,6 +84,12 @@ def is_recording() -> bool:
     return _recorded.get() is not None
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Whether the current stream of ``device`` (not of the current device) is captured: nothing can be read back."""
+    with _on(device):
+        return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def multiprocessors(device: torch.device) -> int:
     """The device's multiprocessors; recording counts as an H100 (132), the interpreter as 2."""
     if device.type == "cuda":

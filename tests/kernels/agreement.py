@@ -25,11 +25,16 @@ INTERPRETED = (
 )
 
 
-def runs(cases: Iterable[Any]) -> list[Any]:
-    """Each case on the CPU path, and on Triton in the interpreter (where small enough) and on a GPU."""
+def runs(cases: Iterable[Any], *, reference: bool = False) -> list[Any]:
+    """Each case on the CPU path, and on Triton in the interpreter (where small enough) and on a GPU.
+
+    ``reference``: on the definition, too, where a test has another oracle.
+    """
     params: list[Any] = []
     for case in cases:
         params.append(pytest.param(case, "cpu", "cpu", id=f"{case}-cpu"))
+        if reference:
+            params.append(pytest.param(case, "reference", "cpu", id=f"{case}-reference"))
         if case.interpretable:
             params.append(pytest.param(case, "triton", "cpu", id=f"{case}-interpreter", marks=INTERPRETED))
         params.append(pytest.param(case, "triton", "cuda", id=f"{case}-gpu", marks=pytest.mark.gpu))

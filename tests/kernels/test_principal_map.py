@@ -52,13 +52,39 @@ def test_without_evidence_the_larger_side_is_positive(case: Case, backend: str, 
     torch.testing.assert_close(found, torch.tensor([5.0, -1.0, -4.0]) * 2**0.5)
 
 
+FLAT_SHAPES = [(2, 9, 1, 1), (2, 9, 5, 4), (1, 70, 1), (2, 7, 11), (3, 20, 3, 1, 2), (1, 70, 9, 9)]
+
+
+@pytest.mark.parametrize("weighting", ["none", "n c", "n c s"])
 @pytest.mark.parametrize(
-    ("case", "backend", "device"), runs([Case(Activations((2, 9, 5, 4), content="constant"))])
+    ("case", "backend", "device"), runs([Case(Activations(shape)) for shape in FLAT_SHAPES], reference=True)
 )
-def test_a_map_of_no_variation_is_zero(case: Case, backend: str, device: str) -> None:
-    for value in (0.0, 2.5):
-        activations = torch.full(case.activations.shape, value, device=device)
-        assert principal_map(activations, backend=backend).eq(0).all()
+def test_a_map_of_one_position_or_of_positions_all_alike_is_exactly_zero(
+    case: Case, backend: str, device: str, weighting: str
+) -> None:
+    shape = case.activations.shape
+    drawn = torch.randn(2, *shape[:2], generator=torch.Generator().manual_seed(0)).to(device)
+    for scale in (0.0, 1e-20, 1.0, 1 / 3, 1e12):
+        values, factors = drawn.reshape(2, *shape[:2], *[1] * len(shape[2:])).expand(2, *shape)
+        weights = {"none": None, "n c": drawn[1], "n c s": factors.contiguous()}[weighting]
+        for activations in (values * scale, (values * scale).contiguous()):
+            assert principal_map(activations, weights, backend=backend).eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("case", "backend", "device"),
+    runs([Case(Activations((2, 20, 3, 3))), Case(Activations((2, 20, 7, 5)))], reference=True),
+)
+def test_a_constant_channel_of_any_size_changes_no_map(case: Case, backend: str, device: str) -> None:
+    activations, weights = case.make(device)
+    activations[:, 7], weights[:, 7] = 0.1, 1.0
+    expected = principal_map(activations.cpu().double(), weights.cpu().double(), backend="reference")
+    for value in (1e5, 1e8, 1e15):
+        activations[:, 7], weights[:, 7] = value / 7, value / 3
+        found = principal_map(activations, weights, backend=backend).cpu().double()
+        same_side = torch.where((found * expected).flatten(1).sum(1) > 0, 1.0, -1.0)
+        found = found * same_side[:, None, None]  # the sign is the evidence's, which such a channel drowns
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize(("case", "backend", "device"), runs([Case(Activations((1, 40, 7, 7)))]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernels.agreement import BUDGET, runs
+from tests.kernels.agreement import BUDGET, INTERPRETED, runs
 from xaimed_kernels.rescale_maps import rescale_maps
 from xaimed_kernels.rescale_maps.cases import CASES, GRAD_CAM_EPS, Case
 
@@ -36,6 +36,81 @@ def test_the_flags_say_which_maps_say_nothing(case: Case, backend: str, device: 
     assert found.maps[[3, 4]].isnan().all()
     peaks = found.maps[[0, 5, 6]].amax((1, 2)).cpu()
     torch.testing.assert_close(peaks, torch.ones(3))  # the tiny map 5 too: the definition has no unit
+
+
+def constants() -> torch.Tensor:
+    """Random floats of every size, and the ends of the scale: ``[n]``."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(24, generator=generator), 10 ** torch.empty(24).uniform_(-44, 38, generator=generator)
+    ends = torch.tensor([0.0, 0.1, 1 / 3, 3.4e38, 1.2e-38, 1e-45, -0.0, -0.7, -3.4e38, -1e-45])
+    return torch.cat([*drawn, ends, 3 + torch.arange(8) * 2**-22])
+
+
+BY_BACKEND = [
+    pytest.param("cpu", "cpu", id="cpu"),
+    pytest.param("reference", "cpu", id="reference"),
+    pytest.param("triton", "cpu", id="interpreter", marks=INTERPRETED),
+    pytest.param("triton", "cuda", id="gpu", marks=pytest.mark.gpu),
+]
+RESIZES = [
+    ((1,), (7,)), ((9,), (4,)), ((5,), (31,)),
+    ((1, 1), (5, 4)), ((2, 3), (7, 5)), ((7, 7), (33, 31)), ((6, 5), (2, 9)), ((3, 4), (3, 4)), ((1, 9), (6, 1)),
+    ((1, 1, 1), (2, 3, 4)), ((3, 2, 4), (5, 6, 7)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("eps", [0.0, GRAD_CAM_EPS])
+@pytest.mark.parametrize(("sides", "size"), RESIZES, ids=str)
+@pytest.mark.parametrize(("backend", "device"), BY_BACKEND)
+def test_a_constant_map_of_any_value_and_size_is_empty(backend, device, sides, size, eps) -> None:
+    raw = constants().to(device).reshape(-1, *[1] * len(sides)).expand(-1, *sides)
+    for layers in ([raw], [raw, raw.flip(0)]):
+        found = rescale_maps(layers, size, eps=eps, backend=backend)
+        assert found.maps.shape == (len(raw), *size)
+        assert found.maps.eq(0).all()
+        assert found.empty.all()
+        assert found.finite.all()
+
+
+@pytest.mark.parametrize(("sides", "size"), RESIZES, ids=str)
+@pytest.mark.parametrize(("backend", "device"), BY_BACKEND)
+def test_a_nearly_constant_map_is_shown_as_it_is(backend, device, sides, size) -> None:
+    """Last digits of 3 and of 0.3 are a map as any other: the float64 definition of the same float32 values."""
+    steps = torch.randint(0, 5, (2, 6, *sides), generator=torch.Generator().manual_seed(1))
+    raw = torch.cat([3 + steps[0] * 2**-22, (0.3 + steps[1] * 2**-25)]).float().to(device)
+    found = rescale_maps(raw, size, backend=backend)
+    expected = rescale_maps(raw.cpu().double(), size, backend="reference")
+    torch.testing.assert_close(found.maps.cpu().double(), expected.maps, rtol=0, atol=BUDGET)
+    assert torch.equal(found.empty.cpu(), expected.empty)
+
+
+@pytest.mark.parametrize(("backend", "device"), BY_BACKEND)
+def test_maps_that_cancel_are_empty_and_not_their_rounding(backend, device) -> None:
+    """A map and its complement have a constant mean, and a chequered map a constant middle."""
+    ramp = torch.rand(16, 6, 7, generator=torch.Generator().manual_seed(0)).to(device)
+    ramp = (ramp * 2**20).round() / 2**20  # 1 - ramp is exact
+    ramp[:, 0, 0], ramp[:, -1, -1] = 0, 1
+    chequered = torch.tensor([[0.0, 0.7, 0.3], [0.7, 0.0, 0.4]], device=device)[None]
+    for layers, size in (([ramp, 1 - ramp], (29, 31)), ([chequered], (1, 9))):
+        assert rescale_maps(layers, size, backend=backend).empty.all()
+
+
+@pytest.mark.parametrize(("sides", "size"), RESIZES, ids=str)
+@pytest.mark.parametrize(("backend", "device"), BY_BACKEND)
+def test_what_is_not_finite_in_one_image_changes_no_bit_of_the_others(backend, device, sides, size) -> None:
+    raw = torch.randn(7, *sides, generator=torch.Generator().manual_seed(2)).to(device)
+    raw[5] = 2.5
+    expected = rescale_maps([raw, raw * 2], size, backend=backend)
+    broken = raw.clone()
+    broken[0].view(-1)[0], broken[3], broken[6].view(-1)[-1] = torch.nan, torch.inf, -torch.inf
+    sound = [1, 2, 4, 5]
+    for layers in ([broken, raw * 2], [raw, broken * 2]):
+        found = rescale_maps(layers, size, backend=backend)
+        assert torch.equal(found.maps[sound], expected.maps[sound])
+        assert torch.equal(found.empty[sound], expected.empty[sound])
+        assert found.finite.tolist() == [False, True, True, False, True, True, False]
+        assert not found.empty[[0, 3, 6]].any()
+        assert found.maps[[0, 3, 6]].isnan().all()
 
 
 @pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31), eps=GRAD_CAM_EPS)]))
@@ -88,12 +163,14 @@ def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: st
     ("raws", "size", "eps", "message"),
     [
         ([], (4, 4), 0.0, "no raw map"),
-        (torch.zeros(4, 4), (4, 4), 0.0, r"\[n, h, w\]"),
+        (torch.zeros(4), (4, 4), 0.0, r"\[n, l\], \[n, h, w\]"),
         ([torch.zeros(2, 4, 4), torch.zeros(3, 4, 4)], (4, 4), 0.0, "every layer needs 2 maps"),
         ([torch.zeros(2, 4, 4), torch.zeros(2, 4, 4).double()], (4, 4), 0.0, "every layer must be"),
         (torch.zeros(2, 4, 4), (4,), 0.0, "size must be 2 positive numbers"),
         (torch.zeros(2, 4, 4), (4, 0), 0.0, "size must be 2 positive numbers"),
         (torch.zeros(2, 4, 4), (4, 4), -1.0, "eps must be"),
+        (torch.zeros(2, 4, 4), (4, 4), float("nan"), "eps must be"),
+        (torch.zeros(2, 4), (4, 4), 0.0, "size must be 1 positive numbers"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_remedy(raws, size, eps, message) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from xaimed_kernels.backends import Backend, choose_backend
 from xaimed_kernels.impute.imputation import Filled, Imputation
 from xaimed_kernels.impute.reference import residual
-from xaimed_kernels.launching import is_recording
+from xaimed_kernels.launching import is_capturing, is_recording
 
 __all__ = ["FLOAT32_TOL", "SMALLEST_TOL", "Imputation", "impute"]
 
@@ -82,7 +82,7 @@ def impute(
     spread = _noise_of(noise, images)
     masks = keep if keep.ndim == 4 else keep.unsqueeze(1)
     backend = choose_backend(images, backend, double=True)
-    readable = not (is_recording() or (images.is_cuda and torch.cuda.is_current_stream_capturing()))
+    readable = not (is_recording() or is_capturing(images.device))
     filled = _fill(images.detach(), masks, tol, backend, verify=readable)
     left = _residual_of(filled.images, masks, images) if details else None
     result = filled.images

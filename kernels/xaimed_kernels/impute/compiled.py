@@ -1,12 +1,19 @@
-"""Numba's compiler with a typed face. Imported only when the CPU path first runs."""
+"""Numba's compiler with a typed face. Imported only when the CPU path first runs.
+
+Everything compiles again into each caller, and costs a wrapper more where Python may call it: a function is an
+`entry`, `inlined` into the one place that calls it, or `compiled` for several.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -17,15 +24,63 @@ ANY_ORDER = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """Sums may be split over vector lanes, as a dot product must be to be fast."""
 
 
-def compiled(function: Function, *, fastmath: set[str] = EXACT_ORDER) -> Function:
-    """``function`` as machine code that runs without the interpreter lock, kept on disk where that is possible."""
-    build: Any = numba.njit(nogil=True, fastmath=fastmath, error_model="numpy", cache=can_cache())
-    return cast(Function, build(function))
+def entry(function: Function) -> Function:
+    """``function`` as machine code that Python calls without its lock, kept on disk where that is possible."""
+    return _built(function, cache=can_cache())
+
+
+def compiled(function: Function) -> Function:
+    """``function`` as machine code for compiled callers in the same file."""
+    return _built(function, no_cpython_wrapper=True)
 
 
 def compiled_in_any_order(function: Function) -> Function:
     """As `compiled`, for sums whose order does not matter."""
-    return compiled(function, fastmath=ANY_ORDER)
+    return _built(function, no_cpython_wrapper=True, fastmath=ANY_ORDER)
+
+
+def inlined(function: Function) -> Function:
+    """``function`` as part of its only caller."""
+    return _built(function, no_cpython_wrapper=True, inline="always")
+
+
+def _built(function: Function, *, fastmath: set[str] = EXACT_ORDER, **options: Any) -> Function:
+    njit: Any = numba.njit
+    return cast(
+        Function,
+        njit(nogil=True, fastmath=fastmath, error_model="numpy", no_cfunc_wrapper=True, **options)(function),
+    )
+
+
+@contextmanager
+def announcing(what: str) -> Generator[None]:
+    """Say on stderr, in one line, when a function of this package is really compiled inside; else nothing."""
+    with event.install_listener("numba:compile", _Announcement(what)):
+        yield
+
+
+class _Announcement(event.Listener):
+    """Numba broadcasts when it compiles, and not when it finds machine code on disk or in memory."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.said = what, False
+
+    def on_start(self, event: Any) -> None:
+        """Say it, if it is one of our functions and nothing was said yet."""
+        if self.said or not event.data["dispatcher"].py_func.__module__.startswith("xaimed_kernels."):
+            return
+        often = (
+            "once" if can_cache() else "in each process (set NUMBA_CACHE_DIR to a folder that can be written)"
+        )
+        print(
+            f"xaimed: compiling {self.what} for this processor, {often}; about 15 s",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.said = True
+
+    def on_end(self, event: Any) -> None:
+        """Say nothing."""
 
 
 @cache

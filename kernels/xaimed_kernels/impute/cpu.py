@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from xaimed_kernels.impute.imputation import Filled
 from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, damping, grids
 
 if TYPE_CHECKING:
-    from xaimed_kernels.impute.cpu_cycle import Scratch
+    from xaimed_kernels.impute.cpu_cycle import Canvas, Scratch
     from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
 
 
@@ -37,16 +38,17 @@ def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
     bounds = [(c * k // parts, c * (k + 1) // parts) for k in range(parts)]
     tasks = iter([(i, j, slice(*bound)) for i in range(n) for j in range(p) for bound in bounds])
     out = filled.numpy()
-    build, fill = kernels()
+    relaxation, build, fill = kernels(values.dtype)
     most = MOST_REFINING_CYCLES if images.dtype == torch.float64 else MOST_CYCLES
 
     def work() -> None:
-        hierarchy, scratch, steps = _allocate(h, w, values.dtype)
+        canvas, hierarchy, scratch, steps = _allocate(h, w, values.dtype)
         for i, j, channels in tasks:  # shared: `next` on a list's iterator is atomic
+            relaxation(kept[i, j], canvas.relax)
             build(kept[i, j], hierarchy)
             fill(
-                values[i, channels], kept[i, j], out[i, j, channels], hierarchy, scratch, steps,
-                tol, RATE, most, account[i, j, channels],
+                values[i, channels], kept[i, j], out[i, j, channels], canvas, hierarchy, scratch, steps,
+                float(tol), RATE, most, account[i, j, channels],
             )  # fmt: skip
 
     _run(work, min(threads, n * p * parts))
@@ -54,28 +56,48 @@ def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
     return Filled(filled, found[..., 0].int(), found[..., 1].float())
 
 
-@cache
-def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """The compiled `build` and `fill`; the first call in a process imports Numba."""
-    from xaimed_kernels.impute.cpu_cycle import fill
-    from xaimed_kernels.impute.cpu_hierarchy import build
+Kernels = tuple[Callable[..., None], Callable[..., None], Callable[..., None]]
 
-    return build, fill
+_preparing = Lock()
+
+
+def kernels(dtype: np.dtype[Any]) -> Kernels:
+    """The compiled `relaxation`, `build` and `fill`, ready for images of ``dtype``.
+
+    The first call in a process imports Numba, and loads machine code from disk or, said on stderr, compiles it.
+    """
+    with _preparing:  # threads that come together wait for one of them
+        return _prepared(dtype)
+
+
+@cache
+def _prepared(dtype: np.dtype[Any]) -> Kernels:
+    from xaimed_kernels.impute.compiled import announcing
+    from xaimed_kernels.impute.cpu_cycle import fill
+    from xaimed_kernels.impute.cpu_hierarchy import build, relaxation
+
+    image, keep, account = np.zeros((1, 9, 9), dtype), np.eye(9, dtype=np.bool_), np.zeros((1, 2))
+    canvas, hierarchy, scratch, steps = _allocate(9, 9, dtype)
+    with announcing(f"the imputation of {dtype} images"):
+        relaxation(keep, canvas.relax)
+        build(keep, hierarchy)
+        fill(image, keep, image, canvas, hierarchy, scratch, steps, 1e-4, RATE, MOST_CYCLES, account)
+    return relaxation, build, fill
 
 
 def compile_kernels() -> float:
     """Compile the CPU path, or load it from Numba's cache, and say how many seconds that took."""
     start = time.perf_counter()
-    impute_by_multigrid(torch.zeros(1, 1, 9, 9), torch.eye(9, dtype=torch.bool)[None, None], 1e-4)
+    kernels(np.dtype(np.float32))
     return time.perf_counter() - start
 
 
 def _allocate(
     height: int, width: int, dtype: np.dtype[Any]
-) -> tuple[Hierarchy, Scratch, NDArray[np.float32]]:
+) -> tuple[Canvas, Hierarchy, Scratch, NDArray[np.float32]]:
     """One thread's memory, whatever the number of images, masks and channels: for each pixel 4 numbers of ``dtype``
     and 3 of float32."""
-    from xaimed_kernels.impute.cpu_cycle import Scratch
+    from xaimed_kernels.impute.cpu_cycle import Canvas, Scratch
     from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
 
     shapes = grids(height, width)
@@ -87,13 +109,16 @@ def _allocate(
     pixels, zeros = partial(np.zeros, dtype=dtype), partial(np.zeros, dtype=np.float32)
     size, stride = int(table[0, 3]), width + 3
     points, reach = shapes[-1][0] * shapes[-1][1], shapes[-1][1] + 1
-    hierarchy = Hierarchy(table, pixels(size), zeros(5 * offset), zeros(offset), zeros((points, reach + 1)))
-    scratch = Scratch(
-        pixels(size), pixels(size), pixels(size), zeros(offset), zeros(offset), zeros(offset),
-        zeros((4, stride)), zeros(points + 2 * reach),
+    canvas = Canvas(pixels(size), pixels(size), pixels(size), pixels(size), pixels(128), np.zeros((3, width)))
+    hierarchy = Hierarchy(
+        table, zeros(5 * offset), zeros(offset), zeros((points, reach + 1)),
+        zeros(15 * stride), zeros((2, stride + 1)), zeros((15, stride + 1)),
     )  # fmt: skip
+    scratch = Scratch(
+        zeros(offset), zeros(offset), zeros(offset), zeros((4, stride)), zeros(points + 2 * reach)
+    )
     steps = np.array([damping(level, shape) for level, shape in enumerate(shapes)], dtype=np.float32)
-    return hierarchy, scratch, steps
+    return canvas, hierarchy, scratch, steps
 
 
 def _run(work: Callable[[], None], threads: int) -> None:

@@ -13,23 +13,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
+from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order, entry, inlined
 from xaimed_kernels.impute.cpu_hierarchy import Floats, Hierarchy, Ints, Pixels
 
 HALF, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.0, 1.0, 2.0))
 
 
-class Scratch(NamedTuple):
-    """What one thread needs to solve: zeros at first, reused for all systems of the same size and precision.
+class Canvas(NamedTuple):
+    """The image's grid, of the image's precision: zeros at first, reused for all systems of the same size.
 
-    ``u``, ``before``, ``other``: the solution and two more on the image's grid; ``x``, ``b``, ``r``: solution,
-    right-hand side and residual of the coarser grids, at their offsets; ``rows``: four rows of the image;
-    ``line``: one value per point of the coarsest grid and a row and a half more.
+    ``relax``: see `relaxation`. ``u``, ``before``, ``other``: the solution and two more. ``lanes [128]``: see
+    `_largest_change`. ``sums [3, w]``: see `_load`.
     """
 
+    relax: Pixels
     u: Pixels
     before: Pixels
     other: Pixels
+    lanes: Pixels
+    sums: NDArray[np.float64]
+
+
+class Scratch(NamedTuple):
+    """The coarser grids: zeros at first, reused as a `Canvas` is.
+
+    ``x``, ``b``, ``r``: solution, right-hand side and residual, at the grids' offsets; ``rows``: four rows of the
+    image; ``line``: one value per point of the coarsest grid and a row and a half more.
+    """
+
     x: Floats
     b: Floats
     r: Floats
@@ -37,11 +48,12 @@ class Scratch(NamedTuple):
     line: Floats
 
 
-@compiled
+@entry
 def fill(
     image: Pixels,
     keep: NDArray[np.bool_],
     out: Pixels,
+    canvas: Canvas,
     hierarchy: Hierarchy,
     scratch: Scratch,
     damping: Floats,
@@ -61,24 +73,26 @@ def fill(
         for x in range(keep.shape[1]):
             removed += not keep[y, x]
     for channel in range(len(image)):
-        mean, spread = _load(image[channel], keep, scratch.u, stride)
+        mean, spread = _load(image[channel], keep, canvas.u, stride, canvas.sums)
         cycles, error = 0, 0.0
         if not np.isfinite(spread):
             error = np.nan
         elif spread > 0 and removed > 0:
-            cycles, error = _solve(hierarchy, scratch, damping, tol, rate, most)
+            cycles, error = _solve(canvas, hierarchy, scratch, damping, tol, rate, most)
         account[channel, 0] = cycles
         account[channel, 1] = error
-        _store(image[channel], keep, scratch.u, stride, mean, spread, out[channel])
+        _store(image[channel], keep, canvas.u, stride, mean, spread, out[channel])
 
 
-@compiled
-def _load(image: Pixels, keep: NDArray[np.bool_], u: Pixels, stride: int) -> tuple[float, float]:
+@inlined
+def _load(
+    image: Pixels, keep: NDArray[np.bool_], u: Pixels, stride: int, sums: NDArray[np.float64]
+) -> tuple[float, float]:
     """Kept pixels into ``u`` as (value - mean) / range, 0 elsewhere; their mean and range (0, 0 for none)."""
     height, width = image.shape
-    lanes = np.zeros((3, width), dtype=np.float64)
-    total, low, high = lanes[0], lanes[1], lanes[2]
-    low[:], high[:] = np.inf, -np.inf
+    total, low, high = sums[0], sums[1], sums[2]
+    for x in range(width):
+        total[x], low[x], high[x] = 0.0, np.inf, -np.inf
     count = 0
     for y in range(height):
         values, kept = image[y], keep[y]
@@ -94,8 +108,8 @@ def _load(image: Pixels, keep: NDArray[np.bool_], u: Pixels, stride: int) -> tup
         return 0.0, 0.0
     for x in range(1, width):
         total[0] += total[x]
-        low[0] = min(low[0], low[x])
-        high[0] = max(high[0], high[x])
+        low[0] = low[x] if low[x] < low[0] else low[0]
+        high[0] = high[x] if high[x] > high[0] else high[0]
     mean = total[0] / count
     spread = high[0] - low[0] + (mean - mean)  # NaN where a kept pixel is not finite
     scale = 1.0 / spread if spread > 0 else 0.0
@@ -107,7 +121,7 @@ def _load(image: Pixels, keep: NDArray[np.bool_], u: Pixels, stride: int) -> tup
     return mean, spread
 
 
-@compiled
+@inlined
 def _store(
     image: Pixels,
     keep: NDArray[np.bool_],
@@ -125,32 +139,38 @@ def _store(
             filled[x] = values[x] if kept[x] else mean + spread * np.float64(row[x])
 
 
-@compiled
+@inlined
 def _solve(
-    hierarchy: Hierarchy, scratch: Scratch, damping: Floats, tol: float, rate: float, most: int
+    canvas: Canvas,
+    hierarchy: Hierarchy,
+    scratch: Scratch,
+    damping: Floats,
+    tol: float,
+    rate: float,
+    most: int,
 ) -> tuple[int, float]:
-    """Cycle until the estimated error of ``scratch.u`` is at most ``tol``: cycles, estimate.
+    """Cycle until the estimated error of ``canvas.u`` is at most ``tol``: cycles, estimate.
 
     A cycle that leaves a part q of the error moves the solution by at least (1 - q) of it, so that the error left
     is at most step * q / (1 - q). q is ``rate``, or what the last two steps show if that is more.
     """
-    grids, relax = hierarchy.grids, hierarchy.relax
+    grids, relax, u = hierarchy.grids, canvas.relax, canvas.u
     image, size = grids[0], grids[0, 3]
     last, error = 0.0, np.inf
     for cycle in range(1, most + 1):
-        _copy(scratch.u, scratch.before, size)
-        _restrict_image(scratch.u, relax, image, scratch, grids[1])
-        _solve_coarse(hierarchy, scratch, damping)
-        _prolong_image(_of(scratch.x, grids[1]), grids[1], scratch.u, relax, image, scratch.rows[0])
+        _copy(u, canvas.before, size)
+        _restrict_image(u, relax, image, scratch, grids[1])
+        solve_coarse(hierarchy, scratch, damping)
+        _prolong_image(_of(scratch.x, grids[1]), grids[1], u, relax, image, scratch.rows[0])
         for _ in range(2):
-            _sweep_image(scratch.u, scratch.other, relax, damping[0, 0], image)
-            _sweep_image(scratch.other, scratch.u, relax, damping[0, 1], image)
-        step = np.float64(_largest_change(scratch.u, scratch.before, size))
+            _sweep_image(u, canvas.other, relax, damping[0, 0], image)
+            _sweep_image(canvas.other, u, relax, damping[0, 1], image)
+        step = np.float64(_largest_change(u, canvas.before, size, canvas.lanes))
         if not np.isfinite(step):
             return cycle, np.inf
         if cycle > 1:  # the first step is the whole fill
             shown = step / last if cycle > 2 and last > 0 else 0.0
-            left = max(rate, min(shown, 0.9))
+            left = 0.9 if shown > 0.9 else shown if shown > rate else rate
             error = step * left / (1 - left)
             if error <= tol:
                 return cycle, error
@@ -163,6 +183,12 @@ def _copy(source: Pixels, target: Pixels, count: int) -> None:
     """A loop: assigning slices compiles a message about their shapes for seconds."""
     for i in range(count):
         target[i] = source[i]
+
+
+@compiled
+def _clear(values: Floats) -> None:
+    for i in range(len(values)):
+        values[i] = ZERO
 
 
 @compiled
@@ -186,10 +212,11 @@ def _sweep_image(u: Pixels, out: Pixels, relax: Pixels, damping: np.float32, gri
 
 
 @compiled
-def _largest_change(new: Pixels, old: Pixels, size: int) -> np.floating[Any]:
+def _largest_change(new: Pixels, old: Pixels, size: int, lanes: Pixels) -> np.floating[Any]:
     """The largest ``|new - old|``, in lanes so that it is vectorised; NaN where anything is not finite."""
-    lanes = np.zeros((2, 64), dtype=new.dtype)
-    largest, odd = lanes[0], lanes[1]
+    largest, odd = lanes[:64], lanes[64:]
+    for k in range(64):
+        largest[k], odd[k] = ZERO, ZERO
     blocks = size // 64
     for block in range(blocks):
         a, b = new[64 * block : 64 * block + 64], old[64 * block : 64 * block + 64]
@@ -207,13 +234,13 @@ def _largest_change(new: Pixels, old: Pixels, size: int) -> np.floating[Any]:
     return largest[0] + odd[0]
 
 
-@compiled
+@inlined
 def _restrict_image(u: Pixels, relax: Pixels, image: Ints, scratch: Scratch, grid: Ints) -> None:
     """The image's residual, restricted to level 1's right-hand side, three rows at a time."""
     above, here, below, joined = scratch.rows[0], scratch.rows[1], scratch.rows[2], scratch.rows[3]
     target = _of(scratch.b, grid)
     width, stride = grid[1], grid[2]
-    above[:] = ZERO
+    _clear(above)
     for y in range(grid[0]):
         _residual_row(u, relax, image, 2 * y, here)
         _residual_row(u, relax, image, 2 * y + 1, below)
@@ -230,7 +257,7 @@ def _residual_row(u: Pixels, relax: Pixels, grid: Ints, y: int, out: Floats) -> 
     """``sum_j w_ij (u_j - u_i)`` in twelfths at the removed pixels of row ``y``; 0 elsewhere and outside."""
     height, width, stride = grid[0], grid[1], grid[2]
     if y >= height:
-        out[:] = ZERO
+        _clear(out)
         return
     start = y * stride
     up, mid = u[start : start + stride], u[start + stride : start + 2 * stride]
@@ -254,7 +281,7 @@ def _residual_row(u: Pixels, relax: Pixels, grid: Ints, y: int, out: Floats) -> 
         out[i] = total if removed[i] > ZERO else ZERO
 
 
-@compiled
+@inlined
 def _prolong_image(coarse: Floats, grid: Ints, u: Pixels, relax: Pixels, image: Ints, row: Floats) -> None:
     """Add the bilinear interpolation of ``coarse`` to ``u`` at removed pixels."""
     height, width, stride, narrow = image[0], image[1], image[2], grid[2]
@@ -307,33 +334,36 @@ def _restrict(fine: Floats, stride: int, coarse: Floats, grid: Ints, row: Floats
             out[x] = HALF * (row[2 * x] + row[2 * x + 2]) + row[2 * x + 1]
 
 
-@compiled
-def _solve_coarse(hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
+@entry
+def solve_coarse(hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
     """Solve level 1 for its right-hand side, from zero (full multigrid, one V-cycle on each level).
 
     From the coarsest grid up: interpolate the solution, smooth it, correct it from the grids below, smooth it.
     """
     grids = hierarchy.grids
     last = len(grids) - 1
-    _descend(1, scratch.b, hierarchy, scratch)
+    _descend(last - 1, scratch.b, hierarchy, scratch)
     for level in range(last - 1, 0, -1):
-        _of(scratch.x, grids[level])[:] = ZERO
+        _clear(_of(scratch.x, grids[level]))
         _ascend(level, hierarchy, scratch, damping)
         _residual(level, hierarchy, scratch)
-        _descend(level, scratch.r, hierarchy, scratch)
+        _descend(last - level, scratch.r, hierarchy, scratch)
         for lower in range(last - 1, level, -1):
-            _of(scratch.x, grids[lower])[:] = ZERO
+            _clear(_of(scratch.x, grids[lower]))
             _ascend(lower, hierarchy, scratch, damping)
         _ascend(level, hierarchy, scratch, damping)
 
 
 @compiled
-def _descend(level: int, source: Floats, hierarchy: Hierarchy, scratch: Scratch) -> None:
-    """Restrict ``source`` (right-hand side or residual) of ``level`` down to the coarsest grid and solve there."""
+def _descend(steps: int, source: Floats, hierarchy: Hierarchy, scratch: Scratch) -> None:
+    """Restrict ``source`` (right-hand side or residual) by ``steps`` to the coarsest grid and solve there.
+
+    Steps, for a level would be the literal 1 once, for which Numba compiles a second version.
+    """
     grids = hierarchy.grids
     last = len(grids) - 1
-    for lower in range(level + 1, last + 1):
-        fine = _of(source if lower == level + 1 else scratch.b, grids[lower - 1])
+    for lower in range(last - steps + 1, last + 1):
+        fine = _of(source if lower == last - steps + 1 else scratch.b, grids[lower - 1])
         _restrict(fine, grids[lower - 1, 2], _of(scratch.b, grids[lower]), grids[lower], scratch.rows[0])
     _solve_directly(
         hierarchy.band, grids[last], _of(scratch.b, grids[last]), _of(scratch.x, grids[last]), scratch
@@ -392,7 +422,7 @@ def _solve_directly(band: Floats, grid: Ints, b: Floats, x: Floats, scratch: Scr
         value, row, ahead = line[i], band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
         for k in range(reach):
             ahead[k] -= row[k] * value
-    line[points : points + reach] = ZERO
+    _clear(line[points : points + reach])
     for i in range(points - 1, -1, -1):
         row, ahead = band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
         total = ZERO

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order
+from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order, entry, inlined
 from xaimed_kernels.impute.levels import STIFFER
 
 Floats = NDArray[np.float32]
@@ -30,37 +30,38 @@ STIFF = np.float32(STIFFER)
 
 
 class Hierarchy(NamedTuple):
-    """One mask's operators; ``grids`` has a row of height, width, stride, size and offset for each level.
+    """One mask's coarse operators; ``grids`` has a row of height, width, stride, size and offset for each level.
 
-    ``relax``: level 0, 1/diagonal at removed pixels and 0 at kept ones. ``planes``: 5 x size from 5 x offset on,
-    ``inverse``: 1/(diagonal + positive couplings), 0 outside; both for level 1 on. ``band``: the factorised
-    coarsest operator, a row per point: 1/pivot, then the next ``width + 1`` multipliers.
+    ``planes``: 5 x size from 5 x offset on, ``inverse``: 1/(diagonal + positive couplings), 0 outside; both for
+    level 1 on. ``band``: the factorised coarsest operator, a row per point: 1/pivot, then the next ``width + 1``
+    multipliers. ``rows``, ``removed``, ``work``: 3 x 5, 2 and 15 rows of the image, needed while building.
     """
 
     grids: Ints
-    relax: Pixels
     planes: Floats
     inverse: Floats
     band: Floats
+    rows: Floats
+    removed: Floats
+    work: Floats
 
 
-@compiled
+@entry
 def build(keep: NDArray[np.bool_], hierarchy: Hierarchy) -> None:
     """Fill ``hierarchy`` for ``keep [h, w]``; its arrays hold zeros outside of grids and are reused."""
-    grids, relax, planes, inverse, band = hierarchy
-    _relaxation(keep, relax, grids[0, 2])
+    grids, planes, inverse = hierarchy.grids, hierarchy.planes, hierarchy.inverse
     for level in range(1, len(grids)):
         size, start = grids[level, 3], grids[level, 4]
         coarse = planes[5 * start : 5 * (start + size)]
         if level == 1:
-            _galerkin_of_mask(relax, grids[0], coarse, grids[1])
+            _galerkin_of_mask(keep, hierarchy, coarse)
         else:
             before = grids[level - 1]
             fine = planes[5 * before[4] : 5 * (before[4] + before[3])]
-            _galerkin(fine, before[3], before[2], coarse, grids[level])
+            _galerkin(fine, before[3], before[2], coarse, grids[level], hierarchy.work)
         _invert_diagonal(coarse, grids[level], inverse[start : start + size])
     last = grids[-1]
-    _factorise(planes[5 * last[4] : 5 * (last[4] + last[3])], last, band)
+    _factorise(planes[5 * last[4] : 5 * (last[4] + last[3])], last, hierarchy.band)
 
 
 @compiled
@@ -69,9 +70,11 @@ def diagonal(y: int, height: int, x: int, width: int) -> int:
     return (2 + (y > 0) + (y < height - 1)) * (2 + (x > 0) + (x < width - 1)) - 4
 
 
-@compiled
-def _relaxation(keep: NDArray[np.bool_], relax: Pixels, stride: int) -> None:
+@entry
+def relaxation(keep: NDArray[np.bool_], relax: Pixels) -> None:
+    """1/diagonal at the removed pixels of ``keep [h, w]``, 0 at kept ones, on the image's grid."""
     height, width = keep.shape
+    stride = width + 3
     for y in range(height):
         row = relax[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
         inside = 1 / max(diagonal(y, height, 1, 3), 1)
@@ -82,37 +85,35 @@ def _relaxation(keep: NDArray[np.bool_], relax: Pixels, stride: int) -> None:
                 row[x] = 1 / diagonal(y, height, x, width)
 
 
-@compiled
-def _galerkin_of_mask(relax: Pixels, fine: Ints, coarse: Floats, grid: Ints) -> None:
+@inlined
+def _galerkin_of_mask(keep: NDArray[np.bool_], hierarchy: Hierarchy, coarse: Floats) -> None:
     """Level 1's operator: three rows of the image's operator at a time, from the mask alone."""
-    height, width, stride = fine[0], fine[1], fine[2]
-    rows = np.zeros((3, 5, stride), dtype=np.float32)
-    removed = np.zeros((2, stride + 1), dtype=np.float32)
-    work = np.zeros((15, stride + 1), dtype=np.float32)
+    stride, grid, rows, work = hierarchy.grids[0, 2], hierarchy.grids[1], hierarchy.rows, hierarchy.work
     for row in range(grid[0]):
         for k in range(3):
-            y = 2 * row - 1 + k
-            _image_operator(relax, y, height, width, stride, rows[k], removed)
-        _coarsen_rows(rows.reshape(-1), stride, 5 * stride, 0, work)
-        _coarsen_columns(work, coarse, row, grid)
+            _image_operator(keep, 2 * row - 1 + k, rows[5 * k * stride :], hierarchy.removed)
+        _coarsen_rows(rows, stride, 5 * stride, work, stride)
+        _coarsen_columns(work, coarse, row, grid, stride)
 
 
-@compiled
-def _image_operator(
-    relax: Pixels, y: int, height: int, width: int, stride: int, rows: Floats, removed: Floats
-) -> None:
+@inlined
+def _image_operator(keep: NDArray[np.bool_], y: int, rows: Floats, removed: Floats) -> None:
     """Row ``y`` of the image's operator in its 5 planes ``rows [5, stride]``: zero at kept pixels and outside."""
+    height, width = keep.shape
+    stride = width + 3
     for k in range(2):
+        out = removed[k, 1 : width + 1]
         if 0 <= y + k < height:
-            here = relax[(y + k + 1) * stride : (y + k + 2) * stride]
-            out = removed[k, :stride]
-            for i in range(stride):
-                out[i] = ONE if here[i] > ZERO else ZERO
+            kept = keep[y + k]
+            for x in range(width):
+                out[x] = ZERO if kept[x] else ONE
         else:
-            removed[k] = ZERO
+            for x in range(width):
+                out[x] = ZERO
     m, below = removed[0], removed[1]
     inside = np.float32(diagonal(y, height, 1, 3))
-    c, e, sw, s, se = rows[C], rows[E], rows[SW], rows[S], rows[SE]
+    c, e, sw = rows[:stride], rows[stride : 2 * stride], rows[2 * stride : 3 * stride]
+    s, se = rows[3 * stride : 4 * stride], rows[4 * stride : 5 * stride]
     for i in range(stride):
         c[i] = inside * m[i]
     c[1] = np.float32(diagonal(y, height, 0, width)) * m[1]
@@ -127,21 +128,20 @@ def _image_operator(
         sw[i + 1] = -m[i + 1] * below[i]
 
 
-@compiled
-def _galerkin(fine: Floats, size: int, stride: int, coarse: Floats, grid: Ints) -> None:
+@inlined
+def _galerkin(fine: Floats, size: int, stride: int, coarse: Floats, grid: Ints, work: Floats) -> None:
     """``P^T A P`` for bilinear P: rows are coarsened first, then columns."""
-    work = np.zeros((15, stride + 1), dtype=np.float32)
     for row in range(grid[0]):
-        _coarsen_rows(fine, size, stride, 2 * row, work)
-        _coarsen_columns(work, coarse, row, grid)
+        _coarsen_rows(fine[2 * row * stride :], size, stride, work, stride)
+        _coarsen_columns(work, coarse, row, grid, stride)
 
 
 @compiled
-def _coarsen_rows(fine: Floats, plane_step: int, row_step: int, first: int, work: Floats) -> None:
-    """Join stored rows first, first + 1, first + 2 with weights 1/2, 1, 1/2 into ``work[:5]``."""
-    length = work.shape[1] - 1
+def _coarsen_rows(fine: Floats, plane_step: int, row_step: int, work: Floats, length: int) -> None:
+    """Join the first three rows of each plane with weights 1/2, 1, 1/2 into ``work[:5, :length]``."""
     for plane in range(5):
-        start = plane * plane_step + first * row_step
+        work[plane, length] = ZERO
+        start = plane * plane_step
         up = fine[start : start + length]
         mid = fine[start + row_step : start + row_step + length]
         down = fine[start + 2 * row_step : start + 2 * row_step + length]
@@ -151,9 +151,9 @@ def _coarsen_rows(fine: Floats, plane_step: int, row_step: int, first: int, work
                 out[i] = QUARTER * (up[i] + down[i]) + mid[i]
         else:
             _couple_rows(plane, up, mid, down, work)
-    start = C * plane_step + (first + 2) * row_step
+    start = C * plane_step + 2 * row_step
     centre = fine[start : start + length]
-    start = E * plane_step + (first + 2) * row_step
+    start = E * plane_step + 2 * row_step
     east = fine[start : start + length]
     s, se, sw = work[S], work[SE], work[SW]
     for i in range(length):
@@ -186,10 +186,10 @@ def _couple_rows(plane: int, up: Floats, mid: Floats, down: Floats, work: Floats
 
 
 @compiled
-def _coarsen_columns(work: Floats, coarse: Floats, row: int, grid: Ints) -> None:
+def _coarsen_columns(work: Floats, coarse: Floats, row: int, grid: Ints, length: int) -> None:
     """Join columns 2X - 1, 2X, 2X + 1 of ``work[:5]`` with weights 1/2, 1, 1/2 into row ``row`` of ``coarse``."""
     width, stride, size = grid[1], grid[2], grid[3]
-    pairs = work.shape[1] // 2
+    pairs = (length + 1) // 2
     for plane in range(5):
         joined, left, centre = work[plane], work[5 + 2 * plane], work[6 + 2 * plane]
         for i in range(pairs):
@@ -217,7 +217,7 @@ def _coarsen_columns(work: Floats, coarse: Floats, row: int, grid: Ints) -> None
         d[i] = HALF * (d1[i] + d0[i + 1]) + QUARTER * s0[i + 1]
 
 
-@compiled
+@inlined
 def _invert_diagonal(planes: Floats, grid: Ints, inverse: Floats) -> None:
     """1/(diagonal + sum of positive couplings): the scaling under which no eigenvalue passes 2 (Gershgorin)."""
     stride, size = grid[2], grid[3]
@@ -231,7 +231,7 @@ def _invert_diagonal(planes: Floats, grid: Ints, inverse: Floats) -> None:
         ahead = planes[plane * size + first : plane * size + first + count]
         behind = planes[plane * size + first - back : plane * size + first - back + count]
         for i in range(count):
-            out[i] += max(ahead[i], ZERO) + max(behind[i], ZERO)
+            out[i] += (ahead[i] if ahead[i] > ZERO else ZERO) + (behind[i] if behind[i] > ZERO else ZERO)
     for i in range(count):
         out[i] = ONE / out[i] if centre[i] > ZERO else ZERO
 

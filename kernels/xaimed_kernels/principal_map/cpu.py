@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xaimed_kernels.backends import working_dtype
-from xaimed_kernels.principal_map.reference import orient
+from xaimed_kernels.principal_map.reference import centre, orient
 
 DENSE = 64
 """Up to this side a full ``eigh`` costs no more than Krylov steps (measured: README)."""
@@ -23,7 +23,7 @@ def principal_map_cpu(activations: Tensor, weights: Tensor | None) -> Tensor:
     a = activations.flatten(2).to(working_dtype(activations.dtype))
     x = a if weights is None else a * weights.reshape(*weights.shape[:2], -1).to(a.dtype)
     evidence = x.sum(1)
-    x = x - x.mean(2, keepdim=True)
+    x = centre(x)
     scale = x.abs().amax((1, 2), keepdim=True)
     finite = scale.isfinite()
     x = (x / torch.where(scale > 0, scale, 1)).where(finite, 0)
@@ -78,4 +78,5 @@ def _krylov_cycle(grams: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     mixture, value = mixtures[:, :, -1].unsqueeze(1), values[:, -1:]
     best, image = torch.bmm(mixture, basis).squeeze(1), torch.bmm(mixture, images).squeeze(1)
     residual = (image - value * best).norm(dim=1)
-    return torch.nn.functional.normalize(best, dim=1), residual / value.squeeze(1).abs()
+    scale = value.squeeze(1).abs()  # 0 for an image of no variation: any vector is an eigenvector
+    return torch.nn.functional.normalize(best, dim=1), residual / scale.where(scale > 0, 1.0)

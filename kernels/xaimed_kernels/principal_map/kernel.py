@@ -5,19 +5,20 @@ import triton.language as tl
 
 
 @triton.jit
-def centred_tile(p_a, p_w, p_mean, mask):
-    """The tile of w * a - mean, 0 outside the mask."""
+def centred_tile(p_a, p_w, p_mean, p_factor, mask):
+    """The tile of (w * a - mean) * factor, 0 outside the mask and where the factor is 0."""
     a = tl.load(p_a, mask=mask, other=0.0).to(tl.float32)
     w = tl.load(p_w, mask=mask, other=0.0).to(tl.float32)
-    return tl.where(mask, w * a - tl.load(p_mean, mask=mask, other=0.0), 0.0)
+    factor = tl.load(p_factor, mask=mask, other=0.0)
+    return tl.where(mask, (w * a - tl.load(p_mean, mask=mask, other=0.0)) * factor, 0.0)
 
 
 @triton.jit
 def gram_kernel(
     a_ptr, a_stride_n, a_stride_d, a_stride_k,  # [n, d, k]: d positions, k channels, or the other way round
     w_ptr, w_stride_n, w_stride_d, w_stride_k,  # [n, d, k]
-    mean_ptr, mean_stride_n, mean_stride_d, mean_stride_k,  # [n, d, k], one of the last two strides is 0
-    scale_ptr,  # [n]
+    mean_ptr, factor_ptr,  # [n, d, k], one of the last two strides is 0
+    mean_stride_n, mean_stride_d, mean_stride_k,  # of both
     grams_ptr,  # [splits, n, d, d], contiguous
     images, side, inner, splits,
     BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -38,8 +39,8 @@ def gram_kernel(
         d = i_d * BLOCK_D + tl.arange(0, BLOCK_D)
         e = i_e * BLOCK_D + tl.arange(0, BLOCK_D)
         wide_d, wide_e = d.to(tl.int64)[:, None], e.to(tl.int64)[None, :]
-        p_a, p_w, p_mean = a_ptr + i_n * a_stride_n, w_ptr + i_n * w_stride_n, mean_ptr + i_n * mean_stride_n
-        inverse = 1.0 / tl.load(scale_ptr + i_n)
+        p_a, p_w = a_ptr + i_n * a_stride_n, w_ptr + i_n * w_stride_n
+        p_mean, p_factor = mean_ptr + i_n * mean_stride_n, factor_ptr + i_n * mean_stride_n
 
         b_gram = tl.zeros([BLOCK_D, BLOCK_D], tl.float32)
         for k0 in tl.range(first, last, BLOCK_K):
@@ -47,13 +48,15 @@ def gram_kernel(
             row, column = k[None, :], k[:, None]
             x = centred_tile(
                 p_a + wide_d * a_stride_d + row * a_stride_k, p_w + wide_d * w_stride_d + row * w_stride_k,
-                p_mean + wide_d * mean_stride_d + row * mean_stride_k, (d < side)[:, None] & (row < last),
+                p_mean + wide_d * mean_stride_d + row * mean_stride_k,
+                p_factor + wide_d * mean_stride_d + row * mean_stride_k, (d < side)[:, None] & (row < last),
             )  # fmt: skip
             y = centred_tile(
                 p_a + wide_e * a_stride_d + column * a_stride_k, p_w + wide_e * w_stride_d + column * w_stride_k,
-                p_mean + wide_e * mean_stride_d + column * mean_stride_k, (e < side)[None, :] & (column < last),
+                p_mean + wide_e * mean_stride_d + column * mean_stride_k,
+                p_factor + wide_e * mean_stride_d + column * mean_stride_k, (e < side)[None, :] & (column < last),
             )  # fmt: skip
-            b_gram = tl.dot(x * inverse, y * inverse, b_gram, input_precision="ieee")
+            b_gram = tl.dot(x, y, b_gram, input_precision="ieee")
 
         p_gram = grams_ptr + (i_split.to(tl.int64) * images + i_n) * side * side
         m_block = (d < side)[:, None] & (e < side)[None, :]
@@ -153,7 +156,7 @@ def projection_kernel(
     a_ptr, a_stride_n, a_stride_c, a_stride_s,  # [n, c, s]
     w_ptr, w_stride_n, w_stride_c, w_stride_s,  # [n, c, s]
     mean_ptr,  # [n, c], contiguous
-    vectors_ptr,  # [n, c], contiguous
+    vectors_ptr,  # [n, c], contiguous: 0 for channels of no variation
     maps_ptr,  # [n, s], contiguous
     channels, positions,
     BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr,
@@ -166,12 +169,11 @@ def projection_kernel(
     b_map = tl.zeros([BLOCK_C, BLOCK_S], tl.float32)
     for c0 in tl.range(0, channels, BLOCK_C):
         c = (c0 + tl.arange(0, BLOCK_C)).to(tl.int64)
-        x = centred_tile(
+        b_map += centred_tile(
             a_ptr + i_n * a_stride_n + c[:, None] * a_stride_c + wide_s * a_stride_s,
             w_ptr + i_n * w_stride_n + c[:, None] * w_stride_c + wide_s * w_stride_s,
             mean_ptr + i_n * channels + c[:, None] + 0 * wide_s,
+            vectors_ptr + i_n * channels + c[:, None] + 0 * wide_s,
             (c < channels)[:, None] & (wide_s < positions),
         )
-        v = tl.load(vectors_ptr + i_n * channels + c, mask=c < channels, other=0.0)
-        b_map += x * v[:, None]
     tl.store(maps_ptr + i_n * positions + s, tl.sum(b_map, axis=0), mask=s < positions)

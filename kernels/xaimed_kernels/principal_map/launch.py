@@ -34,14 +34,16 @@ def principal_map_triton(activations: Tensor, weights: Tensor | None) -> Tensor:
     (means, extents, _), evidence = moments.weights, moments.maps[2]
     assert means is not None
     assert extents is not None
-    scale = extents.amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+    varies = ~(_is_constant(a) & _is_constant(w) & extents.isfinite())
+    scale = extents.where(varies, 0.0).amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+    factors = varies / scale.unsqueeze(1)  # a constant channel is 0: its mean is right to a last digit alone
     if s <= c:
-        grams = _grams(a.mT, w.mT, means.unsqueeze(1).expand(n, s, c), scale)
+        grams = _grams(a.mT, w.mT, means.unsqueeze(1).expand(n, s, c), factors.unsqueeze(1).expand(n, s, c))
         vectors, values = top_eigenvectors_triton(grams)
         raw = vectors * (values.sqrt() * scale).unsqueeze(1)
     else:
-        vectors, _ = top_eigenvectors_triton(_grams(a, w, means.unsqueeze(2).expand(n, c, s), scale))
-        raw = _projections(a, w, means, vectors)
+        grams = _grams(a, w, means.unsqueeze(2).expand(n, c, s), factors.unsqueeze(2).expand(n, c, s))
+        raw = _projections(a, w, means, top_eigenvectors_triton(grams)[0] * varies)
     return orient(raw, evidence).unflatten(1, activations.shape[2:])
 
 
@@ -72,15 +74,23 @@ def _expanded(a: Tensor, weights: Tensor | None) -> Tensor:
     return weights.reshape(*weights.shape[:2], -1).expand_as(a)
 
 
-def _grams(a: Tensor, w: Tensor, means: Tensor, scale: Tensor) -> Tensor:
-    """``sum_k x_dk x_ek``, ``[n, d, d]``, of x = (w * a - mean) / scale, from ``[n, d, k]`` views."""
+def _is_constant(values: Tensor) -> Tensor:
+    """Which channels of ``[n, c, s]`` hold one value at all positions, ``[n, c]``."""
+    if values.stride(2) == 0:
+        return torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+    low, high = values.aminmax(dim=2)
+    return low == high
+
+
+def _grams(a: Tensor, w: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+    """``sum_k x_dk x_ek``, ``[n, d, d]``, of x = (w * a - mean) * factor, from ``[n, d, k]`` views."""
     n, d, k = a.shape
     block_d = min(64, max(16, power_of_two(d)))
     pairs = ceil_div(d, block_d) ** 2
     splits = splits_for(n * pairs, ceil_div(k, BLOCK_K), warps=8, device=a.device)
     partial = torch.empty(splits, n, d, d, device=a.device)
     launch(
-        gram_kernel, n * splits * pairs, a, *a.stride(), w, *w.stride(), means, *means.stride(), scale, partial,
+        gram_kernel, n * splits * pairs, a, *a.stride(), w, *w.stride(), means, factors, *means.stride(), partial,
         n, d, k, splits, BLOCK_D=block_d, BLOCK_K=BLOCK_K, warps=8, stages=2,
     )  # fmt: skip
     return partial.sum(0) if splits > 1 else partial[0]

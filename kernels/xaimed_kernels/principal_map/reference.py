@@ -17,11 +17,20 @@ def principal_map_reference(activations: Tensor, weights: Tensor | None) -> Tens
     x = a if weights is None else a * weights.reshape(*weights.shape[:2], -1).to(a.dtype)
     finite = x.isfinite().flatten(1).all(1)
     x = x.where(finite[:, None, None], 0)
-    centred = (x - x.mean(2, keepdim=True)).mT
+    centred = centre(x).mT
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     raw = (centred @ directions[:, 0].unsqueeze(2)).squeeze(2)
     raw = orient(raw, x.sum(1)).where(finite[:, None], torch.nan)
     return raw.unflatten(1, activations.shape[2:])
+
+
+def centre(x: Tensor) -> Tensor:
+    """``x [n, c, s]`` with each channel's mean taken out: exactly 0 where its positions are all alike.
+
+    The first position is taken out before the mean: a sum of equal numbers may round, their differences do not.
+    """
+    x = x - x[:, :, :1]
+    return x.sub_(x.mean(2, keepdim=True))
 
 
 def orient(raw: Tensor, evidence: Tensor) -> Tensor:

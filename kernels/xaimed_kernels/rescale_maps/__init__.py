@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -19,15 +20,19 @@ def rescale_maps(
 
     Each layer: ReLU, min-max, bilinear resize (half-pixel centres, no antialiasing, as cv2); then the mean
     over layers and min-max again (grad-cam's ``aggregate_multi_layers``). Min-max is
-    ``(x - min) / (max - min)``, 0 for a constant map; ``eps > 0`` instead divides by ``eps + max - min``
-    (grad-cam: 1e-7). An image with NaN or infinity in a raw map gets a map of NaN. Sums run in float32.
+    ``(x - min) / (max - min)``, 0 for a constant map (the last one: constant up to rounding); ``eps > 0`` instead
+    divides by ``eps + max - min`` (grad-cam: 1e-7). An image with NaN or infinity in a raw map gets a map of NaN;
+    the others do not change by a bit. Sums run in float32 (float64 for float64 maps).
 
-    Volumes ``[n, d, h, w]`` with ``size`` (D, H, W) are resized trilinearly, by torch on every device.
-    Nothing waits for the device. Raises ValueError for shapes, sizes, devices or eps that do not fit,
-    TypeError for dtypes.
+    Signals ``[n, l]`` with ``size`` (L,) are resized linearly; volumes ``[n, d, h, w]`` with ``size`` (D, H, W)
+    trilinearly, by torch on every device. Nothing waits for the device. Raises ValueError for shapes, sizes, devices
+    or eps that do not fit, TypeError for dtypes.
     """
     layers = (raws,) if isinstance(raws, Tensor) else tuple(raws)
     _check(layers, size, eps)
+    if layers[0].ndim == 2:  # a signal is an image of one row
+        rescaled = rescale_maps([raw.unsqueeze(1) for raw in layers], (1, *size), eps=eps, backend=backend)
+        return RescaledMaps(rescaled.maps.squeeze(1), rescaled.empty, rescaled.finite)
     chosen = choose_backend(layers[0], backend)
     if layers[0].ndim == 4 and chosen == "triton":
         chosen = "reference"
@@ -46,8 +51,8 @@ def _check(layers: tuple[Tensor, ...], size: Sequence[int], eps: float) -> None:
     if not layers:
         raise ValueError("no raw map given; pass a tensor [n, h, w] or a sequence of them")
     first = layers[0]
-    if first.ndim not in (3, 4):
-        raise ValueError(f"raw maps must be [n, h, w] or [n, d, h, w], got {tuple(first.shape)}")
+    if first.ndim not in (2, 3, 4):
+        raise ValueError(f"raw maps must be [n, l], [n, h, w] or [n, d, h, w], got {tuple(first.shape)}")
     for raw in layers:
         if raw.ndim != first.ndim or len(raw) != len(first) or 0 in raw.shape:
             raise ValueError(
@@ -60,5 +65,5 @@ def _check(layers: tuple[Tensor, ...], size: Sequence[int], eps: float) -> None:
             )
     if len(size) != first.ndim - 1 or min(size) < 1:
         raise ValueError(f"size must be {first.ndim - 1} positive numbers, got {tuple(size)}")
-    if eps < 0:
-        raise ValueError(f"eps must be 0 (scale-free) or positive, got {eps}")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be 0 (scale-free) or a positive number, got {eps}")

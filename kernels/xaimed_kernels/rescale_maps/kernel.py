@@ -32,6 +32,14 @@ def source_of(pixel, source_size, size):
 
 
 @triton.jit
+def between(p_row, left, right, across, low):
+    """Values of a row between two columns after ReLU, less ``low``: taken out first, so that small differences last."""
+    a = tl.maximum(tl.load(p_row + left).to(tl.float32), 0.0) - low
+    b = tl.maximum(tl.load(p_row + right).to(tl.float32), 0.0) - low
+    return a + (b - a) * across
+
+
+@triton.jit
 def aggregated_pixels(p_raw, sizes, y, x, height, width, eps, LAYERS: tl.constexpr, BLOCK: tl.constexpr):
     """Pixels (y, x) of the mean over layers of ReLU, min-max, resize; and whether any value is stray."""
     pixels = tl.zeros([BLOCK], tl.float32)
@@ -44,11 +52,9 @@ def aggregated_pixels(p_raw, sizes, y, x, height, width, eps, LAYERS: tl.constex
         extent = high - low + eps
         top, bottom, down = source_of(y, rows, height)
         left, right, across = source_of(x, columns, width)
-        upper = tl.maximum(tl.load(p_raw + top * columns + left).to(tl.float32), 0.0) * (1.0 - across)
-        upper += tl.maximum(tl.load(p_raw + top * columns + right).to(tl.float32), 0.0) * across
-        lower = tl.maximum(tl.load(p_raw + bottom * columns + left).to(tl.float32), 0.0) * (1.0 - across)
-        lower += tl.maximum(tl.load(p_raw + bottom * columns + right).to(tl.float32), 0.0) * across
-        pixels += (upper * (1.0 - down) + lower * down - low) / tl.where(extent > 0.0, extent, 1.0)
+        upper = between(p_raw + top * columns, left, right, across, low)
+        lower = between(p_raw + bottom * columns, left, right, across, low)
+        pixels += (upper + (lower - upper) * down) / tl.where(extent > 0.0, extent, 1.0)
         p_raw += rows * columns
     return pixels / LAYERS, stray
 
@@ -82,6 +88,7 @@ def rescaled_maps_kernel(
     maps_ptr,  # [n, height, width]
     empty_ptr, finite_ptr,  # [n], 1 or 0
     height, width, tiles, eps,
+    rounding,  # part of the largest pixel below which an extent is nothing but rounding
     LAYERS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_TILES: tl.constexpr,
 ):  # fmt: skip
     """Program (image, tile): aggregated pixels, rescaled by their extent; tile 0 writes the flags."""
@@ -99,10 +106,11 @@ def rescaled_maps_kernel(
     pixels, stray = aggregated_pixels(
         p_raw, sizes, pixel // width, pixel % width, height, width, eps, LAYERS, BLOCK
     )
-    extent = high - low + eps
-    maps = tl.maximum(pixels - low, 0.0) / tl.where(extent > 0.0, extent, 1.0)
-    maps = tl.where(stray == 0, tl.minimum(maps, 1.0), float("nan"))
+    empty = high - low <= rounding * high
+    extent = tl.where(empty, 1.0, high - low + eps)
+    maps = tl.where(empty, 0.0, tl.minimum(tl.maximum(pixels - low, 0.0) / extent, 1.0))
+    maps = tl.where(stray == 0, maps, float("nan"))
     tl.store(maps_ptr + i_n.to(tl.int64) * height * width + place, maps, mask=m_place)
     if i_tile == 0:
-        tl.store(empty_ptr + i_n, ((high == low) & (stray == 0)).to(tl.int8))
+        tl.store(empty_ptr + i_n, (empty & (stray == 0)).to(tl.int8))
         tl.store(finite_ptr + i_n, (stray == 0).to(tl.int8))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xaimed_kernels.launching import ceil_div, launch, power_of_two
 from xaimed_kernels.rescale_maps.kernel import aggregated_extent_kernel, rescaled_maps_kernel
-from xaimed_kernels.rescale_maps.reference import RescaledMaps
+from xaimed_kernels.rescale_maps.reference import RescaledMaps, rounding
 
 BLOCK, WARPS = 1024, 4
 """Pixels and warps of a program: 8 pixels a thread, 49 programs for 224 x 224, so one image fills part of a
@@ -31,7 +31,7 @@ def rescale_maps_triton(layers: tuple[Tensor, ...], size: tuple[int, ...], eps: 
     )  # fmt: skip
     launch(
         rescaled_maps_kernel, n * tiles, raws, raws.stride(0), sizes, lows, highs, maps, empty, finite,
-        height, width, tiles, float(eps), LAYERS=len(layers), BLOCK=BLOCK,
+        height, width, tiles, float(eps), rounding(torch.float32), LAYERS=len(layers), BLOCK=BLOCK,
         BLOCK_TILES=power_of_two(tiles), warps=WARPS,
     )  # fmt: skip
     return RescaledMaps(maps, empty.view(torch.bool), finite.view(torch.bool))

@@ -33,21 +33,34 @@ def rescale_maps_reference(layers: tuple[Tensor, ...], size: tuple[int, ...], ep
     finite = torch.stack([raw.isfinite().flatten(1).all(1) for raw in raws]).all(0)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     resized = [
-        interpolate(_min_max(raw.relu(), eps).unsqueeze(1), size, mode=mode, align_corners=False).squeeze(1)
+        interpolate(_min_max(raw.relu(), eps)[0].unsqueeze(1), size, mode=mode, align_corners=False).squeeze(
+            1
+        )
         for raw in raws
     ]
     aggregated = torch.stack(resized).mean(0)
-    pixels = aggregated.flatten(1)
-    empty = (pixels.amax(1) == pixels.amin(1)) & finite
-    maps = _min_max(aggregated, eps)
-    return RescaledMaps(maps.where(_per_map(finite, maps), torch.nan), empty, finite)
+    maps, empty = _min_max(aggregated, eps, rounding(aggregated.dtype))
+    return RescaledMaps(maps.where(_per_map(finite, maps), torch.nan), empty & finite, finite)
 
 
-def _min_max(maps: Tensor, eps: float) -> Tensor:
-    """Each map of ``[n, *spatial]`` from 0 to its largest value over ``eps +`` that value."""
-    shifted = maps - _per_map(maps.flatten(1).amin(1), maps)
-    extent = _per_map(shifted.flatten(1).amax(1), maps) + eps
-    return shifted / extent.where(extent > 0, 1.0)
+def rounding(dtype: torch.dtype) -> float:
+    """The part of its largest pixel that an aggregated map may vary by though it is constant.
+
+    Pixels are sums of products by interpolation weights, right to a few last digits: min-max of what lies below would
+    show their noise.
+    """
+    return 8 * torch.finfo(dtype).eps
+
+
+def _min_max(maps: Tensor, eps: float, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Each map of ``[n, *spatial]`` from 0 to its largest value over ``eps +`` that value, and which are constant.
+
+    A map that varies by no more than ``noise`` times its largest value is constant, and 0.
+    """
+    low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
+    constant = high - low <= noise * high
+    shifted = (maps - _per_map(low, maps)).where(~_per_map(constant, maps), 0.0)
+    return shifted / _per_map((high - low + eps).where(~constant, 1.0), maps), constant
 
 
 def _per_map(values: Tensor, maps: Tensor) -> Tensor:
