@@ -361,6 +361,7 @@ def test_the_bytes_of_fused_sweeps_are_counted_by_hand():
     assert swept_bytes(torch.tensor([[3, 1], [2, 2]]), 10) == 4 * 10 * (8 * 8 + 3 + 2)
 
 
+@pytest.mark.alone
 def test_the_cost_of_a_system_never_rises_with_their_number():
     """Fills of 24 systems in one call against the same 24 in calls of 1 and of 6, in turns."""
     keep = torch.stack([mask("cam, 50% kept", 96, 96, seed=s) for s in range(24)])
@@ -378,6 +379,7 @@ def test_the_cost_of_a_system_never_rises_with_their_number():
     assert together <= 1.25 * alone
 
 
+@pytest.mark.alone
 def test_memory_grows_by_the_results_alone():
     """The constant: 28 bytes a pixel and thread, however many systems; from there on what is returned."""
     side, few, many = 256, 4, 20
