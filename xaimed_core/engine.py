@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
 from xaimed_core.targets import TargetsLike, are_several
 from xaimed_core.thread_state import self_contained
-from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
+from xaimed_kernels.rescale_maps import rescale_maps
 
 __all__ = ["Explanation", "explain"]
 
@@ -115,7 +114,7 @@ def explain(
             torch.cat([of_class[i][name].raw for name in names for of_class in maps])
             for i in range(len(layers))
         ]
-        rescaled = _rescale(raws, size, reading.min_max_eps)
+        rescaled = rescale_maps(raws, size, eps=reading.min_max_eps)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, seen)
         made, empty = rescaled.maps, rescaled.empty
         if findings.failed:
@@ -171,14 +170,6 @@ def _explanation(
         targets=targets,
         layer=", ".join(layers),
     )
-
-
-def _rescale(raws: Sequence[Tensor], size: tuple[int, ...], eps: float) -> RescaledMaps:
-    """Maps of any number of axes: those of signals are images of one row."""
-    if len(size) > 1:
-        return rescale_maps(raws, size, eps=eps)
-    found = rescale_maps([raw.unsqueeze(1) for raw in raws], (1, *size), eps=eps)
-    return replace(found, maps=found.maps.squeeze(1))
 
 
 def _layouts(
