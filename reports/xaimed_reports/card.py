@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
 
-from .devices import device_folder
-from .jsonform import UnreadableError, from_json, read_object, to_json
-from .records import Conditions, Machine
+from xaimed_reports.devices import device_folder
+from xaimed_reports.jsonform import UnreadableError, from_json, read_object, to_json
+from xaimed_reports.records import Conditions, Machine
 
 CARD_SCHEMA = 1
 LARGEST_RATE = 1e30

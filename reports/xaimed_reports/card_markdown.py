@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from .card import PARTS, Agreement, Card, MethodRate, Roofs
-from .devices import device_name
-from .markdown import table
-from .sides import LOADED_SHARE
-from .words import SHOWN_VERSIONS, byte_count, seconds, times
+from xaimed_reports.card import PARTS, Agreement, Card, MethodRate, Roofs
+from xaimed_reports.devices import device_name
+from xaimed_reports.markdown import table
+from xaimed_reports.sides import LOADED_SHARE
+from xaimed_reports.words import SHOWN_VERSIONS, byte_count, seconds, times
 
 T = TypeVar("T")
 TOLD_S = 1.0

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, final
 
-from .disturbance import disturbance
-from .floor import Floor
-from .pace import Pace, values_at
-from .ratio import interval_of_median
-from .records import Row, Run
-from .sides import Side, why_incomparable
-from .sides import shown as shown_only
-from .statistics import Change, Noise, changes
-from .verdicts import Verdict
-from .words import byte_count
+from xaimed_reports.disturbance import disturbance
+from xaimed_reports.floor import Floor
+from xaimed_reports.pace import Pace, values_at
+from xaimed_reports.ratio import interval_of_median
+from xaimed_reports.records import Row, Run
+from xaimed_reports.sides import Side, why_incomparable
+from xaimed_reports.sides import shown as shown_only
+from xaimed_reports.statistics import Change, Noise, changes
+from xaimed_reports.verdicts import Verdict
+from xaimed_reports.words import byte_count
 
 What = Literal["time", "memory", "fidelity", "row"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .records import Machine
+from xaimed_reports.records import Machine
 
 
 def device_name(machine: Machine) -> str:

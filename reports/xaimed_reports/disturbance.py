@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .pace import Pace, forward_of, unsteadiness
-from .records import Row
-from .sides import loaded, throttled
-from .words import seconds
+from xaimed_reports.pace import Pace, forward_of, unsteadiness
+from xaimed_reports.records import Row
+from xaimed_reports.sides import loaded, throttled
+from xaimed_reports.words import seconds
 
 UNSTEADY = 0.02
 """Where neighbouring blocks' forward passes differ by more, runs scatter twice as much (decision 0008)."""

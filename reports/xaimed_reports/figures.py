@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import final
 
-from .records import Timing
-from .summary import Line
-from .words import byte_count, seconds, times
+from xaimed_reports.records import Timing
+from xaimed_reports.summary import Line
+from xaimed_reports.words import byte_count, seconds, times
 
 
 @final

@@ -11,13 +11,13 @@ from typing import final
 
 from scipy import stats
 
-from .disturbance import disturbance
-from .jsonform import UnreadableError, from_json, read_object, to_json
-from .pace import Pace, pace_of, scatter
-from .ratio import EQUAL
-from .records import SCHEMA, Machine, Run
-from .sides import Side
-from .statistics import LEVEL
+from xaimed_reports.disturbance import disturbance
+from xaimed_reports.jsonform import UnreadableError, from_json, read_object, to_json
+from xaimed_reports.pace import Pace, pace_of, scatter
+from xaimed_reports.ratio import EQUAL
+from xaimed_reports.records import SCHEMA, Machine, Run
+from xaimed_reports.sides import Side
+from xaimed_reports.statistics import LEVEL
 
 FEWEST_RUNS = 4
 

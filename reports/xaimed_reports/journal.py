@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any, final
 
-from .jsonform import UnreadableError, from_json, to_json
-from .records import Row, Run
+from xaimed_reports.jsonform import UnreadableError, from_json, to_json
+from xaimed_reports.records import Row, Run
 
 
 @final

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from .journal import recover
-from .jsonform import UnreadableError, from_json, parse_object, read_text
-from .records import SCHEMA, Run
+from xaimed_reports.journal import recover
+from xaimed_reports.jsonform import UnreadableError, from_json, parse_object, read_text
+from xaimed_reports.records import SCHEMA, Run
 
 
 def load(path: Path | str) -> Run:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from . import tradeoff_words
-from .jsonform import UnusableError
-from .records import Run
-from .summary import lines, sentences
-from .terminal import COLUMNS, cells, title
-from .words import machine_line
+from xaimed_reports import tradeoff_words
+from xaimed_reports.jsonform import UnusableError
+from xaimed_reports.records import Run
+from xaimed_reports.summary import lines, sentences
+from xaimed_reports.terminal import COLUMNS, cells, title
+from xaimed_reports.words import machine_line
 
 NO_MAPS = "this run judged no maps; make one with: pytest bench/bench_tradeoff.py"
 

@@ -12,9 +12,9 @@ from typing import final
 
 from scipy import stats
 
-from .ratio import block_shortest
-from .records import Row
-from .statistics import LEVEL
+from xaimed_reports.ratio import block_shortest
+from xaimed_reports.records import Row
+from xaimed_reports.statistics import LEVEL
 
 FEWEST_RUNS = 6
 SLOWER = 0.10

@@ -12,16 +12,16 @@ from typing import final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from . import figures, tradeoff_figure, tradeoff_words
-from .card import Card
-from .pictures import Picture
-from .records import Machine, Row, Run
-from .roofline import roofline
-from .sides import throttled
-from .summary import Line, lines, sentences
-from .terminal import COLUMNS, cells, title
-from .verdicts import MEANINGS
-from .words import byte_count, machine_line, seconds, times
+from xaimed_reports import figures, tradeoff_figure, tradeoff_words
+from xaimed_reports.card import Card
+from xaimed_reports.pictures import Picture
+from xaimed_reports.records import Machine, Row, Run
+from xaimed_reports.roofline import roofline
+from xaimed_reports.sides import throttled
+from xaimed_reports.summary import Line, lines, sentences
+from xaimed_reports.terminal import COLUMNS, cells, title
+from xaimed_reports.verdicts import MEANINGS
+from xaimed_reports.words import byte_count, machine_line, seconds, times
 
 
 @final

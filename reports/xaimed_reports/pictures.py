@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from .load import pictures_path
+from xaimed_reports.load import pictures_path
 
 MAP_COLOURS = "inferno"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import final
 
-from .records import Timing
+from xaimed_reports.records import Timing
 
 EQUAL = 0.03
 """Two times whose whole interval lies within 3 % of each other are called the same."""

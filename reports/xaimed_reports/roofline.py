@@ -6,8 +6,8 @@ import io
 from math import log10
 from typing import Any
 
-from .card import Card, KernelShare
-from .devices import device_name
+from xaimed_reports.card import Card, KernelShare
+from xaimed_reports.devices import device_name
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLOURS = ("#0b6e4f", "#9a4f00", "#3b5bdb", "#b3261e", "#7048a8", "#5c5f66")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import final
 
-from .pace import forward_of
-from .records import OURS, REFERENCE, Row, Run
-from .words import times
+from xaimed_reports.pace import forward_of
+from xaimed_reports.records import OURS, REFERENCE, Row, Run
+from xaimed_reports.words import times
 
 LOADED_SHARE = 0.15
 """Times are doubtful when others took more than this share of the machine: processes, or the hypervisor."""

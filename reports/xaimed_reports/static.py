@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from .jsonform import UnreadableError, from_json, read_object
+from xaimed_reports.jsonform import UnreadableError, from_json, read_object
 
 Facts = Mapping[str, int]
 """Figures of one kernel on one target by name, e.g. registers, fma, global_load_128; those left out are 0."""

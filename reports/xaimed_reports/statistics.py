@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from .ratio import EQUAL
+from xaimed_reports.ratio import EQUAL
 
 Array = NDArray[np.float64]
 Decision = Literal["faster", "slower", "same", "unknown"]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import final
 
-from .ratio import CONFIDENCE, EQUAL, Ratio, ratio
-from .records import OURS, REFERENCE, Row, Run, Timing
-from .sides import LOADED_SHARE, throttled
-from .verdicts import Verdict
-from .words import case_words
+from xaimed_reports.ratio import CONFIDENCE, EQUAL, Ratio, ratio
+from xaimed_reports.records import OURS, REFERENCE, Row, Run, Timing
+from xaimed_reports.sides import LOADED_SHARE, throttled
+from xaimed_reports.verdicts import Verdict
+from xaimed_reports.words import case_words
 
 JUDGED: tuple[Verdict, ...] = ("faster", "same", "slower")
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import tradeoff_words
-from .records import Run
-from .summary import Line, fixed_axes, lines, sentences
-from .verdicts import Verdict
-from .words import byte_count, case_words, difference, seconds, times
+from xaimed_reports import tradeoff_words
+from xaimed_reports.records import Run
+from xaimed_reports.summary import Line, fixed_axes, lines, sentences
+from xaimed_reports.verdicts import Verdict
+from xaimed_reports.words import byte_count, case_words, difference, seconds, times
 
 COLOURS: dict[Verdict, str] = {
     "faster": "green",

@@ -8,8 +8,8 @@ from math import sqrt
 from statistics import mean, median, stdev
 from typing import Literal, final
 
-from .ratio import Ratio, block_medians, interval_of_median, ratio
-from .records import OURS, REFERENCE, Ceiling, Quality, Row, Run, Timing
+from xaimed_reports.ratio import Ratio, block_medians, interval_of_median, ratio
+from xaimed_reports.records import OURS, REFERENCE, Ceiling, Quality, Row, Run, Timing
 
 EXACT = "ablationcam"
 CHEAP = "xgradcam"

@@ -9,10 +9,10 @@ from math import floor, log10
 from statistics import mean
 from typing import final
 
-from .figures import Axis, log_axis
-from .records import Run
-from .tradeoff import by_network, scores
-from .words import times
+from xaimed_reports.figures import Axis, log_axis
+from xaimed_reports.records import Run
+from xaimed_reports.tradeoff import by_network, scores
+from xaimed_reports.words import times
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 56, 168, 34, 58

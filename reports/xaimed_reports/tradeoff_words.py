@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import mean
 
-from .records import Quality, Run
-from .tradeoff import (
+from xaimed_reports.records import Quality, Run
+from xaimed_reports.tradeoff import (
     CHEAP,
     CLEAR,
     EQUAL_COST,
@@ -24,7 +24,7 @@ from .tradeoff import (
     same_map,
     scores,
 )
-from .words import byte_count, seconds, times
+from xaimed_reports.words import byte_count, seconds, times
 
 TITLE = "What AblationCAM costs, and what it buys"
 COLUMNS = (

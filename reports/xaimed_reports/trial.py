@@ -8,15 +8,15 @@ from statistics import median
 
 import numpy as np
 
-from .compare import Comparison, compare
-from .disturbance import disturbance
-from .floor import Floor, floor_of, smallest_visible_effect
-from .pace import forward_of, values_at
-from .records import OURS, Run
-from .sides import Side
-from .statistics import SEED, clopper_pearson
-from .trial_plan import FLOOR_RUNS, Planned
-from .trial_records import SIDE, Count, MadeRun, Overhead, Power, Trial, Verdicts
+from xaimed_reports.compare import Comparison, compare
+from xaimed_reports.disturbance import disturbance
+from xaimed_reports.floor import Floor, floor_of, smallest_visible_effect
+from xaimed_reports.pace import forward_of, values_at
+from xaimed_reports.records import OURS, Run
+from xaimed_reports.sides import Side
+from xaimed_reports.statistics import SEED, clopper_pearson
+from xaimed_reports.trial_plan import FLOOR_RUNS, Planned
+from xaimed_reports.trial_records import SIDE, Count, MadeRun, Overhead, Power, Trial, Verdicts
 
 DRAWS = 100
 Runs = Mapping[Planned, Run]

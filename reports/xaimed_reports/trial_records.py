@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from .records import SCHEMA, Machine
+from xaimed_reports.records import SCHEMA, Machine
 
 SIDE = 6
 """Processes a side, as `xaimed compare --base` takes."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .devices import device_name
-from .markdown import table
-from .trial_records import SIDE, Count, Overhead, Power, Trial, Verdicts
-from .words import seconds
+from xaimed_reports.devices import device_name
+from xaimed_reports.markdown import table
+from xaimed_reports.trial_records import SIDE, Count, Overhead, Power, Trial, Verdicts
+from xaimed_reports.words import seconds
 
 FOUND_ENOUGH = 0.02
 """The harness's share that a call must be long enough for."""

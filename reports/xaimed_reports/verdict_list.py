@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .compare import DECIDED, Comparison, Judgement
-from .markdown import table
-from .records import OURS, Run
-from .terminal import COLOURS
-from .verdicts import Verdict
+from xaimed_reports.compare import DECIDED, Comparison, Judgement
+from xaimed_reports.markdown import table
+from xaimed_reports.records import OURS, Run
+from xaimed_reports.terminal import COLOURS
+from xaimed_reports.verdicts import Verdict
 
 COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .devices import device_name
-from .records import Fidelity, Run
+from xaimed_reports.devices import device_name
+from xaimed_reports.records import Fidelity, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
 

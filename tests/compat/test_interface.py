@@ -22,7 +22,7 @@ from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
 from xaimed_core.compat.utils import image, model_targets, svd_on_activations
 from xaimed_core.epsilons import GRAD_CAM_FORMULAS
 
-from .conftest import assert_same_maps, images, network, without_inplace
+from tests.compat.conftest import assert_same_maps, images, network, without_inplace
 
 CAMS = [method.oracle for method in METHODS.values()]
 

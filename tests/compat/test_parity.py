@@ -22,7 +22,7 @@ from xaimed_core.compat.utils.model_targets import (
 )
 from xaimed_core.models import MODELS
 
-from .conftest import SPREAD, assert_same_maps, images, network, reference, without_inplace
+from tests.compat.conftest import SPREAD, assert_same_maps, images, network, reference, without_inplace
 
 REDUCTIONS = ("GradCAM", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM")
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")

@@ -17,7 +17,7 @@ from xaimed_core.tail.mechanisms import ByRows
 from xaimed_core.tail.program import fit
 from xaimed_core.tail.tape import TapeRecorder
 
-from .conftest import Headed, brute_force
+from tests.tail.conftest import Headed, brute_force
 
 pytestmark = [
     # of nested tensors of the default layout, once a process

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xaimed_core import explain
 from xaimed_core.tail.mechanisms import ByPlan
 
-from .conftest import Headed, brute_force
+from tests.tail.conftest import Headed, brute_force
 
 pytestmark = [
     # torch moves these to other packages; networks that people have were quantised with them

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from xaimed_reports.jsonform import UnusableError
 
-from .given import Parser
+from xaimed_core.cli.given import Parser
 
 COMMANDS = {
     "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, get_args
 
 from xaimed_reports.jsonform import UnusableError
 
-from .given import count, file_to_write, folder_to_write, keep_apart, words, write
+from xaimed_core.cli.given import count, file_to_write, folder_to_write, keep_apart, words, write
 
 if TYPE_CHECKING:
     from xaimed_reports.compare import Comparison

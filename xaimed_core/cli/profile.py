@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from xaimed_reports.jsonform import UnreadableError, UnusableError
 
-from .given import folder_to_write, words
+from xaimed_core.cli.given import folder_to_write, words
 
 if TYPE_CHECKING:
     from xaimed_reports.card import Card

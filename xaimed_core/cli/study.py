@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xaimed_reports.jsonform import UnusableError
 
-from .given import count, folder_to_write
+from xaimed_core.cli.given import count, folder_to_write
 
 SMALLEST = 33
 """Pixels a side: below, the last layer of the network has a single place, and its statistics need more."""

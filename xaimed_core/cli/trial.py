@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from xaimed_reports.jsonform import UnusableError
 
-from .given import count, file_to_write, folder_to_write, keep_apart, write
+from xaimed_core.cli.given import count, file_to_write, folder_to_write, keep_apart, write
 
 if TYPE_CHECKING:
     from xaimed_reports.trial_records import Overhead

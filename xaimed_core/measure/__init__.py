@@ -1,9 +1,9 @@
 """Measure two implementations of one computation against each other: checked first, then interleaved."""
 
-from .case import Question, measure_case
-from .fidelity import Judge, of_maps, of_values
-from .machine import machine_facts
-from .plan import PROFILES, Plan, ProfileName
+from xaimed_core.measure.case import Question, measure_case
+from xaimed_core.measure.fidelity import Judge, of_maps, of_values
+from xaimed_core.measure.machine import machine_facts
+from xaimed_core.measure.plan import PROFILES, Plan, ProfileName
 
 __all__ = [
     "PROFILES",

@@ -22,12 +22,12 @@ from xaimed_reports.records import (
     Status,
 )
 
-from .clock import Clock
-from .fidelity import LEAST_SPREAD_SHARE, Judge, of_maps
-from .interleave import Interleaved, interleave
-from .machine import Watch
-from .memory import peak_above_resident
-from .plan import Plan
+from xaimed_core.measure.clock import Clock
+from xaimed_core.measure.fidelity import LEAST_SPREAD_SHARE, Judge, of_maps
+from xaimed_core.measure.interleave import Interleaved, interleave
+from xaimed_core.measure.machine import Watch
+from xaimed_core.measure.memory import peak_above_resident
+from xaimed_core.measure.plan import Plan
 
 FORWARD = "forward"
 Call = Callable[[], Any]

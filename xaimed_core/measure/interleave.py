@@ -13,8 +13,8 @@ from typing import Any, final
 from xaimed_reports.ratio import interval_of_median
 from xaimed_reports.records import Timing
 
-from .clock import Clock, without_garbage_collection
-from .plan import Plan, median_error
+from xaimed_core.measure.clock import Clock, without_garbage_collection
+from xaimed_core.measure.plan import Plan, median_error
 
 Call = Callable[[], Any]
 

@@ -17,7 +17,7 @@ import torch
 from xaimed_core.memory import limit_bytes, machine_bytes
 from xaimed_reports.records import Conditions, Gpu, Machine
 
-from . import nvml
+from xaimed_core.measure import nvml
 
 PACKAGES = ("torch", "torchvision", "triton", "numpy", "numba", "scipy", "grad-cam", "torchcam", "captum")
 

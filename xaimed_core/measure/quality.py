@@ -14,7 +14,7 @@ from xaimed_core.faithfulness.evaluation import with_removal
 from xaimed_core.faithfulness.metric import Remove
 from xaimed_reports.records import Quality
 
-from .fidelity import of_maps
+from xaimed_core.measure.fidelity import of_maps
 
 REMOVED = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Fractions of the pixels: lesions take a few percent, where maps differ most."""

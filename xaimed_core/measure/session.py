@@ -19,9 +19,9 @@ from torch import Tensor
 from xaimed_reports.journal import Journal, Recovered, recover
 from xaimed_reports.records import Row, Run
 
-from .case import Question, measure_case, unmeasured
-from .machine import machine_facts
-from .plan import Plan
+from xaimed_core.measure.case import Question, measure_case, unmeasured
+from xaimed_core.measure.machine import machine_facts
+from xaimed_core.measure.plan import Plan
 
 PICTURE_PIXELS = 112
 """The longer side of a kept picture: enough to see a map, small enough to send."""

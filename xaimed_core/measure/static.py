@@ -17,7 +17,7 @@ from typing import Any, final
 from xaimed_kernels.launching import KernelCase
 from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases
 
-from .machine import usable_cores
+from xaimed_core.measure.machine import usable_cores
 
 SAY_EVERY_S = 10.0
 

@@ -17,8 +17,8 @@ from xaimed_reports.records import OURS, Run
 from xaimed_reports.trial import is_disturbed
 from xaimed_reports.trial_plan import FLOOR_RUNS, Planned
 
-from .alternate import gate_process, signals_raise
-from .session import revision
+from xaimed_core.measure.alternate import gate_process, signals_raise
+from xaimed_core.measure.session import revision
 
 MOST_DISTURBED = 3
 """So often a run is made again because something disturbed it; then it is taken as it is."""

@@ -11,9 +11,9 @@ import torch
 from xaimed_reports.ratio import block_medians, interval_of_median
 from xaimed_reports.trial_records import Overhead
 
-from .clock import Clock
-from .interleave import interleave
-from .plan import Plan
+from xaimed_core.measure.clock import Clock
+from xaimed_core.measure.interleave import interleave
+from xaimed_core.measure.plan import Plan
 
 CALLS_S = (20e-6, 50e-6, 200e-6, 1e-3, 10e-3)
 PLAN = Plan(budget_s=6.0, min_blocks=40, max_blocks=400, relative_error=0.0, warm_up_s=0.5)

@@ -14,9 +14,9 @@ from xaimed_core.measure.subject import Subject
 from xaimed_core.methods import METHODS, InputProbe
 from xaimed_reports.card import Agreement
 
-from .methods import one_line
-from .setting import Setting
-from .variants import Variant, variants_of
+from xaimed_core.measure.card.methods import one_line
+from xaimed_core.measure.card.setting import Setting
+from xaimed_core.measure.card.variants import Variant, variants_of
 
 COMPILED = "compiled"
 MOST_IMAGES = 8

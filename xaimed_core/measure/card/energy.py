@@ -13,9 +13,9 @@ from xaimed_core.measure import nvml
 from xaimed_core.measure.clock import Clock
 from xaimed_reports.card import EnergyUse
 
-from .methods import FIVE, FORWARD, calls
-from .setting import Setting
-from .variants import Variant
+from xaimed_core.measure.card.methods import FIVE, FORWARD, calls
+from xaimed_core.measure.card.setting import Setting
+from xaimed_core.measure.card.variants import Variant
 
 POWERCAP = Path("/sys/class/powercap")
 MEASURED = (FORWARD, "xgradcam", FIVE)

@@ -29,9 +29,9 @@ from xaimed_reports.card import KernelShare
 from xaimed_reports.ratio import ratio
 from xaimed_reports.records import Timing
 
-from .roofs import copy_call, matrix_call
-from .setting import Setting
-from .variants import Variant
+from xaimed_core.measure.card.roofs import copy_call, matrix_call
+from xaimed_core.measure.card.setting import Setting
+from xaimed_core.measure.card.variants import Variant
 
 COPY, MATRIX = "copy", "fp32 matrix product"
 FLUSHES = 40

@@ -15,9 +15,9 @@ from xaimed_core.measure.subject import Subject
 from xaimed_core.memory import free_bytes, is_out_of_memory
 from xaimed_reports.card import LargestBatch, PeakMemory
 
-from .methods import FIVE, FORWARD, explaining, one_line
-from .setting import TOGETHER, Setting
-from .variants import Variant
+from xaimed_core.measure.card.methods import FIVE, FORWARD, explaining, one_line
+from xaimed_core.measure.card.setting import TOGETHER, Setting
+from xaimed_core.measure.card.variants import Variant
 
 CAP = 0.9
 """Share of the free memory that the search may take, so that the device stays usable meanwhile."""

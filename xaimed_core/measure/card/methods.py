@@ -14,8 +14,8 @@ from xaimed_core.methods import METHODS, InputProbe
 from xaimed_reports.card import MethodRate
 from xaimed_reports.ratio import ratio
 
-from .setting import TOGETHER, Setting
-from .variants import Variant, variants_of
+from xaimed_core.measure.card.setting import TOGETHER, Setting
+from xaimed_core.measure.card.variants import Variant, variants_of
 
 FORWARD = "plain forward"
 FIVE = "five together"

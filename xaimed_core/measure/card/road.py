@@ -11,8 +11,8 @@ from xaimed_kernels.impute import impute
 from xaimed_reports.card import RoadRate
 from xaimed_reports.ratio import ratio
 
-from .setting import Setting
-from .variants import Variant
+from xaimed_core.measure.card.setting import Setting
+from xaimed_core.measure.card.variants import Variant
 
 ORDERS = ("morf", "lerf")
 

@@ -11,8 +11,8 @@ import torch
 from xaimed_core.measure.clock import Clock
 from xaimed_reports.card import Roofs
 
-from .setting import Setting
-from .variants import Variant
+from xaimed_core.measure.card.setting import Setting
+from xaimed_core.measure.card.variants import Variant
 
 ROUNDS = 9
 QUEUED = 200

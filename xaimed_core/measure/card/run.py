@@ -13,14 +13,14 @@ from xaimed_core.measure.machine import Watch
 from xaimed_core.measure.session import revision
 from xaimed_reports.card import PARTS, Card, Taken
 
-from .agreement import measure_agreement
-from .energy import measure_energy
-from .kernels import measure_kernels
-from .memory import find_largest, measure_memory
-from .methods import measure_methods, one_line
-from .road import measure_road
-from .roofs import measure_roofs
-from .setting import Setting
+from xaimed_core.measure.card.agreement import measure_agreement
+from xaimed_core.measure.card.energy import measure_energy
+from xaimed_core.measure.card.kernels import measure_kernels
+from xaimed_core.measure.card.memory import find_largest, measure_memory
+from xaimed_core.measure.card.methods import measure_methods, one_line
+from xaimed_core.measure.card.road import measure_road
+from xaimed_core.measure.card.roofs import measure_roofs
+from xaimed_core.measure.card.setting import Setting
 
 MEASURES: dict[str, Callable[[Setting, Card], Any]] = {
     "roofs": lambda setting, card: measure_roofs(setting),
