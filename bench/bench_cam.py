@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from xaimed_bench.measure import of_maps, peers
+from xaimed_bench.measure.subject import Subject
+from xaimed_bench.models import MODELS
 from xaimed_core import METHODS, Explanation, explain
-from xaimed_core.measure import of_maps, peers
-from xaimed_core.measure.subject import Subject
 from xaimed_core.methods import ChannelProbe, Projection, Reduction
-from xaimed_core.models import MODELS
 from xaimed_kernels.rescale_maps import rescale_maps
-from xaimed_reports.records import Fidelity
+from xaimed_reports.store.records import Fidelity
 
 EPS = 1e-7  # grad-cam's, in its min-max
 TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")  # one call

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaimed_core.measure.card.kernels import moved_bytes
-from xaimed_core.measure.fidelity import of_values
+from xaimed_bench.measure.fidelity import of_values
+from xaimed_bench.profile.kernels import moved_bytes
 from xaimed_kernels.gradient_maps import cases as gradient_cases
 from xaimed_kernels.gradient_maps import gradient_maps
 from xaimed_kernels.principal_map import cases as principal_cases

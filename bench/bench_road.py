@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_bench.measure import of_values
+from xaimed_bench.measure.subject import Subject
 from xaimed_core import explain
 from xaimed_core.compat.metrics.road import ROADCombined
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.faithfulness import masks_of
-from xaimed_core.measure import of_values
-from xaimed_core.measure.subject import Subject
 from xaimed_kernels.impute import impute
 
 KEPT = ("20", "50", "80")  # percent

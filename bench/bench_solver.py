@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import torch
 
-from xaimed_core.measure import of_values
+from xaimed_bench.measure import of_values
 from xaimed_kernels.impute import impute
 from xaimed_kernels.impute.cases import image, mask, swept_bytes
 

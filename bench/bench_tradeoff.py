@@ -18,17 +18,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_bench.measure import of_maps, of_values, peers
+from xaimed_bench.measure.ceiling import count_ceiling
+from xaimed_bench.measure.quality import quality_of
+from xaimed_bench.measure.subject import Subject, Subjects
+from xaimed_bench.models import MODELS
+from xaimed_bench.study.trained import Recipe, Trained, Trainer
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.epsilons import MIN_MAX_EPS
-from xaimed_core.measure import of_maps, of_values, peers
-from xaimed_core.measure.ceiling import count_ceiling
-from xaimed_core.measure.quality import quality_of
-from xaimed_core.measure.subject import Subject, Subjects
 from xaimed_core.methods import Projection
-from xaimed_core.models import MODELS
-from xaimed_core.study.trained import Recipe, Trained, Trainer
 from xaimed_kernels.rescale_maps import rescale_maps
-from xaimed_reports.records import Fidelity, Part, Quality
+from xaimed_reports.store.records import Fidelity, Part, Quality
 
 TOTAL_S = 600.0
 """For the timing of all cases, in place of the profile's: training and judging maps take their part of it."""

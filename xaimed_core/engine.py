@@ -12,6 +12,7 @@ from xaimed_core.anatomy import layers_of
 from xaimed_core.explanation import Explanation, combine
 from xaimed_core.findings import read_findings
 from xaimed_core.forward import Observation, observe
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, resolve_layers
 from xaimed_core.layout import AxisOrder, Layout, LayoutLike, choose_layout
 from xaimed_core.maps import Maps
@@ -22,7 +23,6 @@ from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
 from xaimed_core.targets import TargetsLike, are_several
-from xaimed_core.thread_state import self_contained
 from xaimed_kernels.rescale_maps import rescale_maps
 
 __all__ = ["Explanation", "explain"]

@@ -9,10 +9,10 @@ from typing import assert_never, final
 from torch import Tensor, nn
 
 from xaimed_core.input_probe import masked_scores
+from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.semantics import Semantics
-from xaimed_core.subject import subject_of, undisturbed
 from xaimed_core.tail import AblationValue, Tail
 from xaimed_core.targets import Targets
 from xaimed_kernels.gradient_maps import Formula, gradient_maps

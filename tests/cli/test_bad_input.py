@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from xaimed_core import cli
-from xaimed_core.cli import FAULT, main
-from xaimed_core.measure import static
+from xaimed_bench import cli
+from xaimed_bench.cli import FAULT, main
+from xaimed_bench.measure import static
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/reports/golden/schema-2.json"
@@ -209,7 +209,7 @@ def test_a_missing_folder_for_output_is_made(at_files):
 def test_a_target_that_cannot_be_written_is_refused_before_anything_is_measured(
     at_files, monkeypatch, capsys
 ):
-    from xaimed_core.measure import alternate
+    from xaimed_bench.measure import alternate
 
     monkeypatch.setattr(
         alternate.Alternation, "__enter__", lambda self: pytest.fail("something was measured")
@@ -253,8 +253,8 @@ def test_output_that_nobody_takes_is_never_a_success(argv, fails, at_files, monk
 def test_a_reader_that_leaves_early_gets_one_line_from_a_real_pipe():
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "xaimed_core.cli", "report", str(GOLDEN)]
-    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports"))
+    command = [sys.executable, "-m", "xaimed_bench", "report", str(GOLDEN)]
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
     environment = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run(
         command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False
@@ -277,7 +277,7 @@ def test_a_fault_of_xaimed_is_shown_whole_and_is_no_finding(at_files, monkeypatc
     def faulty(path):
         raise KeyError("a bug")
 
-    monkeypatch.setattr("xaimed_reports.load.load", faulty)
+    monkeypatch.setattr("xaimed_reports.store.load.load", faulty)
     assert main(["compare", "run.json", "run.json"]) == FAULT not in (0, 1, 2, 3)
     said = capsys.readouterr().err
     assert "Traceback" in said

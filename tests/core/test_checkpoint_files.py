@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from xaimed_core.checkpoints import read_checkpoint
+from xaimed_bench.checkpoints import read_checkpoint
 
 
 def state() -> dict[str, object]:

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xaimed_core.checkpoints import read_checkpoint
-from xaimed_core.models import MODELS, build_model, classifier_of
+from xaimed_bench.checkpoints import read_checkpoint
+from xaimed_bench.models import MODELS, build_model, classifier_of
 
 NAME = "mobilenet_v3_small"
 HEAD = "classifier.3.weight"

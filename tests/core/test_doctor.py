@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xaimed_core import doctor as module
-from xaimed_core.doctor import GIB, WIDTH, doctor
+from xaimed_bench import doctor as module
+from xaimed_bench.doctor import GIB, WIDTH, doctor
 
 
 def test_the_report_fits_one_screen_and_names_what_a_bug_report_needs():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaimed_core.data import PHANTOM_KINDS, phantoms
-from xaimed_core.models import MODELS, TRAINED_LOGIT, build_model, calibrate_on_phantoms
+from xaimed_bench.data import PHANTOM_KINDS, phantoms
+from xaimed_bench.models import MODELS, TRAINED_LOGIT, build_model, calibrate_on_phantoms
 
 SMALL = ("mobilenet_v3_small", "resnet18")
 """Quick to build."""

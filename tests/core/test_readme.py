@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from xaimed_reports.load import load
-from xaimed_reports.markdown import SECTIONS
-from xaimed_reports.tradeoff_figure import drawn
+from xaimed_reports.show.markdown import SECTIONS
+from xaimed_reports.store.load import load
+from xaimed_reports.tradeoff.tradeoff_figure import drawn
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xaimed_core.data import IMAGENET, ImageBatch, load_images
+from xaimed_bench.data import IMAGENET, ImageBatch, load_images
 
 SIZE = 16
 

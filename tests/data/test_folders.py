@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xaimed_core.data import load_images
+from xaimed_bench.data import load_images
 
 REAL = Path(os.environ.get("XAIMED_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -239,7 +239,7 @@ def test_progress_goes_to_stderr_and_only_when_asked_or_on_a_terminal(scans, cap
 
 def test_importing_the_data_package_and_painting_phantoms_loads_no_image_library():
     code = (
-        "import sys; from xaimed_core.data import phantoms; phantoms('mri', 1, size=16); "
+        "import sys; from xaimed_bench.data import phantoms; phantoms('mri', 1, size=16); "
         "print([m for m in ('PIL', 'torchvision', 'rich', 'scipy', 'matplotlib', 'cv2') if m in sys.modules])"
     )
     paths = os.pathsep.join(p for p in sys.path if p)

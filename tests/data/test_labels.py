@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xaimed_core.data import load_images
+from xaimed_bench.data import load_images
 
 
 def paint(folder: Path, *names: str) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from xaimed_core.data import IMAGENET, PHANTOM_KINDS, Normalisation, phantoms
+from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, Normalisation, phantoms
 
 
 @pytest.mark.parametrize("kind", PHANTOM_KINDS)

@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
-from xaimed_core.measure import Plan, Question
-from xaimed_reports.jsonform import to_json
-from xaimed_reports.records import Case, Machine, Run
+from xaimed_bench.measure import Plan, Question
+from xaimed_reports.store.jsonform import to_json
+from xaimed_reports.store.records import Case, Machine, Run
 
 
 class FakeClock:
@@ -20,7 +20,7 @@ class FakeClock:
         self.calls = []
 
     def time(self, call):
-        from xaimed_core.measure.clock import Sample
+        from xaimed_bench.measure.clock import Sample
 
         before = self.now
         call()

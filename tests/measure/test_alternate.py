@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_core.measure import alternate
-from xaimed_core.measure.alternate import Alternation, RevisionError
+from xaimed_bench.cli import main
+from xaimed_bench.measure import alternate
+from xaimed_bench.measure.alternate import Alternation, RevisionError
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,8 +132,8 @@ def test_a_signal_leaves_no_work_tree_and_no_process(number, checkout, tmp_path)
     )
     git(checkout, "add", "bench")
     git(checkout, "commit", "-m", "two")
-    paths = ":".join(str(ROOT / p) for p in (".", "kernels", "reports"))
-    command = [sys.executable, "-m", "xaimed_core.cli", "compare", "--base", "HEAD"]
+    paths = ":".join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    command = [sys.executable, "-m", "xaimed_bench", "compare", "--base", "HEAD"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
     # a shell's background jobs ignore some signals, and would hand that on
     heard = partial(signal.signal, number, signal.SIG_DFL)

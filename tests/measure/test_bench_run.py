@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from xaimed_reports.journal import recover
-from xaimed_reports.jsonform import from_json
-from xaimed_reports.load import load, pictures_path
-from xaimed_reports.records import SCHEMA, Timing
+from xaimed_reports.store.journal import recover
+from xaimed_reports.store.jsonform import from_json
+from xaimed_reports.store.load import load, pictures_path
+from xaimed_reports.store.records import SCHEMA, Timing
 
 ROOT = Path(__file__).parents[2]
 TOY = """
@@ -57,7 +57,7 @@ def bench(tmp_path_factory):
     )
 
     def run(*words, **environment):
-        paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports"))
+        paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
         settings = {**os.environ, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
         command = [
             sys.executable,

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xaimed_core.cli import main
-from xaimed_core.measure import card as package
-from xaimed_core.measure import nvml
-from xaimed_core.measure.card import agreement, measure_parts, methods, run, setting_for
-from xaimed_core.measure.card.energy import RaplMeter, measure_energy
-from xaimed_core.measure.card.kernels import WORKS, moved_bytes
-from xaimed_core.measure.card.memory import bytes_per_image, find_largest, search_largest
-from xaimed_core.measure.card.variants import Variant, variants_of
-from xaimed_core.measure.machine import machine_facts
+from xaimed_bench.cli import main
+from xaimed_bench.measure import card as package
+from xaimed_bench.measure import nvml
+from xaimed_bench.measure.machine import machine_facts
+from xaimed_bench.profile import agreement, measure_parts, methods, run, setting_for
+from xaimed_bench.profile.energy import RaplMeter, measure_energy
+from xaimed_bench.profile.kernels import WORKS, moved_bytes
+from xaimed_bench.profile.memory import bytes_per_image, find_largest, search_largest
+from xaimed_bench.profile.variants import Variant, variants_of
 from xaimed_core.methods import METHODS
-from xaimed_reports.card import PARTS, Card, PeakMemory, load_card
-from xaimed_reports.records import Machine
+from xaimed_reports.profile.card import PARTS, Card, PeakMemory, load_card
+from xaimed_reports.store.records import Machine
 
 CPU = torch.device("cpu")
 
@@ -184,7 +184,7 @@ def test_memory_of_an_image_is_its_share_of_the_peak_at_the_largest_batch():
 
 
 def test_a_cpu_says_that_its_largest_batch_was_computed(monkeypatch):
-    monkeypatch.setattr("xaimed_core.measure.card.memory.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("xaimed_bench.profile.memory.free_bytes", lambda device: 1000)
     rows = {
         row.what: row for row in find_largest(tiny(), [PeakMemory("xgradcam", n, 10 * n) for n in (1, 2)])
     }

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from xaimed_core.measure import Question, measure_case
-from xaimed_reports.records import Case
+from xaimed_bench.measure import Question, measure_case
+from xaimed_reports.store.records import Case
 
 CPU = torch.device("cpu")
 MAPS = torch.linspace(0, 1, 64).reshape(1, 8, 8)

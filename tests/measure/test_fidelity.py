@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from xaimed_core.measure import of_maps, of_values
+from xaimed_bench.measure import of_maps, of_values
 
 RAMP = np.linspace(0, 1, 100).reshape(1, 10, 10)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xaimed_core.measure import Plan
-from xaimed_core.measure.interleave import MOST_REPEATS, interleave
-from xaimed_core.measure.plan import median_error
+from xaimed_bench.measure import Plan
+from xaimed_bench.measure.interleave import MOST_REPEATS, interleave
+from xaimed_bench.measure.plan import median_error
 
 
 def arms(clock, **seconds):

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xaimed_core.measure import machine_facts, nvml
-from xaimed_core.measure.clock import Clock
-from xaimed_core.measure.machine import Snapshot, Watch
-from xaimed_reports.jsonform import from_json, to_json
-from xaimed_reports.records import Machine
+from xaimed_bench.measure import machine_facts, nvml
+from xaimed_bench.measure.clock import Clock
+from xaimed_bench.measure.machine import Snapshot, Watch
+from xaimed_reports.store.jsonform import from_json, to_json
+from xaimed_reports.store.records import Machine
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_machine_facts_are_a_record_that_can_be_stored():
 def test_the_memory_of_a_machine_is_what_its_smallest_limit_leaves(monkeypatch):
     found = {"machine_bytes": 8000, "limit_bytes": 3000}
     for name in found:
-        monkeypatch.setattr(f"xaimed_core.measure.machine.{name}", lambda name=name: found[name])
+        monkeypatch.setattr(f"xaimed_bench.measure.machine.{name}", lambda name=name: found[name])
     assert machine_facts(CPU).memory_bytes == 3000
     found["limit_bytes"] = None
     assert machine_facts(CPU).memory_bytes == 8000

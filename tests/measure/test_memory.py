@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from xaimed_core.measure.memory import LINUX_HOW, peak_above_resident
+from xaimed_bench.measure.memory import LINUX_HOW, peak_above_resident
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -46,7 +46,7 @@ def test_a_peak_that_is_gone_at_the_end_counts():
 
 
 def test_where_the_system_cannot_tell_the_reason_is_given(monkeypatch, tmp_path):
-    monkeypatch.setattr("xaimed_core.measure.memory._CLEAR_REFS", tmp_path / "absent" / "clear_refs")
+    monkeypatch.setattr("xaimed_bench.measure.memory._CLEAR_REFS", tmp_path / "absent" / "clear_refs")
     found = peak_above_resident(lambda: None, CPU)
     assert found.peak_bytes is None
     assert found.reason

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from xaimed_core.measure import Plan, session
-from xaimed_core.measure.session import Session, what_finished
-from xaimed_reports.journal import Journal
-from xaimed_reports.records import Case, Row, Timing
+from xaimed_bench.measure import Plan, session
+from xaimed_bench.measure.session import Session, what_finished
+from xaimed_reports.store.journal import Journal
+from xaimed_reports.store.records import Case, Row, Timing
 
 CPU = torch.device("cpu")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_core.measure import static
-from xaimed_core.measure.static import Job, figures_of, short, target_name
+from xaimed_bench.cli import main
+from xaimed_bench.measure import static
+from xaimed_bench.measure.static import Job, figures_of, short, target_name
 from xaimed_kernels.disassembly import Counts
 from xaimed_kernels.offline import TARGETS, CompiledFacts
 

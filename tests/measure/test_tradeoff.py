@@ -6,15 +6,15 @@ import torch
 from PIL import Image
 from torch import nn
 
+from xaimed_bench.measure import measure_case
+from xaimed_bench.measure.ceiling import count_ceiling
+from xaimed_bench.measure.peers import some_ablations
+from xaimed_bench.measure.quality import REMOVED, Scene, quality_of
+from xaimed_bench.models import build_model, classifier_of
+from xaimed_bench.study.trained import Recipe, Trainer, start_as_identity
 from xaimed_core import explain
 from xaimed_core.faithfulness import evaluate
-from xaimed_core.measure import measure_case
-from xaimed_core.measure.ceiling import count_ceiling
-from xaimed_core.measure.peers import some_ablations
-from xaimed_core.measure.quality import REMOVED, Scene, quality_of
-from xaimed_core.models import build_model, classifier_of
-from xaimed_core.study.trained import Recipe, Trainer, start_as_identity
-from xaimed_reports.records import Ceiling, Part
+from xaimed_reports.store.records import Ceiling, Part
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from statistics import median
 import pytest
 import torch
 
-from xaimed_core.cli import main
-from xaimed_core.measure import trial, trial_overhead
-from xaimed_core.measure.trial import MOST_DISTURBED, TrialRuns
-from xaimed_core.measure.trial_work import with_extra_work
-from xaimed_reports.jsonform import UnreadableError, from_json, to_json
-from xaimed_reports.records import Case, Conditions, Row
-from xaimed_reports.trial_plan import planned
-from xaimed_reports.trial_records import Overhead, Trial
+from xaimed_bench.cli import main
+from xaimed_bench.measure import trial, trial_overhead
+from xaimed_bench.trial.trial import MOST_DISTURBED, TrialRuns
+from xaimed_bench.trial.trial_work import with_extra_work
+from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
+from xaimed_reports.store.records import Case, Conditions, Row
+from xaimed_reports.trial.trial_plan import planned
+from xaimed_reports.trial.trial_records import Overhead, Trial
 
 CPU = torch.device("cpu")
 PLAN = planned(12, 2, 1)

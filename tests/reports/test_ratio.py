@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xaimed_reports.ratio import block_ratios, ratio
+from xaimed_reports.compare.ratio import block_ratios, ratio
 
 
 def test_the_ratio_is_the_median_of_the_blocks_ratios(make_timing):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_reports.card import KernelShare, Roofs
-from xaimed_reports.floor import Floor
-from xaimed_reports.journal import Journal, recover
-from xaimed_reports.jsonform import UnreadableError, from_json, to_json
-from xaimed_reports.load import load
-from xaimed_reports.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
-from xaimed_reports.static import Accepted
+from xaimed_bench.cli import main
+from xaimed_reports.compare.floor import Floor
+from xaimed_reports.profile.card import KernelShare, Roofs
+from xaimed_reports.profile.static import Accepted
+from xaimed_reports.store.journal import Journal, recover
+from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
+from xaimed_reports.store.load import load
+from xaimed_reports.store.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
 
 GOLDEN = Path(__file__).parent / "golden"
 

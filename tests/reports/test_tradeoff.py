@@ -3,15 +3,15 @@
 import pytest
 from rich.console import Console
 
-from xaimed_core.cli import main
-from xaimed_reports.jsonform import from_json, to_json
-from xaimed_reports.markdown import SECTIONS, markdown
-from xaimed_reports.page import page
-from xaimed_reports.records import Case, Ceiling, Fidelity, Part, Quality, Row
-from xaimed_reports.terminal import show
-from xaimed_reports.tradeoff import EQUAL_COST, advise, gains, places, reckon
-from xaimed_reports.tradeoff_figure import Mark, front, pictures, standing_alone
-from xaimed_reports.tradeoff_words import bought, in_short, recommendations, tables, told
+from xaimed_bench.cli import main
+from xaimed_reports.show.markdown import SECTIONS, markdown
+from xaimed_reports.show.page import page
+from xaimed_reports.show.terminal import show
+from xaimed_reports.store.jsonform import from_json, to_json
+from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
+from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, gains, places, reckon
+from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures, standing_alone
+from xaimed_reports.tradeoff.tradeoff_words import bought, in_short, recommendations, tables, told
 
 FORWARD_S = 0.1
 COUNT = 8

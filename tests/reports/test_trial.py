@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xaimed_reports import trial
-from xaimed_reports.floor import floor_of
-from xaimed_reports.jsonform import from_json, to_json
-from xaimed_reports.records import Conditions
-from xaimed_reports.trial import is_disturbed, judge_trial
-from xaimed_reports.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
-from xaimed_reports.trial_records import Overhead, Trial
-from xaimed_reports.trial_text import overhead_markdown, trial_counted, trial_in_short, trial_markdown
+from xaimed_reports.compare.floor import floor_of
+from xaimed_reports.store.jsonform import from_json, to_json
+from xaimed_reports.store.records import Conditions
+from xaimed_reports.trial import trial
+from xaimed_reports.trial.trial import is_disturbed, judge_trial
+from xaimed_reports.trial.trial_plan import FLOOR_RUNS, LEVELS, Planned, planned
+from xaimed_reports.trial.trial_records import Overhead, Trial
+from xaimed_reports.trial.trial_text import overhead_markdown, trial_counted, trial_in_short, trial_markdown
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(

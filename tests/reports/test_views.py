@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from xaimed_core.cli import COMMANDS, main
-from xaimed_reports.compare import compare
-from xaimed_reports.figures import log_axis
-from xaimed_reports.load import pictures_path
-from xaimed_reports.markdown import markdown
-from xaimed_reports.page import page
-from xaimed_reports.pictures import pictures_of
-from xaimed_reports.records import Case, Conditions
-from xaimed_reports.summary import lines, sentences
-from xaimed_reports.terminal import COLOURS, show
-from xaimed_reports.verdict_list import action_benchmark, comparison_markdown, show_comparison
-from xaimed_reports.verdicts import MEANINGS, Verdict
-from xaimed_reports.words import byte_count, case_words, seconds, times
+from xaimed_bench.cli import COMMANDS, main
+from xaimed_reports.compare.compare import compare
+from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
+from xaimed_reports.compare.verdicts import MEANINGS, Verdict
+from xaimed_reports.show.figures import log_axis
+from xaimed_reports.show.markdown import markdown
+from xaimed_reports.show.page import page
+from xaimed_reports.show.pictures import pictures_of
+from xaimed_reports.show.summary import lines, sentences
+from xaimed_reports.show.terminal import COLOURS, show
+from xaimed_reports.show.words import byte_count, case_words, seconds, times
+from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.records import Case, Conditions
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -221,7 +221,7 @@ def test_the_export_holds_times_memory_and_fidelity_apart(pair):
 
 
 def in_a_fresh_process(code):
-    paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "reports")]
+    paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "reports"), str(ROOT / "bench")]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -232,7 +232,7 @@ def in_a_fresh_process(code):
 def test_help_starts_without_torch(words):
     said = in_a_fresh_process(
         f"import runpy; sys.argv = ['xaimed', *{words!r}]\n"
-        "try:\n    runpy.run_module('xaimed_core.cli', run_name='__main__')\n"
+        "try:\n    runpy.run_module('xaimed_bench', run_name='__main__')\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'torch', 'scipy', 'matplotlib', 'triton', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -245,7 +245,7 @@ def test_stored_runs_are_shown_and_compared_without_torch(command, tmp_path):
     golden = str(ROOT / "tests/reports/golden/schema-1.json")
     rest = ["--html", str(tmp_path / "p.html")] if command == "report" else [golden]
     in_a_fresh_process(
-        f"from xaimed_core.cli import main\nassert main({[command, golden, *rest]!r}) in (0, 1)\n"
+        f"from xaimed_bench.cli import main\nassert main({[command, golden, *rest]!r}) in (0, 1)\n"
         "assert 'torch' not in sys.modules"
     )
 

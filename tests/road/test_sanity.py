@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.data import PHANTOM_KINDS, phantoms
+from xaimed_bench.data import PHANTOM_KINDS, phantoms
 from xaimed_core.faithfulness import blurred, centre_gaussian, random_maps, remove, road
 from xaimed_core.faithfulness.removal import Impute
 

@@ -5,13 +5,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from xaimed_core.cli import main
-from xaimed_core.data import phantoms
+from xaimed_bench.cli import main
+from xaimed_bench.data import phantoms
+from xaimed_bench.models import build_model
+from xaimed_bench.study.road import METHODS
+from xaimed_bench.study.split import split_of
+from xaimed_bench.study.training import accuracy, train_classifier
 from xaimed_core.faithfulness import BLUR_BIAS, blurred, centre_gaussian, random_maps, road, road_table
-from xaimed_core.models import build_model
-from xaimed_core.study.road import METHODS
-from xaimed_core.study.split import split_of
-from xaimed_core.study.training import accuracy, train_classifier
 
 SIZE = 24
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from xaimed_core.study import trained
-from xaimed_core.study.split import split_of
-from xaimed_core.study.trained import Recipe, Trainer
-from xaimed_core.study.training import accuracy
+from xaimed_bench.study import trained
+from xaimed_bench.study.split import split_of
+from xaimed_bench.study.trained import Recipe, Trainer
+from xaimed_bench.study.training import accuracy
 
 CLASSES = ("glioma", "none", "pituitary")
 

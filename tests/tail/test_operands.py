@@ -11,13 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail.calls import Tape, Value, alike
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByRows
-from xaimed_core.tail.program import fit
-from xaimed_core.tail.tape import TapeRecorder
-
 from tests.tail.conftest import Headed, brute_force
+from xaimed_core.tail.record.calls import Tape, Value, alike
+from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.program import fit
+from xaimed_core.tail.record.tape import TapeRecorder
+from xaimed_core.tail.run.mechanisms import ByRows
 
 pytestmark = [
     # of nested tensors of the default layout, once a process

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.faithfulness.metric import ScoreLike
-from xaimed_core.subject import subject_of, undisturbed
+from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.targets import Targets
 
 MANY = 32

@@ -19,11 +19,11 @@ from xaimed_core.faithfulness.removal import Impute
 from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
 from xaimed_core.faithfulness.unperturbed import unperturbed
 from xaimed_core.forward import unwrap
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.maps import Explained, asked_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.targets import Targets, TargetsLike
-from xaimed_core.thread_state import self_contained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,15 +12,15 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from xaimed_core.memory import is_out_of_memory
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Capture
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByPlan, ByRows, Mechanism
-from xaimed_core.tail.plan import Plan, plan
-from xaimed_core.tail.program import fit
-from xaimed_core.tail.recording import record_calls, record_copies
-from xaimed_core.tail.replay import CallRecorder, FullForward, ModuleReplay
-from xaimed_core.tail.routes import describe
+from xaimed_core.tail.plan.plan import Plan, plan
+from xaimed_core.tail.plan.routes import describe
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.program import fit
+from xaimed_core.tail.rerun.capture import Capture
+from xaimed_core.tail.rerun.recording import record_calls, record_copies
+from xaimed_core.tail.rerun.replay import CallRecorder, FullForward, ModuleReplay
+from xaimed_core.tail.run.mechanisms import ByPlan, ByRows, Mechanism
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
 
 REMEMBERED = 32

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, final
 
 from torch import Tensor
 
-from xaimed_core.subject import Subject
+from xaimed_core.isolation.subject import Subject
 from xaimed_core.targets import Targets
 
 AblationValue = Literal["zero", "minimum", "mean"]

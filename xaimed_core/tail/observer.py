@@ -10,21 +10,21 @@ from typing import assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.isolation.subject import Subject, drew_since, generators
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.memory import memory_bound
 from xaimed_core.outputs import OutputChoice
-from xaimed_core.subject import Subject, drew_since, generators
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Autocast, Capture
+from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
-from xaimed_core.tail.guards import Refusal
 from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
-from xaimed_core.tail.mechanisms import Mechanism
-from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
-from xaimed_core.tail.replay import CallRecorder
-from xaimed_core.tail.tape import DrawWatch, TapeRecorder
-from xaimed_core.tail.values import exact
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.tape import DrawWatch, TapeRecorder
+from xaimed_core.tail.rerun.capture import Autocast, Capture
+from xaimed_core.tail.rerun.replay import CallRecorder
+from xaimed_core.tail.run.mechanisms import Mechanism
+from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets
-from xaimed_core.thread_state import self_contained
 
 
 def observe_tail(

@@ -8,15 +8,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from xaimed_core.tail.ablation import ablate, replacement
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Capture
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByRows, Mechanism
-from xaimed_core.tail.outcomes import Ablations, AllClasses
-from xaimed_core.tail.recording import record
-from xaimed_core.tail.replay import FullForward
-from xaimed_core.tail.values import exact
+from xaimed_core.tail.carry.values import exact
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.rerun.capture import Capture
+from xaimed_core.tail.rerun.recording import record
+from xaimed_core.tail.rerun.replay import FullForward
+from xaimed_core.tail.run.ablation import ablate, replacement
+from xaimed_core.tail.run.mechanisms import ByRows, Mechanism
+from xaimed_core.tail.run.outcomes import Ablations, AllClasses
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Of the largest logit: what rounding alone may leave between two ways through a deep network."""
