@@ -117,7 +117,12 @@ def layers_of(model: nn.Module, images: Tensor, output: OutputChoice = None) -> 
     modules = tuple((id(module), type(module)) for module in model.modules())
     key = (modules, tuple(images.shape[1:]), images.dtype, output if isinstance(output, int | str) else None)
     if key not in known:
-        known[key] = _look(model, images[:1], output)
+        try:
+            known[key] = _look(model, images[:1], output)
+        except Exception:  # the model may want the batch that it holds something for: if not, it raises again
+            if len(images) == 1:
+                raise
+            known[key] = _look(model, images, output)
         while len(known) > REMEMBERED:
             known.popitem(last=False)
     return known[key]
@@ -133,7 +138,7 @@ class _Returned:
     calls: int
 
 
-def _look(model: nn.Module, image: Tensor, output: OutputChoice) -> tuple[Layer, ...]:
+def _look(model: nn.Module, images: Tensor, output: OutputChoice) -> tuple[Layer, ...]:
     found: dict[str, _Returned] = {}
     names = {name: module for name, module in model.named_modules() if name}
 
@@ -145,14 +150,14 @@ def _look(model: nn.Module, image: Tensor, output: OutputChoice) -> tuple[Layer,
 
     subject = subject_of(model, None)
     with ExitStack() as stack:
-        stack.enter_context(undisturbed(subject, image.device))
+        stack.enter_context(undisturbed(subject, images.device))
         for name, module in names.items():
             if not isinstance(module, torch.jit.ScriptModule):
                 hook = subject.on_output(module, lambda _m, _i, returned, name=name: see(name, returned))
                 stack.enter_context(hook)
         with torch.enable_grad():
-            returned = call(subject.root, image.detach().clone().requires_grad_())
-            gradients = _gradients(returned, [seen.tensor for seen in found.values()], output)
+            returned = call(subject.root, images.detach().clone().requires_grad_())
+            gradients = _gradients(returned, [seen.tensor for seen in found.values()], len(images), output)
     return tuple(
         Layer(
             name,
@@ -170,16 +175,16 @@ def _use(gradient: Tensor | None) -> tuple[bool, tuple[bool, ...]]:
     """Whether there is a gradient, and for which places along axis 1 it is not 0."""
     if gradient is None:
         return False, ()
-    return True, tuple((gradient != 0).flatten(2).any(2)[0].tolist()) if gradient.ndim > 2 else ()
+    return True, tuple((gradient != 0).flatten(2).any(2).any(0).tolist()) if gradient.ndim > 2 else ()
 
 
-def _gradients(returned: Any, tensors: Sequence[Tensor], output: OutputChoice) -> list[Tensor | None]:
+def _gradients(returned: Any, tensors: Sequence[Tensor], n: int, output: OutputChoice) -> list[Tensor | None]:
     """The gradient of a mixture of all scores at each tensor, None where no way leads to one.
 
     Where the model returns nothing that could be a score, every layer counts as used by something unknown.
     """
     try:
-        scores, _ = rows_of(returned, 1, output)
+        scores, _ = rows_of(returned, n, output)
     except (TypeError, ValueError):
         return [torch.ones_like(tensor, dtype=torch.float32) for tensor in tensors]
     at = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]

@@ -59,7 +59,9 @@ class Explanation:
         first = next(iter(self.maps.values()))
         size = "x".join(map(str, first.shape[2 if self.parts else 1 :]))
         classes = f", {len(self.parts)} classes each" if self.parts else ""
-        return f"Explanation({len(first)} maps of {size}{classes}, layer {self.layer}, methods {', '.join(self.maps)})"
+        what = "images" if self.logits is None or len(self.logits) == len(first) else "maps"
+        methods = ", ".join(self.maps)
+        return f"Explanation({len(first)} {what} of {size}{classes}, layer {self.layer}, methods {methods})"
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -70,6 +70,12 @@ class Tokens:
 Layout = ChannelsFirst | ChannelsLast | Tokens
 LayoutLike = Layout | Literal["infer"] | None
 
+
+@final
+class LayoutError(ValueError):
+    """A layer's output that cannot be read without being told how."""
+
+
 AxisOrder = Literal["first", "last"] | None
 """Where a layer's neighbours in the network say that its channels are; None where they say nothing."""
 
@@ -87,7 +93,7 @@ def choose_layout(
 
     None accepts only what is ``n c *spatial`` beyond doubt and names the alternative otherwise, for read in
     the wrong order the axes would give a map of nonsense. "infer" takes that alternative. ``order`` is asked where
-    shapes alone leave a doubt. Raises ValueError where both readings fit, naming both.
+    shapes alone leave a doubt. Raises `LayoutError` where both readings fit, naming both.
     """
     if layout is not None and layout != "infer":
         return layout
@@ -95,7 +101,7 @@ def choose_layout(
     if isinstance(found, ChannelsFirst) or (layout == "infer" and found is not None):
         return found
     hint = f'pass layout="infer" (it would be {found})' if found else "pass a layer that keeps positions"
-    raise ValueError(
+    raise LayoutError(
         f"the layer's output {tuple(shape)} is not [n, channels, *positions] of images {tuple(image_size)}; "
         f"{hint}, or one of layout=Tokens(grid, prefix), ChannelsLast(), ChannelsFirst()"
     )
@@ -114,7 +120,7 @@ def _spatial(
     if min(first, last) > 0 and (by_shape is None or len({*image_size}) > 1):
         said = order() or by_shape
     if said is None or (by_shape is not None and said != by_shape):
-        raise ValueError(
+        raise LayoutError(
             f"the layer's output {tuple(shape)} can be read in two ways: [n, channels, *positions] with positions "
             f"{tuple(shape[2:])}, or [n, *positions, channels] with {tuple(shape[1:-1])}, of images "
             f"{tuple(image_size)}; say which with layout=ChannelsFirst() or layout=ChannelsLast()"
@@ -146,12 +152,12 @@ def _tokens(shape: Sequence[int], image_size: Sequence[int], order: Callable[[],
     if not found:
         return None
     if _grids(shape[2], image_size) and order() == "first":
-        raise ValueError(
+        raise LayoutError(
             f"the layer's output {tuple(shape)} can be read as {shape[1]} tokens of {shape[2]} channels or the other "
             f"way round; if tokens come first, pass layout={found[0]}"
         )
     if len(found) > 1:
-        raise ValueError(
+        raise LayoutError(
             f"{shape[1]} tokens can lie in several ways: {', '.join(map(str, found))}; pass the right one as layout="
         )
     return found[0]

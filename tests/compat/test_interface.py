@@ -189,7 +189,7 @@ def test_token_layers_without_reshape_transform_are_refused_with_the_hint():
 
     model = Tokens()
     batch = torch.randn(2, 3, 4, 4)
-    with pytest.raises(ValueError, match=r"\(2, 16, 8\), which is not .*pass reshape_transform"):
+    with pytest.raises(ValueError, match=r"\(2, 16, 8\) is not .*pass reshape_transform"):
         compat.XGradCAM(model, [model.embed])(batch)
     with pytest.raises(ValueError, match=r"reshape_transform made \(2, 16, 8\) of \(2, 16, 8\)"):
         compat.XGradCAM(model, [model.embed], reshape_transform=lambda tokens: tokens)(batch)

@@ -21,7 +21,8 @@ def test_the_figure_has_a_row_per_image_and_a_column_per_method(net, images, tmp
 
 
 def test_an_empty_map_is_marked(net, images):
-    found = explain(net, images, "layercam", "block", targets=lambda row: 0 * row.sum())
+    with pytest.warns(UserWarning, match="every layercam map is empty: the score's gradient is exactly 0"):
+        found = explain(net, images, "layercam", "block", targets=lambda row: 0 * row.sum())
     assert found.empty["layercam"].all()
     assert [axis.texts[0].get_text() for axis in found.show(images).axes[1::2]] == ["empty"] * 3
 

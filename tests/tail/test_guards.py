@@ -289,6 +289,6 @@ def test_a_map_of_logits_needs_a_score_function() -> None:
 
 def test_an_output_without_logits_is_refused(watch: Callable) -> None:
     model = Net(lambda _net, x, _stem: x).eval()
-    model.register_forward_hook(lambda _module, _inputs, output: {"boxes": output})
-    with pytest.raises(TypeError, match="no logits were found"):
+    model.register_forward_hook(lambda _module, _inputs, output: {"boxes": output, "more": output})
+    with pytest.raises(ValueError, match="2 tensors that could be the scores"):
         watch(model, "layer", torch.randn(2, 2, 5, 5))

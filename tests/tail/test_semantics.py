@@ -157,7 +157,7 @@ def test_a_channel_that_is_already_zero_drops_exactly_nothing(
 PACKED = {
     "dict": lambda logits: {"aux": logits[:, :1], "logits": logits},
     "out": lambda logits: {"out": logits},
-    "tuple": lambda logits: (logits, logits[:, :2]),
+    "tuple": lambda logits: (logits, logits[:, :2, None, None]),
     "list of a tuple": lambda logits: [(logits,)],
 }
 

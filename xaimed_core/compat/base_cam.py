@@ -18,7 +18,7 @@ from xaimed_core.engine import explain
 from xaimed_core.epsilons import MIN_MAX_EPS
 from xaimed_core.forward import observe, unwrap
 from xaimed_core.layers import resolve_layers
-from xaimed_core.layout import LayoutLike, choose_layout
+from xaimed_core.layout import ChannelsFirst, ChannelsLast, LayoutError, LayoutLike
 from xaimed_core.targets import ScoreFunction
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.rescale_maps import rescale_maps
@@ -65,23 +65,14 @@ DEFAULT_AUGMENTATIONS = tuple(FlipAndMultiply(flip, by) for flip in (False, True
 @final
 @dataclass(frozen=True)
 class _AsGiven:
-    """A layer's output read the way grad-cam reads it: by ``reshape_transform``, or as ``[n, c, *positions]``."""
+    """A layer's output read by the caller's ``reshape_transform``."""
 
-    transform: ReshapeTransform | None
+    transform: ReshapeTransform
     channel_dim: int
     image_size: tuple[int, ...]
 
     def to_maps(self, output: Tensor) -> Tensor:
         """``[n, c, *positions]``. Raises ValueError where that is not what comes out."""
-        hint = "pass reshape_transform, e.g. compat.utils.reshape_transforms.vit_reshape_transform"
-        if self.transform is None:
-            try:
-                return choose_layout(None, output.shape, self.image_size).to_maps(output)
-            except ValueError:
-                raise ValueError(
-                    f"the target layer gave {tuple(output.shape)}, which is not [n, channels, *positions] of images "
-                    f"{self.image_size}; {hint}"
-                ) from None
         maps = self.transform(output)
         if maps.ndim != 2 + len(self.image_size):
             raise ValueError(
@@ -163,15 +154,21 @@ class BaseCAM:
     ) -> Maps:
         """The maps without augmentation."""
         images = input_tensor.to(self.device)
-        explanation = explain(
-            self.model,
-            images,
-            self.method,
-            list(self.target_layers),
-            _for_engine(targets),
-            layout=self._layout(images),
-            semantics="grad-cam",
-        )
+        try:
+            explanation = explain(
+                self.model,
+                images,
+                self.method,
+                list(self.target_layers),
+                _for_engine(targets),
+                layout=self._layout(images),
+                semantics="grad-cam",
+            )
+        except LayoutError as error:
+            raise ValueError(
+                f"{str(error).partition(';')[0]}; pass reshape_transform, e.g. "
+                "compat.utils.reshape_transforms.vit_reshape_transform, which makes it [n, channels, *positions]"
+            ) from None
         self.outputs = explanation.logits
         maps = explanation.maps[self.method]
         if eigen_smooth and self.method not in ("eigencam", "eigengradcam"):
@@ -190,6 +187,8 @@ class BaseCAM:
 
     def _layout(self, images: Tensor) -> LayoutLike:
         channel_dim = 1 if self.channel_dim is None else self.channel_dim
+        if self.reshape_transform is None:
+            return None if channel_dim == 1 else ChannelsLast()
         layout = _AsGiven(self.reshape_transform, channel_dim, tuple(images.shape[2:]))
         return cast("LayoutLike", layout)  # the engine asks a layout for no more than these two
 
@@ -204,7 +203,11 @@ class BaseCAM:
         layers = resolve_layers(model, list(self.target_layers), images)
         by_gradient = weights is None
         seen = observe(model, images, layers, _for_engine(targets), gradients=by_gradient)
-        to_maps = cast("_AsGiven", self._layout(images)).to_maps
+        layout = (
+            self._layout(images) or ChannelsFirst()
+        )  # which the maps before this were read by without doubt
+        assert layout != "infer"
+        to_maps = layout.to_maps
         with torch.inference_mode(False), torch.no_grad():
             if weights is None:
                 gradients = [to_maps(gradient) for gradient in seen.gradients[0]]

@@ -133,11 +133,17 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
         return _in_order(
             capture, recorded, f"another batch than the caller's fails with {_first_line(error)}"
         ), True
+    try:
+        planned = _planned(capture, recorded, truth)
+    except Refusal as refusal:
+        planned = refusal
     if truth.apart > MIXING:
         reason = "an image gives other scores in another batch than the caller's"
-        return _in_order(capture, recorded, reason), True
+        return _in_order(capture, planned, reason), True
     try:
-        decision = _planned(capture, recorded, truth)
+        if isinstance(planned, Refusal):
+            raise planned
+        decision = planned
         found = mechanism(decision, capture, recorded, None)
         if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
             raise Refusal("the recorded operations disagree with brute force")
@@ -146,7 +152,7 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
         return _rows(capture, truth, refusal.reason, alone or refusal.one_row, memory_bytes), truth.sure
 
 
-def _in_order(capture: Capture, recorded: Tape | Refusal, reason: str) -> RowsDecision:
+def _in_order(capture: Capture, recorded: Tape | PlanDecision | Refusal, reason: str) -> RowsDecision:
     """For rows that belong to the caller's batch, as where the model holds something for each image.
 
     Raises ValueError where the images also depend on each other.
