@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.axis_order import signed
 from xaimed_core.classes import class_names_of
 from xaimed_core.outputs import OutputChoice, call, plain, rows_of
 from xaimed_core.subject import Subject, subject_of, undisturbed
@@ -231,7 +232,7 @@ def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
             through = _past_clone(source)
             if getattr(through, "variable", None) is kept:
                 dims = getattr(node, "_saved_dim", None) if type(node).__name__ == "MeanBackward1" else None
-                if dims is None or {_signed(d) % kept.ndim for d in dims} != positions:
+                if dims is None or {signed(d) % kept.ndim for d in dims} != positions:
                     return False
                 entered = True
             elif source is not None:
@@ -241,8 +242,3 @@ def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
 
 def _past_clone(node: Any) -> Any:
     return node.next_functions[0][0] if type(node).__name__ == "CloneBackward0" else node
-
-
-def _signed(dim: int) -> int:
-    """Autograd saves a negative dimension as an unsigned 64-bit number."""
-    return dim - 2**64 if dim >= 2**63 else dim
