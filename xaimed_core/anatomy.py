@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.axis_order import axis_order
+from xaimed_core.autograd_graph import axis_order, nodes_behind
 from xaimed_core.layout import AxisOrder
 from xaimed_core.outputs import OutputChoice, call, rows_of
 from xaimed_core.subject import subject_of, undisturbed
@@ -151,12 +151,6 @@ def _gradients(scores: Tensor | None, tensors: Sequence[Tensor]) -> list[Tensor 
 
 def _unweighed(scores: Tensor | None) -> set[Any]:
     """The operations from which scores are made without any more weights."""
-    waiting, found = [None if scores is None else scores.grad_fn], set[Any]()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in found:
-            continue
-        found.add(node)
-        if not type(node).__name__.startswith(WEIGHING):
-            waiting.extend(source for source, _ in node.next_functions)
-    return found
+    if scores is None:
+        return set()
+    return set(nodes_behind(scores, lambda node: not type(node).__name__.startswith(WEIGHING)))

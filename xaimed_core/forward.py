@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.axis_order import signed
+from xaimed_core.autograd_graph import nodes_behind, signed
 from xaimed_core.classes import class_names_of
 from xaimed_core.outputs import OutputChoice, call, plain, rows_of
 from xaimed_core.subject import Subject, subject_of, undisturbed
@@ -206,6 +206,11 @@ def _differentiate(
     if not scores.requires_grad:
         raise ValueError(
             f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
+        )
+    if any("NotImplemented" in node.name() for node in nodes_behind(scores)):
+        raise ValueError(
+            f"the score is made by an operation that has no gradient, so that there is none at {', '.join(names)} (a "
+            "quantised layer has none); ask for eigencam, scorecam or ablationcam, or explain the float network"
         )
     found = cast(
         tuple[Tensor | None, ...],

@@ -1,8 +1,11 @@
-"""Along which axis a tensor has its channels, from the operations that autograd saw before it."""
+"""What the graph that autograd kept says of a tensor: what it was made by, and along which axis it has its channels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from torch import Tensor
 
 from xaimed_core.layout import AxisOrder
 
@@ -86,6 +89,19 @@ def _permuted(node: Any, name: str, axes: tuple[int, ...]) -> tuple[int, ...] | 
         one, other = signed(node._saved_dim0) % n, signed(node._saved_dim1) % n
         return tuple({one: other, other: one}.get(axis, axis) for axis in axes)
     return None
+
+
+def nodes_behind(tensor: Tensor, beyond: Callable[[Any], bool] = lambda _: True) -> Iterator[Any]:
+    """The operations that made a tensor, from the last one back; past one of them only where ``beyond`` says so."""
+    waiting, seen = [tensor.grad_fn], set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if beyond(node):
+            waiting.extend(source for source, _ in node.next_functions)
 
 
 def signed(dim: int) -> int:
