@@ -182,7 +182,10 @@ def _layouts(
 ) -> list[Layout]:
     return [
         choose_layout(
-            layout, activation.shape, _map_size(images, activation), _order_of(model, name, images, output)
+            layout,
+            activation.shape,
+            _map_size(images, activation, least=2),
+            _order_of(model, name, images, output),
         )
         for name, activation in zip(layers, seen.activations, strict=True)
     ]
@@ -207,9 +210,12 @@ def _channel_dim(
     return choose_layout(layout, shape, images.shape[2:], _order_of(model, name, images, output)).channel_dim
 
 
-def _map_size(images: Tensor, activation: Tensor) -> tuple[int, ...]:
-    """The size of a map: the images', or that of their last axes where the others are folded into the batch."""
-    axes = activation.ndim - 2
+def _map_size(images: Tensor, activation: Tensor, least: int = 1) -> tuple[int, ...]:
+    """The size of a map: the images', or that of their last axes where the others are folded into the batch.
+
+    ``least`` axes are left: an activation that is not yet ``n c *positions`` may hold those of a frame in one.
+    """
+    axes = max(activation.ndim - 2, least)
     folded = len(activation) != len(images) and 0 < axes < images.ndim - 2
     return tuple(images.shape[-axes:] if folded else images.shape[2:])
 
