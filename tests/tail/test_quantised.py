@@ -121,5 +121,5 @@ def test_a_gradient_that_stops_at_a_quantised_layer_is_refused_even_where_anothe
             found = torch.relu(self.layer(images))
             return self.way(found.flatten(1)) + self.quantised(found)
 
-    with pytest.raises(ValueError, match="operation that has no gradient.*eigencam"):
+    with pytest.raises(ValueError, match=r"operation that has no gradient.*eigencam"):
         explain(TwoWays().eval(), torch.randn(2, 2, 5, 5), "xgradcam", "layer")
