@@ -72,6 +72,11 @@ def inside(row: Tensor) -> Tensor:
     return row[1].mean()
 
 
+def itself(row: Tensor) -> Tensor:
+    """The score of an output that is one number."""
+    return row
+
+
 # fmt: off
 TABLE: tuple[Row, ...] = (
     Row("torchvision", "resnet18", lambda: p.torchvision("resnet18"), RGB, "layer4", chosen="layer4"),
@@ -148,6 +153,8 @@ TABLE: tuple[Row, ...] = (
         note="a wrapper holds the second input; every forward keeps the batch's order and count"),
     Row("multi-output", "(features, logits)", w.FeaturesAndLogits, RGB, "features", chosen="features",
         output=1, note="`output=1` says which output holds the scores"),
+    Row("one number", "regression, `[n]`", w.OneNumber, RGB, "features", chosen="features", target=itself,
+        note="there are no classes: the target is a callable, `lambda row: row`"),
     Row("video", "CNN + GRU", w.FramesThenGRU, (2, 4, 24, 24), "features", chosen="features", methods=GRADIENT,
         note="frames are folded into the batch: a map for each frame, `[n t, h, w]`"),
     Row("video", "ViT per frame", w.FramesThroughTransformer, (2, 3, 4, 32, 32), "block.norm1", GRID4,

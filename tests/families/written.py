@@ -56,6 +56,18 @@ class FeaturesAndLogits(nn.Module):
         return found, self.head(found)
 
 
+class OneNumber(nn.Module):
+    """Returns one number for each image, ``[n]``, as a regression or a binary classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = convolutions(2, 3, 8, 16)
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images).mean((2, 3))).squeeze(1)
+
+
 class FramesThenGRU(nn.Module):
     """``[n, t, h, w]``: the frames run through the convolutions as a batch of ``n t``, then in turn through a GRU."""
 
