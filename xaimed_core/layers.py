@@ -120,9 +120,11 @@ def _default_by_layout(
     norms = [layer for layer in fitting if NORM.search(layer.kind)]
     blocks = [block for norm in norms if (block := _block_of(norm.name, model))]
     innermost = [block for block in blocks if not any(other.startswith(f"{block}.") for other in blocks)]
-    if innermost:
-        return next(one for one in norms if one.name.startswith(f"{innermost[-1]}."))
-    return (norms or fitting)[-1]
+    last = (norms or fitting)[-1]
+    first = next((one for one in norms if innermost and one.name.startswith(f"{innermost[-1]}.")), last)
+    return (
+        first if prod(first.shape[1:-1]) == prod(last.shape[1:-1]) else last
+    )  # else later blocks cannot be read
 
 
 def _block_of(name: str, model: nn.Module) -> str:
