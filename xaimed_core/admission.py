@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 
 from xaimed_core.forward import unwrap
@@ -34,9 +34,8 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
         )
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
-        hint = "pass program.module()" if kind == "ExportedProgram" else "pass a torch.nn.Module"
         raise TypeError(
-            f"model is a {kind}, whose layers cannot be looked into; {hint}, best the network itself"
+            f"model is a {kind}, whose layers cannot be looked into; pass the network itself, a torch.nn.Module"
         )
     module, taken = unwrap(model)
     if isinstance(module, torch.jit.ScriptModule):
@@ -44,8 +43,18 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
             "the model is traced or scripted by torch.jit, which runs without the Python that a layer's output is "
             "taken from; explain the network it was made from"
         )
+    if isinstance(module, fx.GraphModule) and not _calls_layers(module):
+        raise TypeError(
+            "the model is a graph that calls no modules, as torch.export makes it, so that it has no layers; "
+            "explain the network it was made from"
+        )
     _refuse_without_numbers(module)
     return module, taken
+
+
+def _calls_layers(graph: fx.GraphModule) -> bool:
+    called = [graph.get_submodule(str(node.target)) for node in graph.graph.find_nodes(op="call_module")]
+    return any(True for module in called for _ in module.parameters())
 
 
 def admit_images(model: nn.Module, images: Any) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from xaimed_core.anatomy import Layer, layers_of
@@ -29,7 +30,15 @@ def resolve_layers(
     given = [layer] if isinstance(layer, nn.Module | str) else list(layer)
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
-    return dict(_named(model, one) for one in given)
+    found = dict(_named(model, one) for one in given)
+    for name, module in found.items():
+        traced = type(module).__name__ == "TopLevelTracedModule"  # its own hooks run, those inside do not
+        if isinstance(module, torch.jit.ScriptModule) and not traced:
+            raise TypeError(
+                f"layer {name} is scripted by torch.jit, which runs without the Python that a layer's output is taken "
+                "from; choose a layer outside of the scripted part, or wrap that part in nn.Sequential"
+            )
+    return found
 
 
 def default_layer(
@@ -111,9 +120,11 @@ def _default_by_layout(
     norms = [layer for layer in fitting if NORM.search(layer.kind)]
     blocks = [block for norm in norms if (block := _block_of(norm.name, model))]
     innermost = [block for block in blocks if not any(other.startswith(f"{block}.") for other in blocks)]
-    if innermost:
-        return next(one for one in norms if one.name.startswith(f"{innermost[-1]}."))
-    return (norms or fitting)[-1]
+    last = (norms or fitting)[-1]
+    first = next((one for one in norms if innermost and one.name.startswith(f"{innermost[-1]}.")), last)
+    return (
+        first if prod(first.shape[1:-1]) == prod(last.shape[1:-1]) else last
+    )  # else later blocks cannot be read
 
 
 def _block_of(name: str, model: nn.Module) -> str:
