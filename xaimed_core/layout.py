@@ -188,9 +188,10 @@ def _tokens(shape: Sequence[int], image_size: Sequence[int], order: Callable[[],
 
 
 def _grids(tokens: int, image_size: Sequence[int]) -> list[Tokens]:
-    """The ways in which so many tokens can cover an image, those of whole patches where there are such."""
+    """The ways in which so many tokens can cover an image, those of several and of whole patches where there are."""
     height, width = image_size
     found = [(Tokens(grid, p), grid) for p in PREFIXES if (grid := _grid(tokens - p, height, width))]
+    found = [one for one in found if prod(one[1]) > 1] or found
     whole = [layout for layout, (rows, columns) in found if height % rows == width % columns == 0]
     return whole or [layout for layout, _ in found]
 
