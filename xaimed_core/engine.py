@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.anatomy import layers_of
+from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
 from xaimed_core.findings import Findings, read_findings
 from xaimed_core.forward import Observation, observe
 from xaimed_core.layers import LayerLike, resolve_layers
-from xaimed_core.layout import AxisOrder, Layout, LayoutLike, choose_layout
+from xaimed_core.layout import AxisOrder, Layout, LayoutLike, check_layout, choose_layout
 from xaimed_core.maps import Maps
+from xaimed_core.memory import check_asked
 from xaimed_core.methods import METHODS, ChannelProbe, InputProbe, Method
-from xaimed_core.methods.method import method_of
+from xaimed_core.methods.method import method_of, names_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
+from xaimed_core.tail.ablation import check_value
 from xaimed_core.targets import TargetsLike, are_several
 from xaimed_core.thread_state import self_contained
 from xaimed_kernels.rescale_maps import rescale_maps
@@ -68,11 +71,15 @@ def explain(
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
     be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
     """
-    names = (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
+    names = names_of(methods)
     if not names:
         raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
     chosen = [method_of(name, METHODS) for name in names]
     reading = semantics_of(semantics)
+    check_value(value)
+    check_asked(memory_bytes)
+    check_names(classes)
+    check_layout(layout)
     model, unwrapped = admit_model(model)
     images = admit_images(model, images)
     layers = resolve_layers(model, layer, images, layout, output)

@@ -95,6 +95,9 @@ def _why_not_finite(
     j: int,
 ) -> dict[int, str]:
     computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
+    scored = [True] * len(computed)
+    if seen.logits is not None:
+        scored = seen.logits.flatten(1).isfinite().all(1).tolist()
     zero = [False] * len(computed)
     if semantics.divide_by_score and isinstance(method.kind, ChannelProbe) and seen.logits is not None:
         rows = torch.arange(len(seen.logits), device=seen.logits.device)
@@ -105,6 +108,8 @@ def _why_not_finite(
             return "the images hold NaN or infinite values"
         if not computed[r]:
             return "the layer's activations hold NaN or infinite values, which the model itself computed"
+        if not scored[r * len(scored) // len(computed)]:
+            return "the model's scores hold NaN or infinite values, which it computed behind the layer"
         if zero[r]:
             return 'the score is exactly 0, by which grad-cam divides; use semantics="definition"'
         return (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,14 @@ def resolve_layers(
     if layer is None:
         found = default_layer(model, layers_of(model, images, output), images, layout)
         return {found.name: model.get_submodule(found.name)}
-    given = [layer] if isinstance(layer, nn.Module | str) else list(layer)
+    given: list[Any] = [layer]
+    if isinstance(layer, Iterable) and not isinstance(layer, nn.Module | str | Mapping | Tensor):
+        given = list(layer)
+    wrong = [one for one in given if not isinstance(one, nn.Module | str)]
+    if wrong:
+        raise TypeError(
+            f"layer must be a module of the model, its dotted name, or a list of these, got {type(wrong[0]).__name__}"
+        )
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
     found = dict(_named(model, one) for one in given)
@@ -170,7 +178,10 @@ def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
     if isinstance(layer, nn.Module):
         names = {id(module): name for name, module in model.named_modules()}
         if id(layer) not in names:
-            raise ValueError(f"the layer {type(layer).__name__} given is not a module of this model")
+            raise ValueError(
+                f"the layer {type(layer).__name__} given is not a module of this model (of a copy, or of another?); "
+                "give its dotted name"
+            )
         return names[id(layer)], layer
     try:
         return layer, model.get_submodule(layer)

@@ -37,10 +37,10 @@ def test_models_without_modules_are_refused_by_what_they_are(model, images):
             "traced or scripted by torch.jit.*explain the network it was made from",
         ),
         (torch.jit.script(model), "traced or scripted by torch.jit.*explain the network it was made from"),
-        (program, "model is a ExportedProgram.*pass the network itself"),
+        (program, "model is a ExportedProgram.*the network itself"),
         (
             program.module(),
-            "calls no modules, as torch.export makes it.*explain the network it was made from",
+            "an exported program, in whose graph no layers are left.*explain the network it was made from",
         ),
     ):
         with pytest.raises(TypeError, match=words):
