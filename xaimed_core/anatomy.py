@@ -12,79 +12,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from xaimed_core.isolation.subject import subject_of, undisturbed
+=======
+from xaimed_core.autograd_graph import axis_order, nodes_behind
+>>>>>>> main
 from xaimed_core.layout import AxisOrder
 from xaimed_core.outputs import OutputChoice, call, rows_of
 
 REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""
 
-KEEPS_ORDER = frozenset(
-    (
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Neg",
-        "Relu",
-        "LeakyRelu",
-        "PreluKernel",
-        "Elu",
-        "Celu",
-        "Selu",
-        "Gelu",
-        "Silu",
-        "Mish",
-        "Hardtanh",
-        "Hardswish",
-        "Hardsigmoid",
-        "Sigmoid",
-        "Tanh",
-        "Softplus",
-        "Threshold",
-        "Clamp",
-        "ClampMin",
-        "ClampMax",
-        "Pow",
-        "Sqrt",
-        "Exp",
-        "Clone",
-        "Alias",
-        "Cat",
-        "Slice",
-        "Split",
-        "SplitWithSizes",
-        "Unbind",
-        "NativeDropout",
-        "ToCopy",
-        "ConstantPadNd",
-        "MaskedFill",
-        "Where",
-        "Maximum",
-        "Minimum",
-    )
-)
-"""Operations after which channels lie along the axis along which they lay before."""
-
-CHANNELS_FIRST = (
-    "Convolution",
-    "MkldnnConvolution",
-    "NativeBatchNorm",
-    "CudnnBatchNorm",
-    "NativeGroupNorm",
-    "MaxPool",
-    "AvgPool",
-    "AdaptiveAvgPool",
-    "MkldnnAdaptiveAvgPool",
-    "AdaptiveMaxPool",
-    "Upsample",
-    "SlowConv",
-    "ThnnConv",
-    "PixelShuffle",
-    "ReflectionPad",
-    "ReplicationPad",
-)
-"""Beginnings of the names of operations that take channels along axis 1 alone."""
+WEIGHING = ("Convolution", "MkldnnConvolution", "SlowConv", "ThnnConv", "Addmm", "Mm", "Bmm")
+"""Beginnings of the names of operations that mix channels by weights."""
 
 
 @final
@@ -93,7 +33,8 @@ class Layer:
     """What a module of this ``kind`` returned in its last call: a tensor of this ``shape``, in a forward of one image.
 
     calls: how often the module ran. order: where the operations that made the tensor say that its channels are.
-    used: whether the score depends on it. gradient: the score's gradient there, where anybody asked for it.
+    weighed: whether weights come between it and the scores; else it is the scores already, place by place.
+    used: whether the score depends on it. placed: for which places along axis 1 the score's gradient is not 0.
     """
 
     name: str
@@ -101,6 +42,7 @@ class Layer:
     shape: tuple[int, ...]
     calls: int
     order: AxisOrder
+    weighed: bool
     used: bool
     placed: tuple[bool, ...]
 
@@ -115,14 +57,14 @@ def layers_of(model: nn.Module, images: Tensor, output: OutputChoice = None) -> 
     """
     known = _known.setdefault(model, OrderedDict())
     modules = tuple((id(module), type(module)) for module in model.modules())
-    key = (modules, tuple(images.shape[1:]), images.dtype, output if isinstance(output, int | str) else None)
+    key = (modules, tuple(images.shape[1:]), images.dtype, output)
     if key not in known:
         try:
-            known[key] = _look(model, images[:1], output)
+            known[key] = _look(model, images[:1], output, whole=len(images) == 1)
         except Exception:  # the model may want the batch that it holds something for: if not, it raises again
             if len(images) == 1:
                 raise
-            known[key] = _look(model, images, output)
+            known[key] = _look(model, images, output, whole=True)
         while len(known) > REMEMBERED:
             known.popitem(last=False)
     return known[key]
@@ -138,7 +80,8 @@ class _Returned:
     calls: int
 
 
-def _look(model: nn.Module, images: Tensor, output: OutputChoice) -> tuple[Layer, ...]:
+def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool) -> tuple[Layer, ...]:
+    """Raises, too, where part of a batch gives no scores: the ``whole`` batch may."""
     found: dict[str, _Returned] = {}
     names = {name: module for name, module in model.named_modules() if name}
 
@@ -157,14 +100,22 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice) -> tuple[Layer
                 stack.enter_context(hook)
         with torch.enable_grad():
             returned = call(subject.root, images.detach().clone().requires_grad_())
-            gradients = _gradients(returned, [seen.tensor for seen in found.values()], len(images), output)
+            try:
+                scores = rows_of(returned, len(images), output)[0]
+            except (TypeError, ValueError):
+                if not whole:
+                    raise
+                scores = None
+            gradients = _gradients(scores, [seen.tensor for seen in found.values()])
+    unweighed = _unweighed(scores)
     return tuple(
         Layer(
             name,
             type(names[name]).__name__,
             tuple(seen.tensor.shape),
             seen.calls,
-            _order(seen.node),
+            axis_order(seen.node, seen.tensor.ndim),
+            seen.node not in unweighed,
             *_use(gradient),
         )
         for (name, seen), gradient in zip(found.items(), gradients, strict=True)
@@ -178,14 +129,12 @@ def _use(gradient: Tensor | None) -> tuple[bool, tuple[bool, ...]]:
     return True, tuple((gradient != 0).flatten(2).any(2).any(0).tolist()) if gradient.ndim > 2 else ()
 
 
-def _gradients(returned: Any, tensors: Sequence[Tensor], n: int, output: OutputChoice) -> list[Tensor | None]:
+def _gradients(scores: Tensor | None, tensors: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradient of a mixture of all scores at each tensor, None where no way leads to one.
 
     Where the model returns nothing that could be a score, every layer counts as used by something unknown.
     """
-    try:
-        scores, _ = rows_of(returned, n, output)
-    except (TypeError, ValueError):
+    if scores is None:
         return [torch.ones_like(tensor, dtype=torch.float32) for tensor in tensors]
     at = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
     found: list[Tensor | None] = [None] * len(tensors)
@@ -196,26 +145,15 @@ def _gradients(returned: Any, tensors: Sequence[Tensor], n: int, output: OutputC
         gradients = torch.autograd.grad(mixture, [tensors[i] for i in at], allow_unused=True)
         for i, gradient in zip(at, gradients, strict=True):
             found[i] = gradient
+    if not any(
+        one is not None and one.ndim > 2 and one.any() for one in found
+    ):  # as where a head starts at 0
+        return [None if gradient is None else torch.ones_like(gradient) for gradient in found]
     return found
 
 
-def _order(node: Any) -> AxisOrder:
-    """Where the operations before a tensor say that its channels are; None where they do not."""
-    waiting, seen = [node], set[Any]()
-    while waiting:
-        node = waiting.pop(0)
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        name = type(node).__name__.partition("Backward")[0]
-        if name.startswith(CHANNELS_FIRST):
-            return "first"
-        if name in ("NativeLayerNorm", "FusedRmsNorm"):
-            if len(getattr(node, "_saved_normalized_shape", ())) == 1:
-                return "last"
-        elif name in ("View", "UnsafeView"):
-            if any(type(source).__name__.startswith(("Addmm", "Mm")) for source, _ in node.next_functions):
-                return "last"
-        elif name in KEEPS_ORDER:
-            waiting.extend(source for source, _ in node.next_functions)
-    return None
+def _unweighed(scores: Tensor | None) -> set[Any]:
+    """The operations from which scores are made without any more weights."""
+    if scores is None:
+        return set()
+    return set(nodes_behind(scores, lambda node: not type(node).__name__.startswith(WEIGHING)))

@@ -27,6 +27,15 @@ def class_names_of(model: nn.Module) -> tuple[str, ...] | None:
     return None
 
 
+def check_names(classes: Any) -> None:
+    """Raise TypeError unless these are None or names in the order of the scores."""
+    listed = cast("Sequence[Any]", classes if isinstance(classes, list | tuple) else [])
+    if classes is not None and (not listed or not all(isinstance(name, str) for name in listed)):
+        raise TypeError(
+            f"classes must be a list of names in the order of the model's scores, got {type(classes).__name__}"
+        )
+
+
 def class_number(target: Any, classes: Sequence[str] | None, count: int) -> int:
     """The number of a class of ``count``, given as a whole number or, where ``classes`` are known, by name."""
     if isinstance(target, str):
@@ -41,7 +50,7 @@ def whole_number(target: Any) -> int:
         with contextlib.suppress(TypeError):
             return index(target)
     raise TypeError(
-        f"targets must be None, whole class numbers, class names or callables on one output row; got {target!r}"
+        f"targets must be None, whole class numbers, class names or callables on one output row; got {target!r:.60}"
     )
 
 

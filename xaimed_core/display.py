@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from xaimed_core.numbers_given import is_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,6 +25,10 @@ def overlay(
     """
     from matplotlib.figure import Figure  # loads only when something is shown
 
+    if not isinstance(images, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"images must be the tensor that was explained, got {type(images).__name__}")
+    if not is_whole(count) or count < 1:
+        raise ValueError(f"count must be a number of images, at least 1, got {count!r}")
     for name, of_method in maps.items():
         if images.ndim != 4 or of_method.shape != (len(images), *images.shape[2:]):
             raise ValueError(

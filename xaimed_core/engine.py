@@ -9,19 +9,22 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.anatomy import layers_of
+from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
-from xaimed_core.findings import read_findings
+from xaimed_core.findings import Findings, read_findings
 from xaimed_core.forward import Observation, observe
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, resolve_layers
-from xaimed_core.layout import AxisOrder, Layout, LayoutLike, choose_layout
+from xaimed_core.layout import AxisOrder, Layout, LayoutLike, check_layout, choose_layout
 from xaimed_core.maps import Maps
+from xaimed_core.memory import check_asked
 from xaimed_core.methods import METHODS, ChannelProbe, InputProbe, Method
-from xaimed_core.methods.method import method_of
+from xaimed_core.methods.method import method_of, names_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
+from xaimed_core.tail.run.ablation import check_value
 from xaimed_core.targets import TargetsLike, are_several
 from xaimed_kernels.rescale_maps import rescale_maps
 
@@ -68,11 +71,15 @@ def explain(
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
     be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
     """
-    names = (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
+    names = names_of(methods)
     if not names:
         raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
     chosen = [method_of(name, METHODS) for name in names]
     reading = semantics_of(semantics)
+    check_value(value)
+    check_asked(memory_bytes)
+    check_names(classes)
+    check_layout(layout)
     model, unwrapped = admit_model(model)
     images = admit_images(model, images)
     layers = resolve_layers(model, layer, images, layout, output)
@@ -115,14 +122,14 @@ def explain(
             for i in range(len(layers))
         ]
         rescaled = rescale_maps(raws, size, eps=reading.min_max_eps)
-        findings = read_findings(rescaled, chosen, reading, model, images, layers, seen)
+        findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
         made, empty = rescaled.maps, rescaled.empty
         if findings.failed:
             at = torch.tensor(findings.failed, device=made.device)
             made, empty = made.index_fill(0, at, 0.0), empty.index_fill(0, at, True)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
-        _explanation(names, maps[j], made, empty, findings.reason, seen, j, layers, said, output)
+        _explanation(names, maps[j], made, empty, findings, seen, j, layers, said, output)
         for j in range(len(maps))
     )
     return combine(parts) if are_several(targets) else parts[0]
@@ -145,7 +152,7 @@ def _explanation(
     of_layers: Sequence[Mapping[str, RawMap]],
     made: Tensor,
     empty: Tensor,
-    reason: Mapping[tuple[str, int], tuple[str, ...]],
+    findings: Findings,
     seen: Observation,
     j: int,
     layers: Mapping[str, nn.Module],
@@ -164,8 +171,11 @@ def _explanation(
         empty={
             name: part.chunk(classes)[j] for name, part in zip(names, empty.chunk(len(names)), strict=True)
         },
-        reason={name: reason[name, j] for name in names},
-        route={name: "; ".join((of_layers[0][name].route, *said)) for name in names},
+        reason={name: findings.reason[name, j] for name in names},
+        route={
+            name: "; ".join(filter(None, (of_layers[0][name].route, *said, findings.notes.get((name, j)))))
+            for name in names
+        },
         logits=seen.logits,
         targets=targets,
         layer=", ".join(layers),
@@ -182,7 +192,10 @@ def _layouts(
 ) -> list[Layout]:
     return [
         choose_layout(
-            layout, activation.shape, _map_size(images, activation), _order_of(model, name, images, output)
+            layout,
+            activation.shape,
+            _map_size(images, activation, least=2),
+            _order_of(model, name, images, output),
         )
         for name, activation in zip(layers, seen.activations, strict=True)
     ]
@@ -207,9 +220,12 @@ def _channel_dim(
     return choose_layout(layout, shape, images.shape[2:], _order_of(model, name, images, output)).channel_dim
 
 
-def _map_size(images: Tensor, activation: Tensor) -> tuple[int, ...]:
-    """The size of a map: the images', or that of their last axes where the others are folded into the batch."""
-    axes = activation.ndim - 2
+def _map_size(images: Tensor, activation: Tensor, least: int = 1) -> tuple[int, ...]:
+    """The size of a map: the images', or that of their last axes where the others are folded into the batch.
+
+    ``least`` axes are left: an activation that is not yet ``n c *positions`` may hold those of a frame in one.
+    """
+    axes = max(activation.ndim - 2, least)
     folded = len(activation) != len(images) and 0 < axes < images.ndim - 2
     return tuple(images.shape[-axes:] if folded else images.shape[2:])
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaimed_core.display import overlay
 from xaimed_core.maps import Maps
+from xaimed_core.numbers_given import is_whole
 from xaimed_core.targets import Targets
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Explanation:
         if not self.parts:
             raise ValueError(
                 "one class per image was explained; of(j) is for targets='all' or several classes each"
+            )
+        if not is_whole(j) or not 0 <= j < len(self.parts):
+            raise IndexError(
+                f"{len(self.parts)} classes of each image were explained, 0 to {len(self.parts) - 1}; got {j!r}"
             )
         return self.parts[j]
 

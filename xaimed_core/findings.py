@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xaimed_core.forward import Observation
 from xaimed_core.layers import way_out
+from xaimed_core.layout import Layout
 from xaimed_core.methods import ChannelProbe, Method
 from xaimed_core.semantics import Semantics
 from xaimed_core.targets import any_beyond
@@ -28,10 +29,12 @@ class Findings:
     """reason: per method and class, one sentence per map, "" for a map that is as it should be.
 
     failed: the places of maps that could not be made, in the order of the maps given.
+    notes: what to do where every map of a method and class is empty.
     """
 
     reason: dict[tuple[str, int], tuple[str, ...]]
     failed: tuple[int, ...]
+    notes: dict[tuple[str, int], str]
 
 
 def read_findings(
@@ -41,6 +44,7 @@ def read_findings(
     model: nn.Module,
     images: Tensor,
     layers: Mapping[str, nn.Module],
+    layouts: Sequence[Layout],
     seen: Observation,
 ) -> Findings:
     """Why maps are empty. ``rescaled`` holds methods' maps by class: methods vary slowest, then classes, then images.
@@ -61,6 +65,7 @@ def read_findings(
     good_image = [isfinite(total) for total in sums for _ in range(rows // len(sums))]
     reason: dict[tuple[str, int], tuple[str, ...]] = {}
     failed: list[int] = []
+    notes: dict[tuple[str, int], str] = {}
     for i, method in enumerate(methods):
         for j in range(classes):
             at = (i * classes + j) * rows
@@ -73,11 +78,12 @@ def read_findings(
                 )
             nothing = [r for r in range(rows) if empty[at + r] and r not in said]
             if nothing:
-                said |= dict.fromkeys(nothing, _why_empty(method, seen, j, layers))
+                said |= dict.fromkeys(nothing, _why_empty(method, seen, j, layers, layouts))
             reason[method.name, j] = tuple(said.get(r, "") for r in range(rows))
             if len(nothing) == rows:
-                _warn(model, images, method, layers, said[nothing[0]])
-    return Findings(reason, tuple(failed))
+                notes[method.name, j] = _way_out(model, images, layers, said[nothing[0]])
+                _warn(model, method, layers, notes[method.name, j])
+    return Findings(reason, tuple(failed), notes)
 
 
 def _why_not_finite(
@@ -89,6 +95,9 @@ def _why_not_finite(
     j: int,
 ) -> dict[int, str]:
     computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
+    scored = [True] * len(computed)
+    if seen.logits is not None:
+        scored = seen.logits.flatten(1).isfinite().all(1).tolist()
     zero = [False] * len(computed)
     if semantics.divide_by_score and isinstance(method.kind, ChannelProbe) and seen.logits is not None:
         rows = torch.arange(len(seen.logits), device=seen.logits.device)
@@ -99,6 +108,8 @@ def _why_not_finite(
             return "the images hold NaN or infinite values"
         if not computed[r]:
             return "the layer's activations hold NaN or infinite values, which the model itself computed"
+        if not scored[r * len(scored) // len(computed)]:
+            return "the model's scores hold NaN or infinite values, which it computed behind the layer"
         if zero[r]:
             return 'the score is exactly 0, by which grad-cam divides; use semantics="definition"'
         return (
@@ -109,23 +120,29 @@ def _why_not_finite(
     return {r: why(r) for r in bad}
 
 
-def _why_empty(method: Method, seen: Observation, j: int, layers: Mapping[str, nn.Module]) -> str:
+FLAT = "the score's gradient is exactly 0"
+
+
+def _why_empty(
+    method: Method, seen: Observation, j: int, layers: Mapping[str, nn.Module], layouts: Sequence[Layout]
+) -> str:
     where = ", ".join(layers)
-    if method.needs_gradient and not any(bool(gradient.any()) for gradient in seen.gradients[j]):
-        return (
-            f"the score's gradient is exactly 0 everywhere at {where}: nothing behind it reads these places"
-        )
+    if method.needs_gradient:
+        shown = [layout.to_maps(g) for layout, g in zip(layouts, seen.gradients[j], strict=True)]
+        if not any(bool(gradient.any()) for gradient in shown):
+            return f"{FLAT} at every place of {where}: nothing behind it reads them"
     return f"nothing at {where} raises this score"
 
 
-def _warn(
-    model: nn.Module, images: Tensor, method: Method, layers: Mapping[str, nn.Module], why: str
-) -> None:
+def _way_out(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module], why: str) -> str:
+    other = way_out(model, images, layers) if why.startswith(FLAT) else ""
+    return f"{why}; use layer={other!r}" if other else f"{why}; look at another layer or another method"
+
+
+def _warn(model: nn.Module, method: Method, layers: Mapping[str, nn.Module], note: str) -> None:
     """Once per model, layer and method."""
     key = method.name, ", ".join(layers)
     said = _warned.setdefault(model, set())
     if key not in said:
         said.add(key)
-        other = way_out(model, images, layers) if "gradient" in why else ""
-        hint = f"; use layer={other!r}" if other else "; look at another layer or another method"
-        warnings.warn(f"every {method.name} map is empty: {why}{hint}", UserWarning, stacklevel=4)
+        warnings.warn(f"every {method.name} map is empty: {note}", UserWarning, stacklevel=5)

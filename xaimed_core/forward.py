@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.autograd_graph import nodes_behind, signed
 from xaimed_core.classes import class_names_of
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
 from xaimed_core.isolation.thread_state import self_contained
@@ -206,6 +207,11 @@ def _differentiate(
         raise ValueError(
             f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
         )
+    if any("NotImplemented" in node.name() for node in nodes_behind(scores)):
+        raise ValueError(
+            f"the score is made by an operation that has no gradient, so that there is none at {', '.join(names)} (a "
+            "quantised layer has none); ask for eigencam, scorecam or ablationcam, or explain the float network"
+        )
     found = cast(
         tuple[Tensor | None, ...],
         torch.autograd.grad(scores.sum(), kept, allow_unused=True, retain_graph=again),
@@ -231,7 +237,7 @@ def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
             through = _past_clone(source)
             if getattr(through, "variable", None) is kept:
                 dims = getattr(node, "_saved_dim", None) if type(node).__name__ == "MeanBackward1" else None
-                if dims is None or {_signed(d) % kept.ndim for d in dims} != positions:
+                if dims is None or {signed(d) % kept.ndim for d in dims} != positions:
                     return False
                 entered = True
             elif source is not None:
@@ -241,8 +247,3 @@ def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
 
 def _past_clone(node: Any) -> Any:
     return node.next_functions[0][0] if type(node).__name__ == "CloneBackward0" else node
-
-
-def _signed(dim: int) -> int:
-    """Autograd saves a negative dimension as an unsigned 64-bit number."""
-    return dim - 2**64 if dim >= 2**63 else dim

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from xaimed_core.anatomy import Layer, layers_of
-from xaimed_core.layout import Layout, LayoutLike, choose_layout
+from xaimed_core.layout import ChannelsFirst, ChannelsLast, Layout, LayoutLike, Tokens, choose_layout
 from xaimed_core.outputs import OutputChoice
+
+NORM = re.compile(r"Norm(Act)?(\dd)?$")
+"""Ends of the names of modules that normalise, and do nothing else."""
 
 LayerLike = None | nn.Module | str | Sequence[nn.Module | str]
 
@@ -22,29 +28,51 @@ def resolve_layers(
     if layer is None:
         found = default_layer(model, layers_of(model, images, output), images, layout)
         return {found.name: model.get_submodule(found.name)}
-    given = [layer] if isinstance(layer, nn.Module | str) else list(layer)
+    given: list[Any] = [layer]
+    if isinstance(layer, Iterable) and not isinstance(layer, nn.Module | str | Mapping | Tensor):
+        given = list(layer)
+    wrong = [one for one in given if not isinstance(one, nn.Module | str)]
+    if wrong:
+        raise TypeError(
+            f"layer must be a module of the model, its dotted name, or a list of these, got {type(wrong[0]).__name__}"
+        )
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
-    return dict(_named(model, one) for one in given)
+    found = dict(_named(model, one) for one in given)
+    for name, module in found.items():
+        traced = type(module).__name__ == "TopLevelTracedModule"  # its own hooks run, those inside do not
+        if isinstance(module, torch.jit.ScriptModule) and not traced:
+            raise TypeError(
+                f"layer {name} is scripted by torch.jit, which runs without the Python that a layer's output is taken "
+                "from; choose a layer outside of the scripted part, or wrap that part in nn.Sequential"
+            )
+    return found
 
 
 def default_layer(
     model: nn.Module, layers: Sequence[Layer], images: Tensor, layout: LayoutLike = None
 ) -> Layer:
-    """The last layer on the way to the score that is called once and holds more than one place.
+    """The last layer on the way to the score that is called once, holds more than one place and is weighed after it.
 
-    Without ``layout`` it must hold ``[n, c, *positions]``; with one, be a normalisation that holds places so: the
-    first of the last block. Raises ValueError where there is none, or where later layers hold places otherwise.
+    It holds ``[n, c, *positions]``. Where the last layers hold places otherwise, as a transformer's do, it is
+    with a ``layout`` the first norm of the last block. Raises ValueError where there is none, or no layout is given.
     """
-    usable = [layer for layer in layers if layer.used and layer.calls == 1]
-    if layout is not None:
-        return _default_by_layout(model, usable, images, layout)
+    on_the_way = [layer for layer in layers if layer.used and layer.calls == 1]
+    if not any(len(layer.shape) > 2 for layer in on_the_way):
+        raise ValueError(
+            "autograd finds no layer with places on the way to the score (is the head quantised, or under no_grad?); "
+            'name one, e.g. layer="features", for eigencam or ablationcam'
+        )
+    usable = [layer for layer in on_the_way if layer.weighed] or on_the_way
     size = tuple(images.shape[2:])
-    spatial = [layer for layer in usable if layer.order == "first" and _holds_places(layer, size)]
-    spatial = spatial or [layer for layer in usable if layer.order is None and _holds_places(layer, size)]
+    spatial = _spatial(usable, size)
     tokens = [layer for layer in usable if layer.order == "last" and _as_tokens(layer, size) is not None]
-    if spatial and not (tokens and usable.index(tokens[-1]) > usable.index(spatial[-1])):
+    if tokens and spatial and usable.index(tokens[-1]) > usable.index(spatial[-1]):
+        spatial = []
+    if spatial and (layout is None or (layout == "infer" and not _only_moved(usable, spatial[-1], tokens))):
         return spatial[-1]
+    if layout is not None:
+        return _default_by_layout(model, usable, size, layout)
     if tokens:
         name, found = tokens[-1].name, _as_tokens(tokens[-1], size)
         raise ValueError(
@@ -57,14 +85,26 @@ def default_layer(
     )
 
 
+def _spatial(usable: Sequence[Layer], size: tuple[int, ...]) -> list[Layer]:
+    """Layers that hold ``[n, c, *positions]``: where any is known to, only these and what has the shape of the last."""
+    holding = [layer for layer in usable if layer.order != "last" and _holds_places(layer, size)]
+    known = [layer for layer in holding if layer.order == "first"]
+    return [layer for layer in holding if not known or layer in known or layer.shape == known[-1].shape]
+
+
+def _only_moved(usable: Sequence[Layer], layer: Layer, tokens: Sequence[Layer]) -> bool:
+    """Whether the layer is but the last tokens with their axes moved."""
+    before = usable[max(0, usable.index(layer) - 1)]
+    return tokens[-1:] == [before] and prod(before.shape) == prod(layer.shape)
+
+
 def _holds_places(layer: Layer, size: tuple[int, ...]) -> bool:
     if len(layer.shape) != 2 + len(size) or prod(layer.shape[2:]) < 2:
         return False
     try:
-        choose_layout(None, layer.shape, size, lambda: layer.order)
+        return isinstance(choose_layout(None, layer.shape, size, lambda: layer.order), ChannelsFirst)
     except ValueError:
         return False
-    return True
 
 
 def _as_tokens(layer: Layer, size: tuple[int, ...]) -> Layout | None:
@@ -77,34 +117,46 @@ def _as_tokens(layer: Layer, size: tuple[int, ...]) -> Layout | None:
 
 
 def _default_by_layout(
-    model: nn.Module, usable: Sequence[Layer], images: Tensor, layout: LayoutLike
+    model: nn.Module, usable: Sequence[Layer], size: tuple[int, ...], layout: LayoutLike
 ) -> Layer:
     """The first norm of the last block, or the last layer that this layout reads where there is no such block."""
-    size = tuple(images.shape[2:])
     fitting = [layer for layer in usable if _reads(layout, layer, size)]
     if not fitting:
         raise ValueError(
             f"no layer on the way to the score holds places as layout={layout!r} says; name one with layer="
         )
-    norms = [layer for layer in fitting if "norm" in layer.kind.lower()]
+    norms = [layer for layer in fitting if NORM.search(layer.kind)]
+    blocks = [block for norm in norms if (block := _block_of(norm.name, model))]
+    innermost = [block for block in blocks if not any(other.startswith(f"{block}.") for other in blocks)]
+    last = (norms or fitting)[-1]
+    first = next((one for one in norms if innermost and one.name.startswith(f"{innermost[-1]}.")), last)
+    return (
+        first if prod(first.shape[1:-1]) == prod(last.shape[1:-1]) else last
+    )  # else later blocks cannot be read
+
+
+def _block_of(name: str, model: nn.Module) -> str:
+    """The block that a layer belongs to: around it, one of several of its kind, numbered if there is such a one."""
     kinds = [type(module) for module in model.modules()]
-    for norm in reversed(norms):
-        block = norm.name.rpartition(".")[0]
-        if block and kinds.count(type(model.get_submodule(block))) > 1:
-            return next(one for one in norms if one.name.startswith(f"{block}."))
-    return (norms or fitting)[-1]
+    parts = name.split(".")
+    around = [".".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+    repeated = [one for one in around if kinds.count(type(model.get_submodule(one))) > 1]
+    return next((one for one in repeated if one[-1].isdigit()), repeated[0] if repeated else "")
 
 
 def _reads(layout: LayoutLike, layer: Layer, size: tuple[int, ...]) -> bool:
     """Whether the layout fits the layer, and some of the places it shows reach the score."""
-    try:
-        found = choose_layout(layout, layer.shape, size, lambda: layer.order)
-        if layout == "infer" and layer.order == "last":
-            places = layer.placed[getattr(found, "prefix", 0) :]
-            return prod(layer.shape[1:-1]) > 1 and any(places)
-        return layer.order == "first" and _holds_places(layer, size)
-    except ValueError:
-        return False
+    found = _as_tokens(layer, size) if layout is None or layout == "infer" else layout
+    every_axis = len(layer.shape) == 2 + len(size)
+    match found:
+        case Tokens(grid=grid, prefix=prefix):
+            return layer.shape[1:-1] == (prefix + prod(grid),) and any(layer.placed[prefix:])
+        case ChannelsLast():
+            return every_axis and layer.order == "last" and any(layer.placed)
+        case ChannelsFirst():
+            return every_axis and layer.order != "last" and prod(layer.shape[2:]) > 1 and any(layer.placed)
+        case None:
+            return False
 
 
 def way_out(model: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> str:
@@ -126,7 +178,10 @@ def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
     if isinstance(layer, nn.Module):
         names = {id(module): name for name, module in model.named_modules()}
         if id(layer) not in names:
-            raise ValueError(f"the layer {type(layer).__name__} given is not a module of this model")
+            raise ValueError(
+                f"the layer {type(layer).__name__} given is not a module of this model (of a copy, or of another?); "
+                "give its dotted name"
+            )
         return names[id(layer)], layer
     try:
         return layer, model.get_submodule(layer)

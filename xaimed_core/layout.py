@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from torch import Tensor
 
@@ -19,7 +19,7 @@ class ChannelsFirst:
 
     def to_maps(self, output: Tensor) -> Tensor:
         """``n c *spatial``, a view."""
-        return output
+        return _with_places(self, output)
 
     def from_maps(self, maps: Tensor, output: Tensor) -> Tensor:
         """The layer's own layout again."""
@@ -35,7 +35,7 @@ class ChannelsLast:
 
     def to_maps(self, output: Tensor) -> Tensor:
         """``n *spatial c`` to ``n c *spatial``, a view."""
-        return output.movedim(-1, 1)
+        return _with_places(self, output).movedim(-1, 1)
 
     def from_maps(self, maps: Tensor, output: Tensor) -> Tensor:
         """``n c *spatial`` to ``n *spatial c``."""
@@ -50,6 +50,14 @@ class Tokens:
     grid: tuple[int, ...]
     prefix: int = 0
     channel_dim = -1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no grid."""
+        sides = self.grid if isinstance(self.grid, tuple) else (None,)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not all(isinstance(side, int) and side > 0 for side in sides) or not sides or self.prefix < 0:
+            raise ValueError(
+                f"a grid is the number of tokens along each axis, e.g. Tokens((14, 14), prefix=1), got {self!r}"
+            )
 
     def to_maps(self, output: Tensor) -> Tensor:
         """``n tokens c`` to ``n c *grid``, a view without the prefix tokens."""
@@ -74,6 +82,22 @@ LayoutLike = Layout | Literal["infer"] | None
 @final
 class LayoutError(ValueError):
     """A layer's output that cannot be read without being told how."""
+
+
+def check_layout(layout: Any) -> None:
+    """Raise TypeError for what says nothing of axes."""
+    if layout is None or layout == "infer" or (hasattr(layout, "to_maps") and not isinstance(layout, type)):
+        return
+    raise TypeError(
+        'layout must be None, "infer", Tokens(grid, prefix), ChannelsLast() or ChannelsFirst(), '
+        f"got {layout!r}"
+    )
+
+
+def _with_places(layout: Layout, output: Tensor) -> Tensor:
+    if output.ndim < 3:
+        raise LayoutError(f"{layout} needs positions beside channels, the layer gave {tuple(output.shape)}")
+    return output
 
 
 AxisOrder = Literal["first", "last"] | None
@@ -119,6 +143,10 @@ def _spatial(
     said = by_shape
     if min(first, last) > 0 and (by_shape is None or len({*image_size}) > 1):
         said = order() or by_shape
+    if (
+        said == "last" and last < 2 and len({*image_size}) == 1
+    ):  # places in windows, say, not in rows and columns
+        return None
     if said is None or (by_shape is not None and said != by_shape):
         raise LayoutError(
             f"the layer's output {tuple(shape)} can be read in two ways: [n, channels, *positions] with positions "
@@ -164,9 +192,10 @@ def _tokens(shape: Sequence[int], image_size: Sequence[int], order: Callable[[],
 
 
 def _grids(tokens: int, image_size: Sequence[int]) -> list[Tokens]:
-    """The ways in which so many tokens can cover an image, those of whole patches where there are such."""
+    """The ways in which so many tokens can cover an image, those of several and of whole patches where there are."""
     height, width = image_size
     found = [(Tokens(grid, p), grid) for p in PREFIXES if (grid := _grid(tokens - p, height, width))]
+    found = [one for one in found if prod(one[1]) > 1] or found
     whole = [layout for layout, (rows, columns) in found if height % rows == width % columns == 0]
     return whole or [layout for layout, _ in found]
 

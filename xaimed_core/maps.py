@@ -66,8 +66,11 @@ def asked_of(maps: Any, device: torch.device) -> Asked:
             f"these maps explain {len(targets)} classes of each image, a score has one; "
             "score them one by one: e.of(0), e.of(1), ..."
         )
+    named = {str(name): tensor_of(map_, device) for name, map_ in held.items()}
+    if len(named) < len(held):
+        raise ValueError(f"several maps have one name: {', '.join(map(str, held))}; give each its own")
     return Asked(
-        {str(name): tensor_of(map_, device) for name, map_ in held.items()},
+        named,
         targets if isinstance(targets, ClassTargets | FunctionTargets | ContrastTargets) else None,
         getattr(held, "output", None),
     )
@@ -82,7 +85,7 @@ def one_of(maps: Any, method: str | None, device: torch.device) -> tuple[Tensor,
         return tensor_of(maps, device), Asked({}, None, None)
     asked = asked_of(maps, device)
     name = next(iter(asked.maps)) if method is None and len(asked.maps) == 1 else method
-    if name not in asked.maps:
+    if not isinstance(name, str) or name not in asked.maps:
         listed = ", ".join(asked.maps) or "none"
         raise ValueError(
             f"{'which maps?' if method is None else f'no maps of {method!r}:'} the methods are {listed}; "
@@ -96,7 +99,11 @@ def tensor_of(maps: Any, device: torch.device) -> Tensor:
     if isinstance(maps, Tensor):
         return plain(maps)
     if not hasattr(maps, "__array__"):
-        raise TypeError(f"maps must be a tensor or an array [n, h, w], got {type(maps).__name__}")
+        hint = '; take one method\'s, e.g. e.maps["xgradcam"]' if hasattr(maps, "maps") else ""
+        raise TypeError(f"maps must be a tensor or an array [n, h, w], got {type(maps).__name__}{hint}")
     import numpy as np
 
-    return torch.from_numpy(np.array(maps)).to(device)  # a copy: arrays may be read-only or run backwards
+    array = np.array(maps)  # a copy: arrays may be read-only or run backwards
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"maps must hold real numbers, got an array of {array.dtype}")
+    return torch.from_numpy(array).to(device)

@@ -12,6 +12,8 @@ from typing import Final
 
 import torch
 
+from xaimed_core.numbers_given import is_whole
+
 SHARE: Final = 0.5
 """Of what is free: the rest is left to the caller, to allocator slack and to the operations' own workspaces."""
 
@@ -54,14 +56,22 @@ def memory_bound(device: torch.device, asked_bytes: int | None, *, enough_bytes:
     as a closed form, so that nobody asks for `LITTLE`. Raises ValueError where less than a byte was asked for.
     """
     if asked_bytes is not None:
-        if asked_bytes <= 0:
-            raise ValueError(
-                f"memory_bytes must be a positive number of bytes, got {asked_bytes}; None asks the device"
-            )
+        check_asked(asked_bytes)
         return asked_bytes
     if enough_bytes is not None and enough_bytes <= LITTLE:
         return enough_bytes
     return int(SHARE * free_bytes(device))
+
+
+def check_asked(asked_bytes: object) -> None:
+    """Raise ValueError unless this is None or a number of bytes."""
+    if asked_bytes is None:
+        return
+    if not is_whole(asked_bytes) or asked_bytes <= 0:
+        raise ValueError(
+            f"memory_bytes must be a whole, positive number of bytes, got {asked_bytes!r}; "
+            "None asks the device"
+        )
 
 
 def free_bytes(device: torch.device) -> int:

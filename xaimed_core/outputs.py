@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import index
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,10 @@ def rows_of(output: Any, n: int, choice: OutputChoice = None) -> tuple[Tensor, s
         raise ValueError(
             f"the model gave {tuple(scores.shape)} for {n} images; its first axis must be the batch, "
             "with scores [n, classes], or [n] and a callable as target"
+        )
+    if scores.is_complex():
+        raise TypeError(
+            f"the model gave {scores.dtype}, and a score is a real number; give output=, e.g. lambda out: out.abs()"
         )
     return scores, words
 
@@ -146,8 +150,8 @@ def _chosen(output: Any, n: int | None, choice: OutputChoice) -> tuple[Tensor, s
         return plain(found), f"scores: {getattr(choice, '__name__', type(choice).__name__)} of the output"
     children = _children(output)
     by_key = dict(children)
-    if isinstance(choice, bool) or choice is None:
-        raise TypeError(f"output= must be a position, a key or a function of the output, got {choice}")
+    if isinstance(choice, bool) or not isinstance(choice, str | SupportsIndex):
+        raise TypeError(f"output= must be a position, a key or a function of the output, got {choice!r}")
     wanted = choice if isinstance(choice, str) else index(choice)
     if isinstance(wanted, str) and isinstance(getattr(output, wanted, None), Tensor):
         by_key.setdefault(wanted, getattr(output, wanted))
@@ -188,6 +192,9 @@ def _misfit(model: nn.Module, images: Tensor, said: str) -> str | None:
         )
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     first = next((module for module in model.modules() if isinstance(module, kinds)), None)
+    if first is not None and "Expected" in said and images.ndim != len(first.kernel_size) + 2:
+        axes = ", ".join(("depth", "height", "width")[-len(first.kernel_size) :])
+        return f"the model's convolutions read [n, channels, {axes}], the images are {tuple(images.shape)}"
     if first is not None and "channels" in said and first.in_channels != images.shape[1]:
         return (
             f"the model's first convolution reads {first.in_channels} channels, the images have {images.shape[1]}: "

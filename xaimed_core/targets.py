@@ -101,6 +101,8 @@ Targets = ClassTargets | FunctionTargets | ContrastTargets
 def _scalar(score: Tensor) -> Tensor:
     if not isinstance(score, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a target must give a tensor with one number, got {type(score).__name__}")
+    if score.is_complex():
+        raise TypeError(f"a target must give a real number, got {score.dtype}; take .abs() or .real")
     if score.numel() != 1:
         raise ValueError(
             f"a target must give one number per image, got shape {tuple(score.shape)}; reduce it, e.g. with .sum()"
@@ -135,6 +137,7 @@ def resolve_targets(
         case Tensor():
             return _of_tensor(targets, logits, n)
         case _ if callable(targets):
+            _refuse_type(targets)
             return FunctionTargets((targets,) * n)
         case _:
             return _of_list(_listed(targets, n), logits, classes)
@@ -160,7 +163,9 @@ def split_targets(
         return (resolve_targets(targets, logits, classes),)
     if isinstance(targets, Tensor):
         _check_count(len(targets), len(logits))
-        return tuple(resolve_targets(column, logits) for column in targets.unbind(1))
+        resolved = tuple(resolve_targets(column, logits) for column in targets.unbind(1))
+        _refuse_repeated(targets.tolist())
+        return resolved
     rows = [list(_plain(row)) if _is_row(row) else [row] for row in _plain(targets)]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1 or 0 in lengths:
@@ -169,6 +174,7 @@ def split_targets(
             "explain images with other numbers of classes apart"
         )
     _check_count(len(rows), len(logits))
+    _refuse_repeated(rows)
     return tuple(resolve_targets(list(column), logits, classes) for column in zip(*rows, strict=True))
 
 
@@ -241,6 +247,8 @@ def _of_list(given: Sequence[Any], logits: Tensor, classes: Sequence[str] | None
     if functions and len(functions) < len(given):
         raise TypeError("targets must be all classes or all callables; write the classes as callables, too")
     if functions:
+        for function in functions:
+            _refuse_type(function)
         return FunctionTargets(tuple(functions))
     _need_classes(logits)
     numbers = [class_number(t, classes, logits.shape[1]) for t in given]
@@ -259,6 +267,21 @@ def _is_row(target: object) -> bool:
     return isinstance(_plain(target), list | tuple)
 
 
+def _refuse_type(target: object) -> None:
+    if isinstance(target, type):
+        raise TypeError(f"a target is the class {target.__name__}; give an instance, {target.__name__}(...)")
+
+
+def _refuse_repeated(rows: Sequence[Sequence[Any]]) -> None:
+    """One-hot rows would be read as the classes 0 and 1, again and again."""
+    repeated = next((row for row in rows if any(row.count(each) > 1 for each in row)), None)
+    if repeated is not None:
+        raise ValueError(
+            f"{repeated!r:.60} names a class of one image twice; give each once, and of one-hot rows the numbers: "
+            "targets.argmax(1)"
+        )
+
+
 def _check_count(given: int, n: int) -> None:
     if given != n:
         raise ValueError(
@@ -273,3 +296,5 @@ def _need_classes(logits: Tensor) -> None:
             f"class targets need an output [n, classes], got {tuple(logits.shape)}; "
             "pass a callable that turns one image's output into its score"
         )
+    if logits.shape[1] == 0:
+        raise ValueError(f"the model gave scores of no class: {tuple(logits.shape)}")

@@ -18,8 +18,14 @@ from typing import Any, Literal, cast, final
 import torch
 from torch import Tensor, nn
 
+<<<<<<< HEAD:bench/xaimed_bench/models.py
 from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, phantoms
+=======
+from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
+from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, phantoms
+from xaimed_core.numbers_given import is_whole
+>>>>>>> main:xaimed_core/models.py
 
 LayerRole = Literal["last", "earlier"]
 TRAINED_LOGIT = 10.0
@@ -107,8 +113,8 @@ def build_model(
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
-    if classes is not None and classes < 1:
-        raise ValueError(f"a classifier of {classes} classes was asked for; give 1 or more")
+    if classes is not None and not (is_whole(classes) and classes >= 1):
+        raise ValueError(f"a classifier of {classes!r} classes was asked for; give 1 or more")
     with _seeded(seed):
         if checkpoint is not None:
             return _build_from(read_checkpoint(checkpoint), name, classes)

@@ -309,7 +309,7 @@ def test_other_colours_without_opencv_and_bad_pictures_say_what_to_do(monkeypatc
         ModuleNotFoundError, match="pip install opencv-python-headless, or leave colormap out"
     ):
         image.show_cam_on_image(picture, mask, colormap=16)
-    with pytest.raises(ValueError, match=r"largest value is 255; divide it by 255"):
+    with pytest.raises(ValueError, match=r"from 255 to 255; divide it by 255"):
         image.show_cam_on_image(picture * 255, mask)
     with pytest.raises(ValueError, match=r"image_weight must be in \[0, 1\], got 2"):
         image.show_cam_on_image(picture, mask, image_weight=2)

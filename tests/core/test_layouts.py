@@ -106,3 +106,26 @@ def test_a_transformers_channel_is_ablated_in_all_its_tokens(name):
     found = explain(model, images, "ablationcam", layer, targets=1, layout=layout).weights["ablationcam"]
     assert isinstance(found, Tensor)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4 * expected.abs().max().item())
+
+
+def test_the_tokens_of_frames_folded_into_the_batch_are_read_as_those_of_images():
+    """Not as a signal of as many positions as there are tokens."""
+
+    class Frames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vit, self.layer, _ = vit()
+
+        def forward(self, clips: Tensor) -> Tensor:
+            n, _, t = clips.shape[:3]
+            return self.vit(clips.transpose(1, 2).flatten(0, 1)).view(n, t, -1).mean(1)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = Frames().eval()
+    clips = torch.randn(2, 3, 5, 32, 32, generator=torch.Generator().manual_seed(0))
+    layer = f"vit.{model.layer}"
+    found = explain(model, clips, "xgradcam", layer, 1, layout="infer")
+    expected = explain(model, clips, "xgradcam", layer, 1, layout=Tokens((4, 4), 1))
+    assert found.maps["xgradcam"].shape == (10, 32, 32)
+    assert torch.equal(found.maps["xgradcam"], expected.maps["xgradcam"])

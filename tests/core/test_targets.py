@@ -127,7 +127,6 @@ def test_logits_are_found_in_common_outputs(net, images, wrap):
         (ClassTargets(torch.tensor([0, 5])), IndexError, "out of range"),
         (FunctionTargets((torch.sum,) * 3), ValueError, "3 targets for 2 images"),
     ],
-    ids=repr,
 )
 def test_what_is_no_class_of_each_image_is_named(given, error, words):
     with pytest.raises(error, match=words):

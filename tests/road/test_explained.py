@@ -330,7 +330,7 @@ def test_scoring_gives_the_module_to_call_and_refuses_what_is_none():
     assert model.training
     _, images, maps = case()
     for wrong in ("resnet50.pt", model.state_dict(), nn.Linear, None):
-        with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
+        with pytest.raises(TypeError, match=r"model is "):
             road(wrong, images, maps["first"])
 
 

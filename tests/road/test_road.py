@@ -290,7 +290,7 @@ def test_empty_maps_are_scored_like_random_ones_and_removed_tells_of_thresholds(
         ({"maps": torch.zeros(2, SIZE, SIZE)}, ValueError, "one per image"),
         ({"maps": torch.full((3, SIZE, SIZE), math.nan)}, ValueError, "image 0: its map holds NaN"),
         ({"images": torch.zeros(0, 3, SIZE, SIZE), "maps": torch.zeros(0, SIZE, SIZE)}, ValueError, "empty"),
-        ({"images": torch.zeros(3, 3, SIZE, SIZE, dtype=torch.uint8)}, ValueError, "real numbers"),
+        ({"images": torch.zeros(3, 3, SIZE, SIZE, dtype=torch.uint8)}, TypeError, "floating point"),
         ({"images": torch.full((3, 3, SIZE, SIZE), math.nan)}, ValueError, "image 0: the image holds NaN"),
         ({"removed": (1.1,)}, ValueError, "fractions between 0 and 1"),
         ({"removed": ()}, ValueError, "fractions between 0 and 1"),

@@ -107,3 +107,18 @@ def test_a_batch_that_shares_its_scale_is_refused_by_the_operations_name(watch: 
     message = r"depends on the other images of the batch \(quantized.linear_dynamic chooses its scale"
     with pytest.raises(ValueError, match=message):
         watch(quantised(torch.qint8), "layer", torch.randn(3, 2, 5, 5))
+
+
+def test_a_gradient_that_stops_at_a_quantised_layer_is_refused_even_where_another_way_goes_on():
+    class TwoWays(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.way = nn.Conv2d(2, 6, 3), nn.Linear(54, 4)
+            self.quantised = torch.ao.quantization.quantize_dynamic(float_head(), {nn.Linear}, torch.qint8)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found = torch.relu(self.layer(images))
+            return self.way(found.flatten(1)) + self.quantised(found)
+
+    with pytest.raises(ValueError, match=r"operation that has no gradient.*eigencam"):
+        explain(TwoWays().eval(), torch.randn(2, 2, 5, 5), "xgradcam", "layer")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xaimed_core.admission import admit_module, real_images
 from xaimed_core.compat.refusals import MEMBERS, NotMirroredError, refused
 from xaimed_core.compat.utils.model_targets import category_of
 from xaimed_core.engine import explain
@@ -73,10 +74,11 @@ class _AsGiven:
 
     def to_maps(self, output: Tensor) -> Tensor:
         """``[n, c, *positions]``. Raises ValueError where that is not what comes out."""
-        maps = self.transform(output)
-        if maps.ndim != 2 + len(self.image_size):
+        maps: Any = self.transform(output)
+        if not isinstance(maps, Tensor) or maps.ndim != 2 + len(self.image_size):
+            made = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise ValueError(
-                f"reshape_transform made {tuple(maps.shape)} of {tuple(output.shape)}, "
+                f"reshape_transform made {made} of {tuple(output.shape)}, "
                 f"not [n, channels, *positions] of images {self.image_size}"
             )
         return maps
@@ -120,7 +122,12 @@ class BaseCAM:
                 "use pytorch_grad_cam for second derivatives"
             )
         del uses_gradients  # each method knows
-        self.model = model.eval()
+        if isinstance(target_layers, nn.Module | str) or not hasattr(target_layers, "__iter__"):
+            kind = type(target_layers).__name__
+            raise TypeError(f"target_layers must be a list, e.g. [model.layer4[-1]], got a {kind}")
+        if reshape_transform is not None and not callable(reshape_transform):
+            raise TypeError(f"reshape_transform must be a function, got {reshape_transform!r}")
+        self.model = admit_module(model).eval()
         self.target_layers = target_layers
         self.reshape_transform = reshape_transform
         self.tta_transforms = DEFAULT_AUGMENTATIONS if tta_transforms is None else tta_transforms
@@ -153,7 +160,7 @@ class BaseCAM:
         self, input_tensor: Tensor, targets: Sequence[ScoreFunction] | None, eigen_smooth: bool = False
     ) -> Maps:
         """The maps without augmentation."""
-        images = input_tensor.to(self.device)
+        images = real_images(input_tensor).to(self.device)
         try:
             explanation = explain(
                 self.model,
@@ -179,8 +186,12 @@ class BaseCAM:
         self, input_tensor: Tensor, targets: Sequence[ScoreFunction] | None, eigen_smooth: bool = False
     ) -> Maps:
         """The mean of the maps over ``tta_transforms``."""
+        input_tensor = real_images(input_tensor)
         looks: list[Tensor] = []
-        for transform in self.tta_transforms:
+        ways = list(self.tta_transforms) if hasattr(self.tta_transforms, "__iter__") else []
+        if not ways or not all(hasattr(way, "augment_image") for way in ways):
+            raise TypeError("tta_transforms must be a list of transforms as ttach has them, at least one")
+        for transform in ways:
             maps = self.forward(transform.augment_image(input_tensor), targets, eigen_smooth)
             looks.append(transform.deaugment_mask(torch.from_numpy(maps)[:, None])[:, 0])
         return torch.stack(looks).mean(0).numpy()
@@ -234,6 +245,8 @@ def _for_engine(targets: Sequence[ScoreFunction] | None) -> list[int] | list[Sco
     """grad-cam's targets as the engine takes them: class numbers, which are cheaper, where all of them are such."""
     if targets is None:
         return None
+    if isinstance(targets, str) or not hasattr(targets, "__iter__"):
+        raise TypeError(f"targets must be a list with a target for each image, got {type(targets).__name__}")
     given = list(targets)
     categories = [category for target in given if (category := category_of(target)) is not None]
     return categories if len(categories) == len(given) else given

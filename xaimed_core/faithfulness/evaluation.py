@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.classes import class_names_of
-from xaimed_core.faithfulness.door import check_batch, fitting_images, fitting_maps, fraction_maps
+from xaimed_core.faithfulness.door import check_options, fitting_images, fitting_maps, fraction_maps
 from xaimed_core.faithfulness.masks import Order, Ties, check_fractions, masks_of
 from xaimed_core.faithfulness.metric import METRICS, TUTORIAL, Metric, Multiply, Remove, ScoreLike, metric_of
-from xaimed_core.faithfulness.removal import Impute, Removal, remove
+from xaimed_core.faithfulness.removal import Impute, Removal, check_noise, remove
 from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
 from xaimed_core.faithfulness.unperturbed import (
     Unperturbed,
@@ -25,6 +25,7 @@ from xaimed_core.faithfulness.unperturbed import (
 from xaimed_core.forward import unwrap
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.maps import Explained, Maps, one_of
+from xaimed_core.numbers_given import is_real
 from xaimed_core.outputs import OutputChoice, outputs_of
 from xaimed_core.progress import Progress
 from xaimed_core.rows import outputs_of_each
@@ -97,9 +98,9 @@ def road(
     `evaluate`, and ValueError for an unknown order.
     """
     names = {"combined": "road", "morf": "road-morf", "lerf": "road-lerf"}
-    if order not in names:
+    if order not in tuple(names):
         raise ValueError(f"unknown order {order!r}; choose from {', '.join(names)}")
-    spread = noise_in(noise, noise_space, std, images)
+    spread = noise_in(noise, noise_space, std, fitting_images(images))
     metric = with_removal(METRICS[names[order]], Impute(spread), removed)
     return evaluate(
         metric,
@@ -152,7 +153,7 @@ def evaluate(
     images = fitting_images(images)
     map_, asked = one_of(maps, method, images.device)
     map_ = fitting_maps(map_, images)
-    check_batch(batch)
+    check_options(batch, seed, ties)
     reading = chosen.score if score is None else score
     classes = class_names_of(unwrap(model)[0])
     with scoring(model, images.device) as running:
@@ -246,8 +247,8 @@ def with_removal(metric: Metric, removal: Removal, removed: Sequence[float]) -> 
     how = metric.perturbation
     if not isinstance(how, Remove):
         raise ValueError(f"{metric.name} multiplies images with maps and removes no fractions of them")
-    check_fractions(removed)
-    return replace(metric, perturbation=replace(how, removal=removal, removed=tuple(removed)))
+    removed = check_fractions(removed)
+    return replace(metric, perturbation=replace(how, removal=removal, removed=removed))
 
 
 def noise_in(
@@ -258,12 +259,20 @@ def noise_in(
         case "input":
             return noise
         case "pixels":
-            if std is None or len(std) != images.shape[1]:
+            check_noise(noise)
+            listed = std.tolist() if isinstance(std, Tensor) else std
+            given = [s for s in listed if is_real(s) and s > 0] if isinstance(listed, Sequence) else []
+            if len(given) != images.shape[1]:
                 raise ValueError(
+<<<<<<< HEAD
                     f'noise_space="pixels" needs std, the {images.shape[1]} numbers that channels were divided by, '
                     "e.g. (0.229, 0.224, 0.225)"
+=======
+                    f'noise_space="pixels" needs std, the {images.shape[1]} numbers above 0 that channels were divided '
+                    f"by, e.g. xaimed_bench.data.IMAGENET.std; got {std!r}"
+>>>>>>> main
                 )
-            return tuple(noise / s for s in std)
+            return tuple(noise / float(s) for s in given)
         case _:
             raise ValueError(f"unknown noise_space {space!r}; choose input or pixels")
 

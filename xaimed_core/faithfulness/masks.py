@@ -11,6 +11,8 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor
 
+from xaimed_core.numbers_given import is_real
+
 Order = Literal["morf", "lerf"]
 """``morf``: most relevant first, the highest values of the map go; ``lerf``: least relevant first."""
 
@@ -37,7 +39,7 @@ def masks_of(
     Raises ValueError for maps that are not finite or not ``[n, h, w]``, fractions outside of 0 to 1 or none, and
     unknown words.
     """
-    check_fractions(removed)
+    removed = check_fractions(removed)
     _check(maps, orders, ties)
     match ties:
         case "rank":
@@ -111,16 +113,21 @@ def _index_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype if (2, 0) <= version < (2, 4) else torch.float64
 
 
-def check_fractions(removed: Any) -> None:
-    """Raises ValueError unless these are fractions in [0, 1], at least one."""
-    given = tuple(removed) if isinstance(removed, Iterable) and not isinstance(removed, str) else ()
-    if not given or any(isinstance(part, str) or not 0 <= part <= 1 for part in given):
+def check_fractions(removed: Any) -> tuple[float, ...]:
+    """The fractions as numbers. Raises ValueError unless all are in [0, 1] and there is at least one."""
+    given = removed.tolist() if hasattr(removed, "tolist") else removed
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    real = [part for part in listed if is_real(part) and 0 <= part <= 1]
+    if not listed or len(real) < len(listed):
         raise ValueError(
-            f"removed must be fractions between 0 and 1, e.g. (0.2, 0.4), got {removed}; 20 percent are 0.2"
+            f"removed must be fractions between 0 and 1, e.g. (0.2, 0.4), got {removed!r}; 20 percent are 0.2"
         )
+    return tuple(float(part) for part in real)
 
 
-def _check(maps: Tensor, orders: Sequence[Order], ties: Ties) -> None:
+def _check(maps: Any, orders: Sequence[Order], ties: Ties) -> None:
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"maps must be a tensor [n, h, w], got {type(maps).__name__}")
     if maps.ndim != 3 or 0 in maps.shape or not maps.is_floating_point():
         raise ValueError(
             f"maps must be real numbers [n, h, w], got {maps.dtype} {tuple(maps.shape)}; "

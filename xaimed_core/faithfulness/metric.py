@@ -15,7 +15,7 @@ ScoreName = Literal["logit", "softmax", "sigmoid", "probability"]
 
 ScoreLike = ScoreName | Callable[[Tensor], Tensor]
 """What targets read: the outputs as they are (for "probability" they must be in [0, 1]), through softmax or sigmoid, or
-a function of them that keeps the rows."""
+a function of them that keeps their shape."""
 
 
 @final
@@ -60,6 +60,17 @@ class Metric:
     score: ScoreName
     reading: str
     higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for orders and fractions that the summary cannot be made of."""
+        how = self.perturbation
+        orders, fractions = (how.orders, how.removed) if isinstance(how, Remove) else ((), ())
+        if self.summary == "difference" and {*orders} != {"lerf", "morf"}:
+            raise ValueError(f'{self.name}: a "difference" needs the orders lerf and morf, got {orders}')
+        if self.summary == "area" and (len(fractions) < 2 or [*fractions] != sorted({*fractions})):
+            raise ValueError(
+                f'{self.name}: an "area" needs two fractions or more, ascending, got {fractions}'
+            )
 
     def __str__(self) -> str:
         return self.name
@@ -156,6 +167,6 @@ def metric_of(name: str | Metric) -> Metric:
     """The metric of that name. Raises ValueError that lists the names."""
     if isinstance(name, Metric):
         return name
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"no metric {name!r}; the metrics are {', '.join(METRICS)}")
     return METRICS[name]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xaimed_core.numbers_given import is_real
 from xaimed_kernels.impute import impute
 
 
@@ -27,8 +28,7 @@ class Impute:
 
     def __post_init__(self) -> None:
         """Raise ValueError for noise that is no standard deviation."""
-        if not all(0 <= spread < math.inf for spread in self.spreads):
-            raise ValueError(f"noise must be a standard deviation of at least 0, got {self.noise}")
+        check_noise(*self.spreads)
 
     @property
     def spreads(self) -> tuple[float, ...]:
@@ -64,6 +64,13 @@ class Blur:
 Removal = Impute | Zero | Mean | Blur
 
 
+def check_noise(*spreads: object) -> None:
+    """Raise ValueError unless these are standard deviations."""
+    wrong = [s for s in spreads if not (is_real(s) and 0 <= s < math.inf)]
+    if wrong:
+        raise ValueError(f"noise must be a standard deviation of at least 0, got {wrong[0]!r}")
+
+
 def remove(images: Tensor, keep: Tensor, removal: Removal, seeds: Sequence[int]) -> Tensor:
     """``images [r, c, h, w]`` with what ``keep [r, h, w]`` lacks replaced; noise of row i is drawn from seeds[i]."""
     match removal:
@@ -85,6 +92,10 @@ def remove(images: Tensor, keep: Tensor, removal: Removal, seeds: Sequence[int])
 
 def _with_noise(images: Tensor, keep: Tensor, spreads: Sequence[float], seeds: Sequence[int]) -> Tensor:
     """Every row from a seed of its own, so that its noise does not depend on how rows are batched."""
+    if len(spreads) not in (1, images.shape[1]):
+        raise ValueError(
+            f"noise must be one number, or one for each of {images.shape[1]} channels, got {len(spreads)}"
+        )
     random = torch.Generator(images.device)
     shape = images.shape[1:]
     drawn = [torch.randn(shape, generator=random.manual_seed(seed), device=images.device) for seed in seeds]

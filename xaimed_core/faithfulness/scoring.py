@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.admission import admit_module
 from xaimed_core.faithfulness.metric import ScoreLike
 from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.targets import Targets
@@ -24,12 +26,9 @@ _warned: WeakSet[nn.Module] = WeakSet()
 def scoring(model: nn.Module, device: torch.device) -> Generator[nn.Module]:
     """The module to call, in evaluation mode without autograd; the caller's modes are as before afterwards.
 
-    Autocast and the random generators are the caller's. Raises TypeError for what is no module.
+    Autocast and the random generators are the caller's. Raises as `admit_module`.
     """
-    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"model must be a torch.nn.Module, got {type(model).__name__}; build the network and load its weights first"
-        )
+    model = admit_module(model)
     with torch.no_grad():
         if not any(module.training for module in model.modules()):
             yield model
@@ -46,14 +45,15 @@ def scores_of(outputs: Tensor, targets: Targets, rows: Tensor, score: ScoreLike)
 
 def read_by(score: ScoreLike, outputs: Tensor) -> Tensor:
     """Outputs ``[r, ...]`` as ``score`` reads them. Raises ValueError for an unknown name and softmax of one output."""
-    if not isinstance(score, str):
-        read = score(outputs)
-        if len(read) != len(outputs):
+    if callable(score) and not isinstance(score, type):
+        read: Any = score(outputs)
+        if not isinstance(read, Tensor) or read.shape != outputs.shape:
+            made = tuple(read.shape) if isinstance(read, Tensor) else type(read).__name__
             raise ValueError(
-                f"the score function turned {tuple(outputs.shape)} into {tuple(read.shape)}; it must keep the rows"
+                f"the score function turned {tuple(outputs.shape)} into {made}; it must keep the rows and classes"
             )
         return read
-    if score not in _READINGS:
+    if not isinstance(score, str) or score not in _READINGS:
         raise ValueError(
             f"unknown score {score!r}; choose {', '.join(_READINGS)} or a function of the outputs"
         )

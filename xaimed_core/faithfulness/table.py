@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xaimed_core.classes import class_names_of
 from xaimed_core.faithfulness.baselines import BLUR_BIAS, blurred, centre_gaussian, random_maps
-from xaimed_core.faithfulness.door import check_batch, fitting_images, fitting_maps
+from xaimed_core.faithfulness.door import check_options, fitting_images, fitting_maps
 from xaimed_core.faithfulness.evaluation import Faithfulness, measured, perturbations, with_removal
 from xaimed_core.faithfulness.masks import Ties
 from xaimed_core.faithfulness.metric import METRICS, TUTORIAL, ScoreLike
@@ -122,7 +122,7 @@ def road_table(
     images = fitting_images(images)
     asked = asked_of(maps, images.device)
     given = {name: fitting_maps(map_, images) for name, map_ in asked.maps.items()}
-    check_batch(batch)
+    check_options(batch, seed, ties)
     baselines = _baselines(given, images, seed)
     everything = {**given, **baselines}
     metric = with_removal(METRICS["road"], Impute(noise), removed)

@@ -47,7 +47,13 @@ class Unperturbed:
     reasons: tuple[str, ...]
 
     def scores_of(self, outputs: Tensor) -> Tensor:
-        """Float32 scores ``[n]`` of the outputs for perturbed images."""
+        """Float32 scores ``[n]`` of the outputs for perturbed images. Raises ValueError for a ``before`` of others."""
+        known = self.outputs
+        if (outputs.shape, outputs.device) != (known.shape, known.device):
+            raise ValueError(
+                f"before is {tuple(known.shape)} on {known.device}, and the model gives {tuple(outputs.shape)} on "
+                f"{outputs.device}; leave before out, or give the model's own outputs"
+            )
         return scores_of(outputs, self.targets, torch.arange(len(outputs), device=outputs.device), self.score)
 
 
@@ -111,7 +117,12 @@ def without_reason(values: Tensor, reasons: Sequence[str]) -> Tensor:
     return values.masked_fill(bad.view(-1, *[1] * (values.ndim - 1)), torch.nan)
 
 
-def _known(before: Tensor, images: Tensor) -> Tensor:
+def _known(before: Any, images: Tensor) -> Tensor:
+    if not isinstance(before, Tensor) or not before.is_floating_point() or before.ndim == 0:
+        kind = (
+            f"{before.dtype} {tuple(before.shape)}" if isinstance(before, Tensor) else type(before).__name__
+        )
+        raise TypeError(f"before must be the model's outputs, a tensor [n, ...] of real numbers, got {kind}")
     if len(before) != len(images):
         raise ValueError(f"before has {len(before)} rows for {len(images)} images; give the outputs of each")
     return plain(before)

@@ -16,7 +16,6 @@ from torch import nn
 from xaimed_core.isolation.thread_state import undo_later
 
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_guard = threading.Lock()
 
 
 @final
@@ -53,21 +52,24 @@ class Borrowed:
     @contextmanager
     def running(self) -> Generator[None]:
         """Entered around forwards of ``root``: one thread at a time, in evaluation mode."""
-        with _lock_of(self.root):
-            training = [module for module in self.root.modules() if module.training]
+        lock, held = _locks.setdefault(self.root, threading.RLock()), list[bool]()
+        training: list[nn.Module] = []
 
-            def restore() -> None:
-                for module in training:
-                    module.training = True
-                training.clear()
+        def restore() -> None:
+            for module in training:
+                module.training = True
+            training.clear()
+            _ = held and (lock.release(), held.clear())  # one line: no interrupt falls between the two
 
-            undo_later(restore)
-            try:
-                for module in training:
-                    module.training = False
-                yield
-            finally:
-                restore()
+        undo_later(restore)
+        try:
+            held.append(lock.acquire())
+            training.extend(module for module in self.root.modules() if module.training)
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            restore()
 
     @contextmanager
     def on_output(self, module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Generator[None]:
@@ -112,8 +114,3 @@ class Borrowed:
     def forward_of(self, module: nn.Module) -> Callable[..., Any]:
         """What the module runs now."""
         return module.forward
-
-
-def _lock_of(model: nn.Module) -> threading.RLock:
-    with _guard:
-        return _locks.setdefault(model, threading.RLock())

@@ -85,6 +85,9 @@ def replicate(model: nn.Module, modules: Iterable[nn.Module] | None = None) -> R
     """
     references = references_in(model)
     every = list(model.modules())
+    modules = None if modules is None else list(modules)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules or ()):
+        raise NotReplicableError("the layer is a compiled script")
     if modules is None or any(map(_must_be_copied, every)):
         wanted = {*map(id, every), *references.ways_to(every)}
     else:
@@ -123,14 +126,14 @@ class _Copier:
             return self.copies[id(module)]
         if id(module) not in self.wanted:
             return module
-        inner = module._modules.get("_orig_mod")
-        if inner is not None:  # what torch.compile wrapped stands for the wrapper, uncompiled
-            self.copies[id(module)] = found = self.copy_of(inner)
-            return found
         if isinstance(module, torch.jit.ScriptModule):
             if module.training:
                 raise NotReplicableError(f"{type(module).__name__} is a compiled script in training mode")
             return module
+        inner = module._modules.get("_orig_mod")
+        if inner is not None:  # what torch.compile wrapped stands for the wrapper, uncompiled
+            self.copies[id(module)] = found = self.copy_of(inner)
+            return found
         return self._copied(module)
 
     def _copied(self, module: nn.Module) -> nn.Module:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from difflib import get_close_matches
+from typing import Any, cast, final
 
 from xaimed_kernels.gradient_maps import Formula
 
@@ -85,7 +86,22 @@ class Method:
 
 
 def method_of(name: str, table: dict[str, Method]) -> Method:
-    """The method of that name. Raises ValueError that lists the names."""
-    if name not in table:
-        raise ValueError(f"no CAM method {name!r}; the methods are {', '.join(table)}")
-    return table[name]
+    """The method of that name. Raises ValueError that lists the names, with the nearest first."""
+    if isinstance(name, str) and name in table:  # pyright: ignore[reportUnnecessaryIsInstance]
+        return table[name]
+    spelled = {
+        way: m.name for m in table.values() for way in (m.name, m.name.replace("+", "p"), m.oracle.lower())
+    }
+    close = get_close_matches(str(name).lower().replace("-", "").replace("_", ""), spelled, n=1)
+    hint = f"did you mean {spelled[close[0]]!r}? The" if close else "the"
+    raise ValueError(f"no CAM method {name!r}; {hint} methods are {', '.join(table)}")
+
+
+def names_of(methods: Any) -> tuple[str, ...]:
+    """The names in ``methods``, one or several, each once. Raises TypeError for anything else."""
+    listed = (methods,) if isinstance(methods, str) else methods
+    if not isinstance(listed, Iterable) or not all(
+        isinstance(name, str) for name in cast("Iterable[Any]", listed)
+    ):
+        raise TypeError(f'methods must be a name, e.g. "xgradcam", or a list of names, got {methods!r:.60}')
+    return tuple(dict.fromkeys(listed))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import NoReturn, assert_never, final
 from weakref import WeakKeyDictionary
 
@@ -67,27 +66,26 @@ Decision = PlanDecision | RowsDecision
 
 _remembered: WeakKeyDictionary[nn.Module, WeakKeyDictionary[nn.Module, OrderedDict[Hashable, Decision]]]
 _remembered = WeakKeyDictionary()
-_guard = RLock()
-"""Threads that explain the same model share its decisions."""
 
 
 def recall(model: nn.Module, layer: nn.Module, key: Hashable) -> Decision | None:
     """The decision for this layer and key, if it was made."""
-    with _guard:
-        known = _remembered.get(model, {}).get(layer)
-        if known is None or key not in known:
+    known = _remembered.get(model, {}).get(layer)
+    try:  # single steps, for other threads share the decisions, and an interrupted one must not keep a lock
+        if known is None:
             return None
         known.move_to_end(key)
         return known[key]
+    except KeyError:
+        return None
 
 
 def remember(model: nn.Module, layer: nn.Module, key: Hashable, decision: Decision) -> None:
     """Keep a decision until its model goes, or until too many others were made."""
-    with _guard:
-        known = _remembered.setdefault(model, WeakKeyDictionary()).setdefault(layer, OrderedDict())
-        known[key] = decision
-        while len(known) > REMEMBERED:
-            known.popitem(last=False)
+    known = _remembered.setdefault(model, WeakKeyDictionary()).setdefault(layer, OrderedDict())
+    known[key] = decision
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 def mechanism(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal, overload
 
 import torch
@@ -130,6 +131,11 @@ def _residual_of(filled: Tensor, keep: Tensor, images: Tensor) -> Tensor:
 
 
 def _check(images: Tensor, keep: Tensor, tol: float) -> None:
+    for name, given in (("images", images), ("keep", keep)):
+        if not isinstance(given, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"{name} must be a tensor, got {type(given).__name__}; convert with torch.as_tensor"
+            )
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must be [n, c, h, w] with nothing empty, got {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -144,9 +150,9 @@ def _check(images: Tensor, keep: Tensor, tol: float) -> None:
         )
     if keep.device != images.device:
         raise ValueError(f"images are on {images.device}, keep on {keep.device}; move one")
-    if not SMALLEST_TOL <= tol < 1:
+    if not isinstance(tol, Real) or not SMALLEST_TOL <= tol < 1:
         raise ValueError(
-            f"tol must be at least {SMALLEST_TOL:g} (what float64 can hold) and below 1, got {tol}"
+            f"tol must be at least {SMALLEST_TOL:g} (what float64 can hold) and below 1, got {tol!r}"
         )
 
 
@@ -159,8 +165,8 @@ def _noise_of(noise: float | Tensor, images: Tensor) -> Tensor | None:
                 f"got shape {tuple(noise.shape)}"
             )
         return noise.to(images.device).reshape(-1, 1, 1)
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"noise must be a standard deviation of at least 0, got {noise}")
+    if not isinstance(noise, Real) or not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a standard deviation of at least 0, got {noise!r}")
     return torch.full((1, 1, 1), noise, device=images.device, dtype=torch.float64) if noise else None
 
 

@@ -6,7 +6,7 @@ percentiles, and percentile="auto" (which keeps the most relevant pixels in both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xaimed_core.compat.refusals import NotMirroredError
+from xaimed_core.faithfulness.door import fitting_images
 from xaimed_core.faithfulness.masks import Order, by_threshold
 from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
 from xaimed_core.maps import tensor_of
-from xaimed_core.outputs import outputs_of, plain
+from xaimed_core.numbers_given import is_real
+from xaimed_core.outputs import outputs_of
 from xaimed_core.rows import outputs_of_each, rows_per_forward
 from xaimed_core.targets import FunctionTargets, ScoreFunction
 
@@ -86,7 +88,7 @@ class PerturbationConfidenceMetric:
 
     def perturbed(self, input_tensor: Tensor, cams: NDArray[Any]) -> Tensor:
         """The perturbed images ``[n, c, h, w]``, on the images' device."""
-        input_tensor = plain(input_tensor)
+        input_tensor = fitting_images(input_tensor)
         maps = maps_of(cams, input_tensor)
         if isinstance(self.perturbation, BatchedPerturbation):
             return self.perturbation.batched(input_tensor, maps)
@@ -102,7 +104,7 @@ class RemoveMostRelevantFirst:
     order: Order = "morf"
 
     def __init__(self, percentile: Percentile, imputer: Perturbation) -> None:
-        if isinstance(percentile, str):
+        if isinstance(percentile, str) and percentile == "auto":
             raise NotMirroredError(
                 "xaimed_core.compat does not mirror percentile='auto': it keeps the most relevant pixels in both "
                 "orders; give a number from 0 to 100"
@@ -185,12 +187,12 @@ def maps_of(cams: NDArray[Any], images: Tensor) -> Tensor:
     return maps
 
 
-def check_percentiles(percentiles: Sequence[Percentile]) -> None:
+def check_percentiles(percentiles: Any) -> None:
     """Raise ValueError unless these are numbers from 0 to 100, at least one."""
-    wrong = [percentile for percentile in percentiles if not 0 <= percentile <= 100]
-    if wrong or len(percentiles) == 0:
+    listed: list[Any] = list(percentiles) if isinstance(percentiles, Iterable) else []
+    if not listed or not all(is_real(p) and 0 <= p <= 100 for p in listed):
         raise ValueError(
-            f"percentiles must be numbers from 0 to 100, at least one, got {list(percentiles)}; 80 keeps 80 percent"
+            f"percentiles must be numbers from 0 to 100, at least one, got {percentiles!r}; 80 keeps 80 percent"
         )
 
 
@@ -201,8 +203,13 @@ def score_all(model: nn.Module, images: Tensor, targets: Sequence[ScoreFunction]
         return read(outputs_of(running, images))
 
 
-def _reader(model: nn.Module, images: Tensor, targets: Sequence[ScoreFunction]) -> Callable[[Tensor], Scores]:
+def _reader(model: nn.Module, images: Tensor, targets: Any) -> Callable[[Tensor], Scores]:
     """What makes float32 scores ``[n]`` of the images' outputs."""
+    fitting_images(images)
+    if not isinstance(targets, Sequence) or not all(callable(target) for target in targets):
+        raise TypeError(
+            "targets must be a list with a callable for each image, e.g. [ClassifierOutputTarget(2)]"
+        )
     if len(targets) != len(images):
         raise ValueError(f"{len(targets)} targets for {len(images)} images; give one per image")
     chosen = FunctionTargets(tuple(targets))

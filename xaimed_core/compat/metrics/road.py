@@ -22,6 +22,7 @@ from xaimed_core.compat.metrics.perturbation_confidence import (
     RemoveMostRelevantFirst,
     Scores,
 )
+from xaimed_core.faithfulness.removal import check_noise
 from xaimed_core.targets import ScoreFunction
 from xaimed_kernels.impute import impute
 
@@ -35,6 +36,7 @@ class NoisyLinearImputer:
     """
 
     def __init__(self, noise: float = 0.01) -> None:
+        check_noise(noise)
         self.noise = noise
 
     def __call__(self, img: Tensor, mask: Tensor) -> Tensor:

@@ -22,7 +22,18 @@ def preprocess_image(
     img: NDArray[Any], mean: Sequence[float] = (0.5, 0.5, 0.5), std: Sequence[float] = (0.5, 0.5, 0.5)
 ) -> Tensor:
     """An image ``[h, w, channels]`` to ``[1, channels, h, w]``, ``(img - mean) / std``; uint8 is divided by 255."""
-    array = torch.from_numpy(np.array(img if img.ndim == 3 else img[..., None]))
+    given = np.array(img)
+    if given.dtype.kind not in "fiub" or given.ndim not in (2, 3):
+        raise ValueError(
+            f"the image must be numbers [h, w] or [h, w, channels], got {given.dtype} {given.shape}"
+        )
+    array = torch.from_numpy(given if given.ndim == 3 else given[..., None])
+    channels = array.shape[2]
+    if not {len(mean), len(std)} <= {1, channels} or not all(spread > 0 for spread in std):
+        raise ValueError(
+            f"mean and std must be {channels} numbers, one per channel of the image {given.shape}, and std above 0; "
+            f"got {mean} and {std}"
+        )
     pixels = array.float() / 255 if array.dtype == torch.uint8 else array
     centre, spread = (torch.tensor(values, dtype=pixels.dtype) for values in (mean, std))
     return ((pixels - centre) / spread).permute(2, 0, 1)[None].contiguous()
@@ -46,9 +57,12 @@ def show_cam_on_image(
     ``use_rgb``: red first; else blue first as OpenCV has it. ``image_weight``: how much of the image shows. Colour maps
     other than jet need OpenCV. Raises ValueError for an image above 1 a map or a weight outside [0, 1].
     """
-    if np.max(img) > 1:
+    img, mask = np.asarray(img), np.asarray(mask)
+    if img.dtype.kind not in "fiub" or img.ndim != 3 or img.shape[2] != 3 or mask.dtype.kind not in "fiub":
+        raise ValueError(f"the image must be [h, w, 3] and the map [h, w], got {img.shape} and {mask.shape}")
+    if not (np.min(img) >= 0 and np.max(img) <= 1):
         raise ValueError(
-            f"the image must be in [0, 1], its largest value is {np.max(img):g}; divide it by 255"
+            f"the image must be in [0, 1], its values go from {np.min(img):g} to {np.max(img):g}; divide it by 255"
         )
     if mask.shape != img.shape[:2] or not (np.min(mask) >= 0 and np.max(mask) <= 1):
         raise ValueError(
@@ -75,7 +89,11 @@ def _colours(colormap: int) -> NDArray[np.uint8]:
         raise ModuleNotFoundError(
             f"colormap {colormap} comes from OpenCV: pip install opencv-python-headless, or leave colormap out for jet"
         ) from None
-    return np.asarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], colormap)[0, :, ::-1], np.uint8)
+    try:
+        coloured = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], colormap)
+    except cv2.error:
+        raise ValueError(f"OpenCV has no colormap {colormap}; leave colormap out for jet") from None
+    return np.asarray(coloured[0, :, ::-1], np.uint8)
 
 
 def scale_cam_image(cam: NDArray[Any], target_size: tuple[int, int] | None = None) -> NDArray[np.float32]:
@@ -88,6 +106,8 @@ def scale_cam_image(cam: NDArray[Any], target_size: tuple[int, int] | None = Non
     maps = maps - maps.amin((1, 2), keepdim=True)
     maps = maps / (MIN_MAX_EPS + maps.amax((1, 2), keepdim=True))
     if target_size is not None:
+        if not isinstance(target_size, Sequence) or len(target_size) != 2 or min(target_size) < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"target_size must be (width, height), got {target_size!r}")
         maps = F.interpolate(maps[:, None], target_size[::-1], mode="bilinear", align_corners=False)[:, 0]
     return maps.numpy()
 
@@ -96,6 +116,8 @@ def scale_accross_batch_and_channels(
     tensor: NDArray[Any], target_size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """`scale_cam_image` of every channel of ``[n, channels, h, w]``."""
+    if tensor.ndim != 4:
+        raise ValueError(f"the tensor must be [n, channels, h, w], got {tensor.shape}")
     maps = scale_cam_image(np.reshape(tensor, (-1, *tensor.shape[2:])), target_size)
     return maps.reshape(*tensor.shape[:2], *maps.shape[1:])
 

@@ -23,7 +23,7 @@ class ClassifierOutputTarget:
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of a row, or the scores of a batch."""
-        return model_output[..., self.category] if model_output.ndim == 1 else model_output[:, self.category]
+        return _of_class(model_output, self.category, 0 if model_output.ndim == 1 else 1)
 
 
 class ClassifierOutputSoftmaxTarget(ClassifierOutputTarget):
@@ -82,7 +82,7 @@ class SemanticSegmentationTarget:
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of one image."""
-        scores = model_output[self.category]
+        scores = _of_class(model_output, self.category, 0)
         if scores.shape != self.mask.shape:
             raise ValueError(
                 f"the mask is {tuple(self.mask.shape)}, the class's scores {tuple(scores.shape)}"
@@ -133,9 +133,17 @@ class FinerWeightedTarget:
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score of a row, or the scores of a batch."""
         others = self.comparison_categories
+        for category in (self.main_category, *others):
+            _of_class(model_output, category, -1)
         weights = model_output.softmax(-1)[..., others]
         differences = model_output[..., self.main_category, None] - self.alpha * model_output[..., others]
         return (weights * differences).sum(-1) / (weights.sum(-1) + 1e-9)
+
+
+def _of_class(output: Tensor, category: int, axis: int) -> Tensor:
+    if not -output.shape[axis] <= category < output.shape[axis]:
+        raise IndexError(f"category {category} is out of range: the output has {output.shape[axis]} classes")
+    return output.select(axis, category)
 
 
 def category_of(target: object) -> int | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 import torch
 from torch import Tensor
 
 from xaimed_core.tail.interface import AblationValue
+
+
+def check_value(value: object) -> None:
+    """Raise ValueError for an unknown value."""
+    if value not in get_args(AblationValue):
+        raise ValueError(f"no ablation value {value!r}; choose {', '.join(get_args(AblationValue))}")
 
 
 def replacement(activation: Tensor, channel_dim: int, value: AblationValue) -> Tensor:
