@@ -1,16 +1,20 @@
 """The runs of a trial: what is kept, made again or refused, extra work that is real, and the harness's own cost."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
 
 from xaimed_bench.cli import main
-from xaimed_bench.measure import trial, trial_overhead
+from xaimed_bench.measure.alternate import RevisionError, gate_process
+from xaimed_bench.trial import trial, trial_overhead
 from xaimed_bench.trial.trial import MOST_DISTURBED, TrialRuns
 from xaimed_bench.trial.trial_work import with_extra_work
 from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
@@ -113,6 +117,22 @@ def test_a_loaded_run_is_made_beside_a_process_that_spins(gate, tmp_path, monkey
     TrialRuns(tmp_path, tmp_path, planned(0, 0, 1)).make(None)
     assert len(alive) == 1
     assert alive[0].poll() is not None
+
+
+def test_a_gate_process_finds_every_package_in_its_own_tree(tmp_path, monkeypatch):
+    """Else a side would measure the packages of the checkout that started it."""
+    given = {}
+
+    def note(command, **settings):
+        given.update(settings["env"])
+        return subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(subprocess, "run", note)
+    with pytest.raises(RevisionError, match="measured nothing"):
+        gate_process(tmp_path, tmp_path / "run.json", name="base")
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    paths = settings["tool"]["pytest"]["ini_options"]["pythonpath"]
+    assert given["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / path) for path in paths]
 
 
 def test_runs_of_another_commit_are_refused(gate, tmp_path, monkeypatch):

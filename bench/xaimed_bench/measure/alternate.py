@@ -132,7 +132,7 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", *BENCH, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
-    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports"))
+    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports", "bench"))
     done = subprocess.run(
         [*command, f"--benchmark-json={stored}", *words],
         cwd=tree,
