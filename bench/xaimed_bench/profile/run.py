@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xaimed_bench.measure.checkout import revision
 from xaimed_bench.measure.machine import Watch
-from xaimed_bench.measure.session import revision
 from xaimed_bench.profile.agreement import measure_agreement
 from xaimed_bench.profile.energy import measure_energy
 from xaimed_bench.profile.kernels import measure_kernels
