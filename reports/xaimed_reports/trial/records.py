@@ -104,7 +104,7 @@ class Trial:
     revision: str | None
     noise: dict[str, dict[str, float]]
     """Per row, by how much equal code differs between two runs and between sides of `SIDE` processes; the smallest
-    slow-downs that these make visible; and the share of a change of the machine's pace that ours shows."""
+    slow-downs that these make visible; and the share of a change of the machine's pace that the row shows."""
     alike: tuple[Tally, ...]
     loaded: tuple[Tally, ...]
     power: tuple[Tally, ...]
