@@ -28,7 +28,7 @@ from xaimed_bench.device import device_named
 from xaimed_bench.measure import PROFILES, Plan, Question
 from xaimed_bench.measure.session import Session, new_run, what_finished
 from xaimed_bench.measure.subject import Subjects
-from xaimed_bench.trial.trial_work import with_extra_work
+from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.show.terminal import console, show
 from xaimed_reports.store.journal import Journal, Recovered
 from xaimed_reports.store.jsonform import UnusableError, to_json

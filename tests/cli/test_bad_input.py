@@ -94,17 +94,12 @@ BAD = """
 | compare run.json run.json --floor-file none.json        | 2 | none.json: no such file; xaimed compare --floor    |
 | compare run.json run.json --floor-file run.json         | 2 | run.json: holds no floor; xaimed compare --floor   |
 | compare run.json run.json --floor-file floor.json       | 2 | floor.json; spread and runs must name the same     |
-| trial --alike 11                                        | 2 | --alike; 12 at least                               |
-| trial --slowed -1                                       | 2 | --slowed; 0 at least                               |
-| trial --loaded 1.5                                      | 2 | --loaded; whole number                             |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
 | trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
-| trial --out .                                           | 2 | holds runs already; --resume                       |
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |
 | trial --json a --markdown a                             | 2 | a is given twice                                   |
-| trial --out runs --resume --json runs/found.json        | 2 | runs/found.json lies in runs                       |
-| trial --out runs --resume                               | 2 | alike-00.json: not JSON                            |
-| trial --overhead --markdown x.md                        | 2 | --markdown has no meaning for --overhead           |
+| trial --out runs --json runs/alike-00.json            | 2 | runs/alike-00.json is given twice                  |
+| trial --out runs                                      | 2 | alike-00.json: not JSON                            |
 | profile --device cuda                                   | 2 | --device cuda: give cpu; xaimed doctor             |
 | profile --device cuda:99                                | 2 | --device cuda:99: give cpu                         |
 | profile --device nothing                                | 2 | --device nothing: give cpu                         |

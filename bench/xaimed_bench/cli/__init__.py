@@ -18,7 +18,7 @@ from xaimed_reports.store.jsonform import UnusableError
 COMMANDS = {
     "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
-    "trial": "put the regression gate on trial here: false alarms, power, load, overhead",
+    "trial": "put the regression gate on trial here: false alarms, power, load",
     "profile": "measure what this device can do, and how much of it the kernels reach",
     "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",

@@ -15,16 +15,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, final
 
+from xaimed_bench.measure.checkout import RevisionError, git
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
-from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.load import load
 from xaimed_reports.store.records import Run
 
 BENCH = ("bench/bench_cam.py",)
-
-
-class RevisionError(UnusableError):
-    """A revision that cannot be checked out or measured; the message says which and why."""
 
 
 @final
@@ -56,7 +52,7 @@ class Alternation:
             self._commits = {"base": self._commit(self._base), "new": self._commit("HEAD", dirty=True)}
             for side, commit in self._commits.items():
                 self._trees[side] = folder / side
-                _git(self._checkout, "worktree", "add", "--detach", str(folder / side), commit)
+                git(self._checkout, "worktree", "add", "--detach", str(folder / side), commit)
             self._opened = opened.pop_all()
         return self
 
@@ -68,7 +64,7 @@ class Alternation:
 
     def _remove(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        _git(self._checkout, "worktree", "prune")
+        git(self._checkout, "worktree", "prune")
 
     def measure(
         self, only: str | None = None, keys: Sequence[str] = (), *, called: str = "first"
@@ -100,9 +96,8 @@ class Alternation:
             stored = self._keep / f"{called}-{i:02}-{side}.json"
             run = self._kept(stored, side)
             if run is None:
-                each_s = (time.perf_counter() - began) / max(1, measured)
-                said = f", about {each_s * (len(sides) - i) / 60:.0f} min left" if measured else ""
-                print(f"process {i + 1} of {len(sides)}: {side}{said}", flush=True)
+                left = minutes_left(began, measured, measured + len(sides) - i)
+                print(f"process {i + 1} of {len(sides)}: {side}{left}", flush=True)
                 run = gate_process(
                     self._trees[side], stored, "--shuffle", str(i), *_selection(only, keys), name=side
                 )
@@ -119,8 +114,8 @@ class Alternation:
 
     def _commit(self, revision: str, *, dirty: bool = False) -> str:
         """The commit of a revision; with ``dirty``, one that also holds the uncommitted changes of tracked files."""
-        stash = _git(self._checkout, "stash", "create", dated=True) if dirty else ""
-        return stash or _git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
+        stash = git(self._checkout, "stash", "create", dated=True) if dirty else ""
+        return stash or git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
 
 
 def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
@@ -132,7 +127,7 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", *BENCH, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
-    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports"))
+    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports", "bench"))
     done = subprocess.run(
         [*command, f"--benchmark-json={stored}", *words],
         cwd=tree,
@@ -150,6 +145,11 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
             f"its output is in {log} and ends: {last}"
         )
     return load(stored)
+
+
+def minutes_left(began_s: float, done: int, of: int) -> str:
+    """E.g. ", about 3 min left", going by those done since ``began_s``; empty before the first."""
+    return f", about {(time.perf_counter() - began_s) * (of / done - 1) / 60:.0f} min left" if done else ""
 
 
 @contextmanager
@@ -194,19 +194,3 @@ def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
 
 def _selection(only: str | None, keys: Sequence[str]) -> list[str]:
     return [*(["-k", only] if only else []), *(word for key in keys for word in ("--only-case", key))]
-
-
-def _git(root: Path, *arguments: str, dated: bool = False) -> str:
-    """Output of a git command. ``dated``: what it commits bears one date, so that equal content is one commit."""
-    dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z") if dated else {}
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **dates},
-    )
-    if done.returncode:
-        why = done.stderr.strip().splitlines()[-1:] or ["git failed"]
-        raise RevisionError(f"git {' '.join(arguments[:2])}: {why[0]}")
-    return done.stdout.strip()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, final
 
+from xaimed_reports.compare.ratio import FEWEST_BLOCKS, interval_of_median
+
 ProfileName = Literal["quick", "full", "gate"]
 
 
@@ -43,10 +45,7 @@ PROFILES: dict[ProfileName, Plan] = {
 
 def median_error(samples: Sequence[float]) -> float:
     """Half the median's 95 % interval (order statistics), as its share; inf below 6 samples."""
-    n = len(samples)
-    if n < 6:
+    if len(samples) < FEWEST_BLOCKS:
         return math.inf
-    reach = math.ceil(0.98 * math.sqrt(n))  # 1.96 standard deviations of a binomial(n, 1/2)
-    ordered = sorted(samples)
-    low, high = max(0, n // 2 - reach), min(n - 1, (n - 1) // 2 + reach)
-    return (ordered[high] - ordered[low]) / 2 / median(ordered)
+    low, high, _ = interval_of_median(samples)
+    return (high - low) / 2 / median(samples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xaimed_bench.measure.case import Question, measure_case, unmeasured
+from xaimed_bench.measure.checkout import revision
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.measure.plan import Plan
 from xaimed_reports.store.journal import Journal, Recovered, recover
@@ -48,21 +48,6 @@ def what_finished(journal: Path, head: Run) -> Recovered | None:
         if getattr(found.run, name) != getattr(head, name):
             raise ValueError(f"{journal.name} has another {name}; run without --resume to begin anew")
     return found
-
-
-def revision(root: Path) -> str | None:
-    """The commit checked out in ``root``, with "+" for uncommitted changes; None outside a checkout."""
-    try:
-        commit = _git(root, "rev-parse", "--short=12", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @final

@@ -10,9 +10,10 @@ from typing import Any, final
 
 import torch
 
+from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.memory import peak_above_resident
 from xaimed_bench.measure.subject import Subject
-from xaimed_bench.profile.methods import FIVE, FORWARD, explaining, one_line
+from xaimed_bench.profile.methods import FIVE, FORWARD, explaining
 from xaimed_bench.profile.setting import TOGETHER, Setting
 from xaimed_bench.profile.variants import Variant
 from xaimed_core.memory import free_bytes, is_out_of_memory

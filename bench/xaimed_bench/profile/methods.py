@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.clock import Clock
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.measure.subject import Subject
@@ -71,8 +72,3 @@ def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Cal
 def explaining(subject: Subject, *methods: str) -> Callable[[], Any]:
     """The call that explains the subject's batch by these methods."""
     return partial(explain, subject.model, subject.images, methods, subject.layer, subject.classes)
-
-
-def one_line(error: BaseException) -> str:
-    """An error as one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

@@ -14,7 +14,7 @@ UNSTEADY = 0.02
 def disturbance(row: Row, pace: Pace | None = None) -> str | None:
     """Why the times of one row are doubtful, or None. ``pace``: the machine's, where its floor was measured.
 
-    Only the machine is looked at and the plain forward pass, never ours: a change of ours is no disturbance.
+    Only the machine and the plain forward pass are looked at, never the explanation: a change of it is no disturbance.
     """
     if loaded((row,)):
         return "other processes used the machine meanwhile"

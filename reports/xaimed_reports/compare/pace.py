@@ -26,7 +26,7 @@ CLEARLY = 10
 @final
 @dataclass(frozen=True)
 class Pace:
-    """A machine's usual pace, and how much of a change of it one row of ours shows.
+    """A machine's usual pace, and how much of a change of it one row shows.
 
     The pace of a machine changes with its neighbours and its clocks, but not for all work alike: what a network
     computes slows, what Python adds to it may not. Then a multiple of the forward pass still moves with the pace;
@@ -36,7 +36,7 @@ class Pace:
     forward_s: float
     """The plain forward pass at the usual pace."""
     follows: float = 1.0
-    """The share of the forward's relative change that ours shows. 1: all, a plain multiple of the forward."""
+    """The share of the forward's relative change that the row shows. 1: all, a plain multiple of the forward."""
     slowest_s: float | None = None
     """A forward pass that takes longer was slowed by something that was not there before. None: not known."""
 
@@ -70,7 +70,7 @@ def forward_of(row: Row) -> float | None:
 
 
 def unsteadiness(row: Row) -> float:
-    """By how much the plain forward passes of neighbouring blocks differ, the median; 0 where none can be told.
+    """By how much the plain forward passes of neighbouring blocks differ, the median; 0 where there are too few.
 
     A step from one pace to another within the run is one pair of neighbours, and does not count.
     """
@@ -83,7 +83,7 @@ def unsteadiness(row: Row) -> float:
 def pace_of(rows: Sequence[Row]) -> Pace | None:
     """The pace of one row's runs of the same code; None where no forward pass was timed.
 
-    Either all of ours follows the forward pass, or what ours adds to it does not, and takes as long at any pace. The
+    Either the whole row follows the forward pass, or what it adds does not, and takes as long at any pace. The
     latter is taken only where the pace moved `CLEARLY` and the runs then agree better.
     """
     forwards = [found for row in rows if (found := forward_of(row)) is not None]

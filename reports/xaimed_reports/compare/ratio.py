@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import final
 
@@ -69,7 +69,19 @@ def interval_of_median(values: Sequence[float]) -> tuple[float, float, float]:
     The number of values below the median is binomial(count, 1/2), whatever the distribution. The probability is at
     least `CONFIDENCE` from 6 values on; fewer give their extremes with less.
     """
-    ordered, count = sorted(values), len(values)
-    tails = [sum(math.comb(count, i) for i in range(k + 1)) / 2**count for k in range((count + 1) // 2)]
-    rank = max((k for k, tail in enumerate(tails) if 2 * tail <= 1 - CONFIDENCE), default=0)
-    return ordered[rank], ordered[-1 - rank], 1 - 2 * tails[rank]
+    ordered = sorted(values)
+    left_out, confidence = _left_out(len(ordered))
+    return ordered[left_out], ordered[-1 - left_out], confidence
+
+
+@cache
+def _left_out(count: int) -> tuple[int, float]:
+    """How many of so many values to leave out at either end, and how probably the rest hold the median."""
+    outcomes, left_out = 2**count, 0
+    exactly = at_most = 1  # ways to have k values below the median, and to have at most `left_out`
+    for k in range(1, (count + 1) // 2):
+        exactly = exactly * (count - k + 1) // k
+        if 2 * (at_most + exactly) / outcomes > 1 - CONFIDENCE:
+            break
+        left_out, at_most = k, at_most + exactly
+    return left_out, 1 - 2 * at_most / outcomes

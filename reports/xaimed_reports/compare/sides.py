@@ -81,7 +81,7 @@ def _same_device(old: Side, now: Side) -> bool:
 
 
 def shown(old: Side, now: Side, key: str) -> str:
-    """What is told but never judged: seconds on the same device, and ratios to the reference."""
+    """What is shown but never judged: seconds on the same device, and ratios to the reference."""
     parts: list[str] = []
     a, b = (side.rows[key][0].timing for side in (old, now))
     if _same_device(old, now) and a is not None and b is not None:

@@ -12,8 +12,8 @@ import torch
 SIZE = 96
 """Of the square matrices multiplied: small enough that single products set the share finely."""
 TIMED = 25
-CORRECTIONS = 2
-"""After a call that fills the caches the products take longer than by themselves, which only the two together show."""
+CORRECTIONS = 3
+"""What products take shows only together with the call, which fills the caches: each correction comes nearer."""
 
 
 def with_extra_work(call: Callable[[], Any], share: float, device: torch.device) -> Callable[[], Any]:
@@ -22,18 +22,14 @@ def with_extra_work(call: Callable[[], Any], share: float, device: torch.device)
         raise ValueError(f"the share of extra work must lie between 0 and 10, got {share:g}")
     square = torch.full((SIZE, SIZE), 1.0 / SIZE, device=device)
     into = torch.empty_like(square)
-
-    def work(products: int) -> None:
-        for _ in range(products):
-            torch.mm(square, square, out=into)
+    products = 50
 
     def slowed() -> Any:
         result = call()
-        work(products)
+        for _ in range(products):
+            torch.mm(square, square, out=into)
         return result
 
-    call_s, fifty_s = _seconds([call, lambda: work(50)], device)
-    products = round(share * call_s / (fifty_s / 50))
     for _ in range(CORRECTIONS):
         alone_s, both_s = _seconds([call, slowed], device)
         added = max(both_s / alone_s - 1, share / 10)
