@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 from xaimed_kernels.gradient_maps import Formula
 
@@ -13,6 +13,9 @@ Tile = Any
 
 Total = Callable[[Tile], Tile]
 """The sum over positions, the axis kept."""
+
+AblationValue = Literal["zero", "minimum", "mean"]
+"""What stands in an ablated channel: 0, or that image's minimum or mean of the channel over its positions."""
 
 
 @final
@@ -84,7 +87,7 @@ class Method:
         return not isinstance(self.kind, Projection) or self.kind.by_gradient
 
 
-def method_of(name: str, table: dict[str, Method]) -> Method:
+def method_of(name: str, table: Mapping[str, Method]) -> Method:
     """The method of that name. Raises ValueError that lists the names."""
     if name not in table:
         raise ValueError(f"no CAM method {name!r}; the methods are {', '.join(table)}")

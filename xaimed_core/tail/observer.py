@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from xaimed_core.isolation.subject import Subject, drew_since, generators
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.memory import memory_bound
+from xaimed_core.methods import AblationValue
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
-from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
+from xaimed_core.tail.interface import ChannelDrops, ClassDrops, Tail, TailObserver
 from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.guards import Refusal
 from xaimed_core.tail.record.tape import DrawWatch, TapeRecorder

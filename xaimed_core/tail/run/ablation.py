@@ -7,7 +7,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from xaimed_core.tail.interface import AblationValue
+from xaimed_core.methods import AblationValue
 
 
 def replacement(activation: Tensor, channel_dim: int, value: AblationValue) -> Tensor:
