@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.record.calls import Tape
-from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.rerun.capture import Capture
 from xaimed_core.tail.rerun.recording import record
 from xaimed_core.tail.rerun.replay import FullForward
@@ -35,7 +35,7 @@ class BruteForce:
 
     ablations: Ablations
     logits: Tensor
-    tape: Tape | Refusal
+    tape: Tape | Unsupported
     rows: int
     apart: float
     sure: bool

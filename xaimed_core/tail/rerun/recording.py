@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.record.calls import Tape
-from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.record.tape import TapeRecorder
 from xaimed_core.tail.rerun.capture import Capture
 from xaimed_core.tail.rerun.replay import CallRecorder
 
 
-def record(capture: Capture, image: Tensor, rows: Tensor) -> tuple[Tensor, Tape | Refusal]:
+def record(capture: Capture, image: Tensor, rows: Tensor) -> tuple[Tensor, Tape | Unsupported]:
     """Logits ``[r, ...]`` of a whole forward of ``image [r]`` in which the layer gives ``rows``, and its tape."""
     recorders: list[TapeRecorder] = []
-    refused = Refusal("nothing was recorded")
+    refused = Unsupported("nothing was recorded")
 
     with capture.running(), ExitStack() as stack:
 
@@ -28,19 +28,19 @@ def record(capture: Capture, image: Tensor, rows: Tensor) -> tuple[Tensor, Tape 
             try:
                 recorders.append(TapeRecorder(capture.subject.root, passed))
                 stack.enter_context(recorders[-1])
-            except Refusal as refusal:
-                refused = refusal
+            except Unsupported as unsupported:
+                refused = unsupported
             return passed
 
         stack.enter_context(capture.returning(rows, start))
         logits = capture.run(capture.images[image])
     try:
         return logits.detach(), recorders[0].tape(logits) if recorders else refused
-    except Refusal as refusal:
-        return logits.detach(), refusal
+    except Unsupported as unsupported:
+        return logits.detach(), unsupported
 
 
-def record_copies(capture: Capture, copies: int) -> Tape | Refusal:
+def record_copies(capture: Capture, copies: int) -> Tape | Unsupported:
     """The tape of so many copies of the only image, for tails that run other operations for one image alone."""
     image = torch.zeros(copies, dtype=torch.int64, device=capture.activation.device)
     return record(capture, image, capture.activation[image])[1]
