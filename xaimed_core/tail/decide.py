@@ -17,9 +17,8 @@ from xaimed_core.tail.plan.routes import describe
 from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.record.program import fit
-from xaimed_core.tail.rerun.capture import Capture
-from xaimed_core.tail.rerun.recording import record_calls, record_copies
-from xaimed_core.tail.rerun.replay import CallRecorder, FullForward, ModuleReplay
+from xaimed_core.tail.rerun.capture import Capture, record_copies
+from xaimed_core.tail.rerun.replay import CallRecorder, ModuleReplay, record_calls
 from xaimed_core.tail.run.mechanisms import ByPlan, ByRows, Mechanism
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
 
@@ -104,12 +103,11 @@ def mechanism(
                 raise Unsupported("this is not the tail that was planned")
             return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
         case RowsDecision(route, whole, alone, bytes_per_row, in_order):
-            if whole:
-                found = ByRows(capture, FullForward(capture, bytes_per_row), route, alone, in_order)
-            else:
+            kept = None
+            if not whole:
                 capture = capture if calls is not None else capture.hooking_everything()
                 kept = tuple((calls or record_calls(capture)).calls)
-                found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone)
+            found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone, in_order)
             if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
                 raise Unsupported("rows run in another batch disagree with the batch that they come from")
             return found
