@@ -12,11 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD
-from xaimed_core.isolation.subject import subject_of, undisturbed
-=======
 from xaimed_core.autograd_graph import axis_order, nodes_behind
->>>>>>> main
+from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.layout import AxisOrder
 from xaimed_core.outputs import OutputChoice, call, rows_of
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from xaimed_core.display import overlay
 from xaimed_core.maps import Maps
 from xaimed_core.numbers_given import is_whole
 from xaimed_core.targets import Targets
@@ -86,6 +85,8 @@ class Explanation:
             raise ValueError(
                 "several classes per image were explained; show one of them: explanation.of(0).show(images)"
             )
+        from xaimed_core.display import overlay
+
         return overlay(images, self.maps, empty=self.empty, count=count)
 
 

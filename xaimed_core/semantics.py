@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
-from xaimed_core.epsilons import GRAD_CAM_FORMULAS, MIN_MAX_EPS
 from xaimed_kernels.gradient_maps import Formula
 
 SemanticsName = Literal["definition", "grad-cam"]
@@ -34,5 +33,7 @@ def semantics_of(name: SemanticsName) -> Semantics:
     if name == "definition":
         return Semantics()
     if name == "grad-cam":
+        from xaimed_core.epsilons import GRAD_CAM_FORMULAS, MIN_MAX_EPS
+
         return Semantics(GRAD_CAM_FORMULAS, MIN_MAX_EPS, divide_by_score=True, align_mask_corners=True)
     raise ValueError(f'no semantics {name!r}; choose "definition" or "grad-cam"')

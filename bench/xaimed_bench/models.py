@@ -18,14 +18,9 @@ from typing import Any, Literal, cast, final
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD:bench/xaimed_bench/models.py
-from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
-from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, phantoms
-=======
 from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, phantoms
 from xaimed_core.numbers_given import is_whole
->>>>>>> main:xaimed_core/models.py
 
 LayerRole = Literal["last", "earlier"]
 TRAINED_LOGIT = 10.0

@@ -60,13 +60,18 @@ def test_containers_are_not_packages(folder):
     assert not (ROOT / folder / "__init__.py").exists()
 
 
-def loaded_after(statement: str) -> set[str]:
-    """Top-level names in sys.modules of a fresh process, beyond those that torch itself brings."""
-    code = (
-        "import sys, torch; before = set(sys.modules)\n"
-        f"{statement}\n"
-        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
-    )
+HEAVY = {"triton", "PIL", "scipy", "rich", "numba", "matplotlib", "jinja2", "torchvision", "pytest"}
+"""What a program that only explains must not wait for."""
+
+A_NETWORK = (
+    "from torch import nn; from xaimed_core import explain\n"
+    "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+)
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names in sys.modules of a fresh process, beyond those that torch itself brings."""
+    code = f"import sys, torch; before = set(sys.modules)\n{statement}\nprint(*(set(sys.modules) - before))"
     paths = [str(ROOT), *(str(p.parent) for p in PACKAGES.values())]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"],
@@ -77,19 +82,34 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def loaded_after(statement: str) -> set[str]:
+    """The top-level ones among `modules_after`."""
+    return {name.split(".")[0] for name in modules_after(statement)}
+
+
 def test_importing_the_library_loads_nothing_heavy():
     loaded = loaded_after("import xaimed_core")
     assert "xaimed_core" in loaded
-    assert (
-        loaded & {"triton", "PIL", "scipy", "rich", "numba", "matplotlib", "torchvision", "pytest"} == set()
-    )
+    assert loaded & HEAVY == set()
+
+
+def test_explain_loads_at_most_thirty_modules_and_nothing_heavy():
+    modules = modules_after("import xaimed_core; xaimed_core.explain")
+    own = sorted(name for name in modules if name.split(".")[0] in PACKAGES)
+    assert "xaimed_core.engine" in own
+    assert len(own) <= 30, own
+    assert {name.split(".")[0] for name in modules} & HEAVY == set()
+
+
+@pytest.mark.parametrize(("method", "loads"), [("xgradcam", False), ("ablationcam", True)])
+def test_the_tail_loads_only_for_ablationcam(method, loads):
+    modules = modules_after(f"{A_NETWORK}explain(net, torch.randn(1, 3, 9, 9), {method!r}, '0')")
+    assert ("xaimed_core.tail" in modules) is loads
 
 
 def test_a_cpu_explanation_needs_no_triton():
     loaded = loaded_after(
-        "from torch import nn; from xaimed_core import explain\n"
-        "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
-        "explain(net, torch.randn(1, 3, 9, 9), ('xgradcam', 'eigengradcam', 'ablationcam'), '0')"
+        f"{A_NETWORK}explain(net, torch.randn(1, 3, 9, 9), ('xgradcam', 'eigengradcam', 'ablationcam'), '0')"
     )
     assert "xaimed_kernels" in loaded
     assert "triton" not in loaded

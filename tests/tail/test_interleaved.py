@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.tail.carry.rules import Site
-from xaimed_core.tail.carry.rules.moving import reshape
+from xaimed_core.tail.carry.rules.reshaping import reshape
 from xaimed_core.tail.carry.values import Block
 from xaimed_core.tail.record.calls import Call, Value
 from xaimed_core.tail.run.mechanisms import ByPlan

@@ -264,13 +264,8 @@ def noise_in(
             given = [s for s in listed if is_real(s) and s > 0] if isinstance(listed, Sequence) else []
             if len(given) != images.shape[1]:
                 raise ValueError(
-<<<<<<< HEAD
-                    f'noise_space="pixels" needs std, the {images.shape[1]} numbers that channels were divided by, '
-                    "e.g. (0.229, 0.224, 0.225)"
-=======
                     f'noise_space="pixels" needs std, the {images.shape[1]} numbers above 0 that channels were divided '
-                    f"by, e.g. xaimed_bench.data.IMAGENET.std; got {std!r}"
->>>>>>> main
+                    f"by, e.g. (0.229, 0.224, 0.225); got {std!r}"
                 )
             return tuple(noise / float(s) for s in given)
         case _:

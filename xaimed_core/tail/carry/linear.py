@@ -1,6 +1,6 @@
 """Operations that are linear in what changed: the change of the result, computed from the change alone.
 
-A form takes the call and a `Look` at its values. Constants drop out: a bias, what is added, what is padded with.
+A form takes the call and its `Operands`. Constants drop out: a bias, what is added, what is padded with.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from xaimed_core.tail.record.calls import Call, Value, leaves, nested
 
 @final
 @dataclass(frozen=True)
-class Look:
-    """The tensors of a call: ``change`` of the values that ``depend`` on the layer, ``other`` for the rest."""
+class Operands:
+    """The tensors that a call reads: ``change`` of the values that ``depend`` on the layer, ``other`` for the rest."""
 
     depend: Collection[int]
     change: Callable[[int], Tensor]
@@ -33,7 +33,7 @@ class Look:
         return self.change(leaf.index) if leaf.index in self.depend else exact(self.other(leaf.index))
 
 
-Form = Callable[[Call, Look], Any]
+Form = Callable[[Call, Operands], Any]
 
 OF_THE_FIRST = frozenset(
     [
@@ -109,33 +109,33 @@ def _is(leaf: Any, depend: Collection[int]) -> bool:
     return isinstance(leaf, Value) and leaf.index in depend
 
 
-def _same_operation(call: Call, look: Look) -> Any:
+def _same_operation(call: Call, operands: Operands) -> Any:
     kwargs = {key: leaf for key, leaf in call.kwargs.items() if key != "dtype"}
-    return call.op(*nested(call.args, look), **kwargs)
+    return call.op(*nested(call.args, operands), **kwargs)
 
 
-def _sum(call: Call, look: Look) -> Tensor:
+def _sum(call: Call, operands: Operands) -> Tensor:
     """a + alpha * b, or a - alpha * b; of the terms that did not change only the shape counts."""
     factor = call.kwargs.get("alpha", 1) * (1 if call.name == "add" else -1)
     terms = [
-        (look.change(leaf.index), scale)
+        (operands.change(leaf.index), scale)
         for leaf, scale in zip(call.args, (1, factor), strict=False)
-        if _is(leaf, look.depend)
+        if _is(leaf, operands.depend)
     ]
-    shapes = [look(leaf).shape for leaf in call.args if isinstance(leaf, Value)]
+    shapes = [operands(leaf).shape for leaf in call.args if isinstance(leaf, Value)]
     total = terms[0][0] if terms[0][1] == 1 else terms[0][0] * terms[0][1]
     for change, scale in terms[1:]:
         total = torch.add(total, change, alpha=scale)
     return total.expand(torch.broadcast_shapes(*shapes))
 
 
-def _matrix_product(call: Call, look: Look) -> Tensor:
-    return torch.mm(look(call.args[1]), look(call.args[2]))
+def _matrix_product(call: Call, operands: Operands) -> Tensor:
+    return torch.mm(operands(call.args[1]), operands(call.args[2]))
 
 
-def _convolution(call: Call, look: Look) -> Tensor:
+def _convolution(call: Call, operands: Operands) -> Tensor:
     x, weight, _bias, *rest = call.args
-    return torch.ops.aten.convolution.default(look(x), look(weight), None, *rest)
+    return torch.ops.aten.convolution.default(operands(x), operands(weight), None, *rest)
 
 
 def batch_norm_scale(call: Call, tensor: Callable[[Any], Any]) -> Tensor:
@@ -148,25 +148,25 @@ def batch_norm_scale(call: Call, tensor: Callable[[Any], Any]) -> Tensor:
     return scale if weight is None else weight * scale
 
 
-def _scale_of_batch_norm(call: Call, look: Look) -> tuple[Tensor, ...]:
-    change = look(call.args[0])
-    scale = batch_norm_scale(call, look)
+def _scale_of_batch_norm(call: Call, operands: Operands) -> tuple[Tensor, ...]:
+    change = operands(call.args[0])
+    scale = batch_norm_scale(call, operands)
     return (change * scale.reshape(-1, *[1] * (change.ndim - 2)),)
 
 
-def _join(call: Call, look: Look) -> Tensor:
+def _join(call: Call, operands: Operands) -> Tensor:
     parts = [
-        look(leaf) if _is(leaf, look.depend) else torch.zeros_like(exact(look.other(leaf.index)))
+        operands(leaf) if _is(leaf, operands.depend) else torch.zeros_like(exact(operands.other(leaf.index)))
         for leaf in call.args[0]
     ]
     return call.op(parts, *call.args[1:])
 
 
-def _pad(call: Call, look: Look) -> Tensor:
-    return torch.constant_pad_nd(look(call.args[0]), call.args[1])
+def _pad(call: Call, operands: Operands) -> Tensor:
+    return torch.constant_pad_nd(operands(call.args[0]), call.args[1])
 
 
-def _cast(call: Call, look: Look) -> Tensor:
+def _cast(call: Call, operands: Operands) -> Tensor:
     """To the precision that changes of such values are computed in, never below float32."""
-    change, dtype = look(call.args[0]), call.kwargs.get("dtype")
+    change, dtype = operands(call.args[0]), call.kwargs.get("dtype")
     return change if dtype is None else change.to(torch.promote_types(dtype, torch.float32))

@@ -55,7 +55,7 @@ def plus(base: Tensor, change: Tensor) -> Tensor:
 
 
 def mixing_rule(site: Site, is_constant: Callable[[int], bool]) -> Mixing | None:
-    """The rule of a call whose values that depend on the layer are Chan; None where there is none."""
+    """The rule of a call whose values that depend on the layer are PerChannel; None where there is none."""
     match site.call.name:
         case "convolution":
             return _mix_by_convolution(site, is_constant)

@@ -1,6 +1,6 @@
 """What a value of the tail looks like while channels are ablated.
 
-Base: nothing changed; one tensor for all ablations. Chan: ablation k changes only the entries that channel k owns
+Base: nothing changed; one tensor for all ablations. PerChannel: ablation k changes only the entries that channel k owns
 along one axis, so that the changes of all ablations fit in one tensor of the base's shape. Dense: anything may have
 changed; one row for every ablation, in chunks (`xaimed_core.tail.run.algebra`).
 """
@@ -78,7 +78,7 @@ def exact(tensor: Tensor) -> Tensor:
 
 
 def channel_view(delta: Tensor, block: Block, n: int) -> Tensor:
-    """Changes ``[n * f, ...]`` of a Chan as ``[n, channels, entries, f, *rest]``."""
+    """Changes ``[n * f, ...]`` of a PerChannel value as ``[n, channels, entries, f, *rest]``."""
     return _by_channel(delta, block, n).flatten(2, 3)
 
 

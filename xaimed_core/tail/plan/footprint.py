@@ -12,9 +12,9 @@ from xaimed_core.tail.record.program import Program
 
 
 def front_bytes(
-    program: Program, channels: int, chan: Iterable[int], bases: Iterable[int], rows: Sequence[Step]
+    program: Program, channels: int, per_channel: Iterable[int], bases: Iterable[int], rows: Sequence[Step]
 ) -> int:
-    """Memory of one image before the rows: the changes of every Chan, the bases that are kept, the tables."""
+    """Memory of one image before the rows: all changes of PerChannel values, the bases that are kept, the tables."""
     tables = [
         r for step in rows if step.mixing and step.mixing.table for r in step.call.results if r is not None
     ]
@@ -25,7 +25,7 @@ def front_bytes(
         for leaf in step.call.args
         if isinstance(leaf, Value) and program.is_constant(leaf.index)
     ]
-    changes = sum(_bytes(program, value) for value in (*chan, *weights))
+    changes = sum(_bytes(program, value) for value in (*per_channel, *weights))
     return (
         2 * changes
         + 2 * sum(_bytes(program, value) for value in bases)

@@ -16,7 +16,7 @@ from xaimed_core.tail.carry.rules import Carried, Site, carry
 from xaimed_core.tail.carry.values import Block
 from xaimed_core.tail.plan.footprint import front_bytes, row_bytes, series_bytes
 from xaimed_core.tail.plan.series import Series, series_of
-from xaimed_core.tail.plan.steps import Rest, Step, positions_apart, steps_of, turned
+from xaimed_core.tail.plan.steps import Rest, Step, change_only, positions_apart, steps_of
 from xaimed_core.tail.record.calls import ACTIVATION, Call
 from xaimed_core.tail.record.program import Program, at_batch
 
@@ -29,10 +29,10 @@ PROBE = 10007
 class Plan:
     """A program with the kind of each operation.
 
-    front: operations carried by a rule, by their place; blocks: of every Chan value. rows: the rest, in order.
+    front: operations carried by a rule, by their place; blocks: of every PerChannel value. rows: the rest, in order.
     bases: values whose base the rows need; base_calls: the operations that give them and what the front reads.
-    entering: Chan values that the rows read. freed: what no later operation reads, by place.
-    turned: values of rows of which nothing but the change is needed, so that it may take their memory.
+    entering: PerChannel values that the rows read. freed: what no later operation reads, by place.
+    change_only: values of rows of which nothing but the change is needed, so that it may take their memory.
     series: how one class's drops come without rows, where they do.
     channels_last: whether the rows keep channels together in memory, as pointwise work over them is fastest.
     front_bytes: memory of one image's front, row_bytes: of one row, series_bytes: of one
@@ -47,7 +47,7 @@ class Plan:
     base_calls: frozenset[int]
     entering: tuple[int, ...]
     freed: dict[int, tuple[int, ...]]
-    turned: frozenset[int]
+    change_only: frozenset[int]
     series: Series | None
     channels_last: bool
     front_bytes: int
@@ -76,7 +76,7 @@ class Plan:
 
 
 def plan(program: Program, channels: int, channel_dim: int) -> Plan:
-    """Decide for every operation. Raises `Refusal` where values do not hold the batch in a way rows can have."""
+    """Decide for every operation. Raises `Unsupported` where values do not hold the batch in a way rows can have."""
     return _Planner(program, channels, channel_dim).plan()
 
 
@@ -99,7 +99,7 @@ class _Planner:
             site = self._site(call)
             carried = self._carry(site)
             if carried is None:
-                mixing = mixing_rule(site, program.is_constant) if self._only_chan(call) else None
+                mixing = mixing_rule(site, program.is_constant) if self._only_per_channel(call) else None
                 rest.append((at, call, mixing))
                 self.dense.update(r for r in call.results if r is not None)
             else:
@@ -124,7 +124,7 @@ class _Planner:
             base_calls=self._base_calls(bases),
             entering=entering,
             freed=self._freed(),
-            turned=turned(program, self.blocks, rows),
+            change_only=change_only(program, self.blocks, rows),
             series=series,
             channels_last=positions_apart(program, rows),
             front_bytes=front_bytes(program, self.channels, self.blocks, bases, rows),
@@ -136,12 +136,12 @@ class _Planner:
         blocks = {value: self.blocks[value] for value in call.reads if value in self.blocks}
         return Site(at_batch(call, PROBE), PROBE, blocks, lambda value: self.program.shape(value, PROBE))
 
-    def _only_chan(self, call: Call) -> bool:
+    def _only_per_channel(self, call: Call) -> bool:
         return not any(value in self.dense for value in call.reads)
 
     def _carry(self, site: Site) -> Carried | None:
         """The rule's finding where it applies to real numbers that keep the batch in front."""
-        if not self._only_chan(site.call):
+        if not self._only_per_channel(site.call):
             return None
         carried = carry(site)
         if carried is None:
@@ -159,7 +159,7 @@ class _Planner:
         return carried
 
     def _bases(self, rows: tuple[Step, ...]) -> Iterator[int]:
-        """Bases that rows read: of Chan values made dense, of first mixings' results, of values turned into changes."""
+        """Bases that rows read: of PerChannel values made dense, of first mixings, of values turned into changes."""
         made_by = {r: step for step in rows for r in step.call.results if r is not None}
         for step in rows:
             if step.mixing is not None and not step.changes:

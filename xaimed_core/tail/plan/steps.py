@@ -24,7 +24,7 @@ class Step:
     """One operation of the rows: ``at`` its place in the program.
 
     linear: in the values that depend on the layer. changes: so is all that follows, hence its result is a change.
-    mixing: how it mixes a Chan's change, where it is a first mixing.
+    mixing: how it mixes one channel's change, where it is a first mixing.
     overwrites: the operation that writes the result over the first argument, where nothing needs that any more.
     depend: the values it reads that depend on the layer. done: those that no later operation of the rows reads.
     """
@@ -43,20 +43,20 @@ Rest = tuple[int, Call, Mixing | None]
 """An operation that no rule carries, with its place, and how it mixes where it is a first mixing."""
 
 
-def steps_of(program: Program, chan: Collection[int], rest: Sequence[Rest]) -> tuple[Step, ...]:
-    """How the operations that no rule carries are run; ``chan``: the Chan values."""
+def steps_of(program: Program, per_channel: Collection[int], rest: Sequence[Rest]) -> tuple[Step, ...]:
+    """How the operations that no rule carries are run; ``per_channel``: the PerChannel values."""
     rows = _with_changes_at_the_end(program, _with_scales_folded(program, rest))
     last = {value: step.at for step in rows for value in step.call.reads}
     rows = [replace(step, done=frozenset(v for v in step.depend if last[v] == step.at)) for step in rows]
-    own = _owned(program, chan, rows)
+    own = _owned(program, per_channel, rows)
     return tuple(replace(step, overwrites=_overwriting(program, step, own)) for step in rows)
 
 
-def turned(program: Program, chan: Collection[int], rows: Sequence[Step]) -> frozenset[int]:
+def change_only(program: Program, per_channel: Collection[int], rows: Sequence[Step]) -> frozenset[int]:
     """Values of rows of which nothing but the change is needed, so that it may take their memory."""
     kept = {value for step in rows if not step.changes for value in step.call.reads}
     read = {value for step in rows for value in step.call.reads}
-    return frozenset(_owned(program, chan, rows) & read - kept)
+    return frozenset(_owned(program, per_channel, rows) & read - kept)
 
 
 def positions_apart(program: Program, rows: Sequence[Step]) -> bool:
@@ -125,8 +125,8 @@ def _overwriting(program: Program, step: Step, own: Set[int]) -> OpOverload | No
     return overwriting_form(call.op) if same and free else None
 
 
-def _owned(program: Program, chan: Collection[int], rows: Sequence[Step]) -> set[int]:
+def _owned(program: Program, per_channel: Collection[int], rows: Sequence[Step]) -> set[int]:
     """Values of rows in memory of their own, of which no other value is a view."""
     viewed = {value for step in rows if returns_views(step.call.op) for value in step.call.reads}
     made = {r for step in rows if not returns_views(step.call.op) for r in step.call.results if r is not None}
-    return (made | set(chan)) - viewed - {program.logits}
+    return (made | set(per_channel)) - viewed - {program.logits}

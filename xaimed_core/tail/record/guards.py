@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_core.tail.record.aten import argument, functional_form, name_of
 
@@ -24,8 +25,8 @@ PLAIN = frozenset((Tensor, nn.Parameter, nn.Buffer))
 
 
 @final
-class Refusal(Exception):
-    """Why the tail cannot be reasoned about as a list of operations; module replay takes over.
+class Unsupported(Exception):
+    """Why the tail cannot be reasoned about as a list of operations; the model's own code takes over.
 
     one_row: rows must run alone, for what one row does would decide what its neighbours do.
     """
@@ -45,43 +46,64 @@ def draws_random_numbers(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str
     return not any(isinstance(value, bool | int | float) and not value for value in given)
 
 
+@final
+class DrawWatch(TorchDispatchMode):
+    """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """See `record.tape.TapeRecorder`."""
+        return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drew = False
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operation."""
+        self.drew = self.drew or draws_random_numbers(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
 def refuse_other_kinds(tensor: Tensor) -> None:
-    """Raise `Refusal` for tensors that are more or other than numbers in a plain memory."""
+    """Raise `Unsupported` for tensors that are more or other than numbers in a plain memory."""
     if type(tensor) not in PLAIN:
-        raise Refusal(
+        raise Unsupported(
             f"{type(tensor).__name__} is a class of tensors of its own, whose operations torch cannot repeat"
         )
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         kind = "nested" if tensor.is_nested else tensor.dtype if tensor.is_quantized else tensor.layout
-        raise Refusal(f"a tensor of another kind ({kind}) comes between the layer and the output")
+        raise Unsupported(f"a tensor of another kind ({kind}) comes between the layer and the output")
 
 
 def refuse_unfit(
     op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], ablated: Callable[[Any], bool]
 ) -> None:
-    """Raise `Refusal` for a call on ablated values that no later batch can repeat from the tape."""
+    """Raise `Unsupported` for a call on ablated values that no later batch can repeat from the tape."""
     name = name_of(op)
     if name == "index" and not any(
         ablated(x) for x in args[1] if isinstance(x, Tensor) and x.dtype == torch.bool
     ):
         return  # whole numbers, or a mask that no ablation changes: the shape is known
     if name in READS_VALUES:
-        raise Refusal(
+        raise Unsupported(
             f"the tail's Python reads ablated values ({name}), e.g. to branch on them", one_row=True
         )
     if {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(op.tags):
-        raise Refusal(f"the shape of {name}'s result depends on ablated values", one_row=True)
+        raise Unsupported(f"the shape of {name}'s result depends on ablated values", one_row=True)
     if name in CHANGES_GEOMETRY:
-        raise Refusal(f"{name} addresses memory directly")
+        raise Unsupported(f"{name} addresses memory directly")
     if SCALES_BY_THE_BATCH.search(name):
-        raise Refusal(f"{name} chooses its scale from all rows together", one_row=True)
+        raise Unsupported(f"{name} chooses its scale from all rows together", one_row=True)
     if argument(op, args, kwargs, "training") is True:
-        raise Refusal(f"{name} runs in training mode, where images of a batch depend on each other")
+        raise Unsupported(f"{name} runs in training mode, where images of a batch depend on each other")
 
 
 def functional(op: OpOverload) -> OpOverload:
-    """The operation that returns what this one writes in place. Raises `Refusal` where there is none."""
+    """The operation that returns what this one writes in place. Raises `Unsupported` where there is none."""
     found = functional_form(op)
     if found is None:
-        raise Refusal(f"{name_of(op)} writes into memory in a way that has no functional form")
+        raise Unsupported(f"{name_of(op)} writes into memory in a way that has no functional form")
     return found

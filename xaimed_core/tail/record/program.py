@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaimed_core.tail.record.aten import address
 from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, alike, nested
-from xaimed_core.tail.record.guards import Refusal
+from xaimed_core.tail.record.guards import Unsupported
 
 
 @final
@@ -64,12 +64,12 @@ class Program:
         return value == self.logits or any(value in call.reads for call in self.calls)
 
     def batch(self, value: int) -> Batch | None:
-        """Where a value holds the batch; None if it does not. Raises `Refusal` where that is not one axis."""
+        """Where a value holds the batch; None if it does not. Raises `Unsupported` where that is not one axis."""
         grown = [(dim, size) for dim, size in enumerate(self.shapes[value]) if isinstance(size, Affine)]
         if not grown:
             return None
         if len(grown) > 1 or grown[0][1].constant != 0:
-            raise Refusal(
+            raise Unsupported(
                 f"a value of shape {self.shape(value, 2)} for two images has no one axis that is the batch"
             )
         return Batch(grown[0][0], grown[0][1].per_image)
@@ -114,9 +114,9 @@ def at_batch(call: Call, n: int) -> Call:
 
 
 def fit(first: Tape, n: int, second: Tape, m: int) -> Program:
-    """The program of which both are recordings, at ``n`` and ``m`` images. Raises `Refusal` where there is none."""
+    """The program of which both are recordings, at ``n`` and ``m`` images. Raises `Unsupported` where there is none."""
     if [c.op for c in first.calls] != [c.op for c in second.calls]:
-        raise Refusal(f"the tail runs other operations for {m} images than for {n}")
+        raise Unsupported(f"the tail runs other operations for {m} images than for {n}")
     line = _Line(n, m)
     calls = tuple(
         Call(a.op, line.through(a.args, b.args), _fit_keywords(line, a, b), a.results, a.dtype)
@@ -133,7 +133,7 @@ def fit(first: Tape, n: int, second: Tape, m: int) -> Program:
         if program.external[value] is None:
             _refuse_unequal(first.external[value], second.external[value])
     if program.batch(ACTIVATION.index) != Batch(0, 1) or program.batch(first.logits) != Batch(0, 1):
-        raise Refusal("the layer's output or the model's does not hold the batch along its first axis")
+        raise Unsupported("the layer's output or the model's does not hold the batch along its first axis")
     return program
 
 
@@ -153,7 +153,7 @@ class _Line:
         if type(a) is int and type(b) is int and (a - b) % (self.n - self.m) == 0:
             slope = (a - b) // (self.n - self.m)
             return Affine(a - slope * self.n, slope)
-        raise Refusal(f"an argument is {_shown(a)} for {self.n} images and {_shown(b)} for {self.m}")
+        raise Unsupported(f"an argument is {_shown(a)} for {self.n} images and {_shown(b)} for {self.m}")
 
 
 def _shown(leaf: Any) -> str:
@@ -167,7 +167,7 @@ def _fit_keywords(line: _Line, a: Call, b: Call) -> dict[str, Any]:
 
 
 def _refuse_difference() -> bool:
-    raise Refusal("the tail wires its operations differently at another batch size")
+    raise Unsupported("the tail wires its operations differently at another batch size")
 
 
 def _refuse_sums_over_the_batch(program: Program) -> None:
@@ -176,14 +176,14 @@ def _refuse_sums_over_the_batch(program: Program) -> None:
     for call in program.calls:
         for result in read.intersection(call.results):
             if not any(isinstance(size, Affine) for size in program.shapes[result]):
-                raise Refusal(f"{call.name} takes all images of the batch together", one_row=True)
+                raise Unsupported(f"{call.name} takes all images of the batch together", one_row=True)
 
 
 def _refuse_unequal(a: Tensor, b: Tensor) -> None:
     """What all images share must be the same at every batch size."""
     same = (a.dtype, a.device) == (b.dtype, b.device)
     if not same or not (_looks_alike(a, b) or torch.isclose(a, b, 0, 0, equal_nan=True).all()):
-        raise Refusal("a tensor that all images share was another at another batch size")
+        raise Unsupported("a tensor that all images share was another at another batch size")
 
 
 def _looks_alike(a: Tensor, b: Tensor) -> bool:

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from xaimed_core.tail.record.aten import address, name_of, writes
 from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, Value, leaves, nested
 from xaimed_core.tail.record.guards import (
-    Refusal,
+    Unsupported,
     draws_random_numbers,
     functional,
     refuse_other_kinds,
@@ -62,7 +62,7 @@ class TapeRecorder(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, activation: Tensor) -> None:
         super().__init__()
-        self.refused: Refusal | None = None
+        self.refused: Unsupported | None = None
         self.fault: str | None = None
         self._given_functions: HigherOrderOperator | None = None
         self._model = model
@@ -75,8 +75,8 @@ class TapeRecorder(TorchDispatchMode):
         try:
             self._holds(activation, self._new_value(activation), dependent=True)
             self._of_layer = self._memory(activation)
-        except Refusal as refusal:
-            self._stop(refusal)
+        except Unsupported as unsupported:
+            self._stop(unsupported)
 
     def __torch_dispatch__(
         self,
@@ -96,26 +96,28 @@ class TapeRecorder(TorchDispatchMode):
             return func(*args, **kwargs)
         try:
             call = self._before(func, args, kwargs)
-        except Refusal as refusal:
-            self._stop(refusal)
+        except Unsupported as unsupported:
+            self._stop(unsupported)
             return func(*args, **kwargs)
         output = func(*args, **kwargs)
         if call is not None:
             try:
                 self._after(call, args, output)
-            except Refusal as refusal:
-                self._stop(refusal)
+            except Unsupported as unsupported:
+                self._stop(unsupported)
         return output
 
     def tape(self, logits: Tensor) -> Tape:
-        """What was recorded, sliced to what ``logits`` needs. Raises `Refusal`."""
+        """What was recorded, sliced to what ``logits`` needs. Raises `Unsupported`."""
         if self.refused is not None:
             raise self.refused
         if self._given_functions is not None:
-            raise Refusal(f"{self._given_functions} is given functions, which no list of operations holds")
+            raise Unsupported(
+                f"{self._given_functions} is given functions, which no list of operations holds"
+            )
         memory = self._memories.get(_address(logits))
         if memory is None or not memory.dependent:
-            raise Refusal(
+            raise Unsupported(
                 "the model's output does not come from the layer through operations that torch dispatches"
             )
         refuse_other_kinds(logits)
@@ -154,8 +156,8 @@ class TapeRecorder(TorchDispatchMode):
             numbers[logits],
         )
 
-    def _stop(self, refusal: Refusal) -> None:
-        self.refused = refusal
+    def _stop(self, unsupported: Unsupported) -> None:
+        self.refused = unsupported
         self._calls, self._external, self._memories = [], {}, {}
 
     def _before(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -217,9 +219,11 @@ class TapeRecorder(TorchDispatchMode):
             if held is not None:
                 return held
             if memory.written:
-                raise Refusal("a tensor is read after its memory was written in place through another view")
+                raise Unsupported(
+                    "a tensor is read after its memory was written in place through another view"
+                )
             if memory.dependent:
-                raise Refusal(
+                raise Unsupported(
                     "a tensor shares memory with an ablated one in a way that torch did not dispatch"
                 )
         value = self._new_value(tensor)
@@ -259,32 +263,11 @@ class TapeRecorder(TorchDispatchMode):
                 self.fault = f"{name_of(func)} writes what depends on the layer into the model's {name}"
 
 
-@final
-class DrawWatch(TorchDispatchMode):
-    """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """See `TapeRecorder`."""
-        return False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drew = False
-
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run one operation."""
-        self.drew = self.drew or draws_random_numbers(func, args, kwargs or {})
-        return func(*args, **(kwargs or {}))
-
-
 def _address(tensor: Tensor) -> int:
     try:
         return address(tensor)
     except (NotImplementedError, RuntimeError) as error:
-        raise Refusal(
+        raise Unsupported(
             f"{type(tensor).__name__} of layout {tensor.layout} has no memory of its own"
         ) from error
 

@@ -1,8 +1,4 @@
-"""Running the tail again for rows of ablated activations, by re-executing the model's own Python.
-
-`ModuleReplay`: calls of modules that had finished before the layer was reached return what they returned then;
-the layer returns the ablated rows; everything else runs. `FullForward`: only the layer's output is replaced.
-"""
+"""Running the tail again for rows of ablated activations, by re-executing the model's own Python."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -20,56 +16,30 @@ from xaimed_core.isolation.subject import Subject
 from xaimed_core.tail.rerun.capture import Capture
 
 
-class RowRunner(Protocol):
-    """Turns rows of ablated activations into the model's outputs."""
-
-    @property
-    def name(self) -> str:
-        """What a route calls it."""
-        ...
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Memory that one more row takes."""
-        ...
-
-    def outputs(self, image: Tensor, rows: Tensor) -> Tensor:
-        """Logits ``[r, ...]`` for activations ``rows [r, ...]`` that belong to images ``image [r]`` (int64)."""
-        ...
-
-
-@final
-@dataclass(frozen=True)
-class FullForward:
-    """The definition: the whole network for every row, with the layer's output replaced."""
-
-    capture: Capture
-    bytes_per_row: int
-    name: str = "full-forward"
-
-    def outputs(self, image: Tensor, rows: Tensor) -> Tensor:
-        """See `RowRunner`."""
-        with self.capture.returning(rows):
-            return self.capture.run(self.capture.images[image])
-
-
 @final
 @dataclass(frozen=True)
 class ModuleReplay:
-    """The tail alone: modules that were done before the layer return their recorded outputs for the rows' images.
+    """The tail alone: modules that were done before the layer return their recorded outputs for the rows' images, the
+    layer returns the ablated rows, and everything else runs.
 
-    ``calls``: the recorded outputs, in the order of the calls that the model's own code makes.
+    calls: recorded outputs, in the order of the calls that the model's own code makes. None: the whole network runs,
+        and only the layer's output is replaced, which is what a drop is by definition.
+    bytes_per_row: memory that one more row takes.
     """
 
     capture: Capture
-    calls: tuple[tuple[nn.Module, Any], ...]
+    calls: tuple[tuple[nn.Module, Any], ...] | None
     bytes_per_row: int
-    name: str = "replay"
 
     def outputs(self, image: Tensor, rows: Tensor) -> Tensor:
-        """See `RowRunner`. Recorded outputs take no memory where the rows are of one image and nothing writes them."""
-        one_image = bool((image == image[0]).all())
-        if one_image:
+        """Logits ``[r, ...]`` for activations ``rows [r, ...]`` that belong to images ``image [r]`` (int64).
+
+        Recorded outputs take no memory where the rows are of one image and nothing writes them.
+        """
+        if self.calls is None:
+            with self.capture.returning(rows):
+                return self.capture.run(self.capture.images[image])
+        if bool((image == image[0]).all()):
             try:
                 return self._run(image, rows, copies=False)
             except RuntimeError as error:
@@ -81,7 +51,7 @@ class ModuleReplay:
         n = len(self.capture.images)
         take = _copies_of(image) if copies else _views_of(int(image[0]), len(image))
         queues: dict[nn.Module, deque[Any]] = {}
-        for module, output in self.calls:
+        for module, output in self.calls or ():
             queues.setdefault(module, deque()).append(output)
 
         def answer(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,6 +118,19 @@ class CallRecorder:
             return output
 
         return keep
+
+
+def record_calls(capture: Capture) -> CallRecorder:
+    """Modules' outputs up to the layer; ``capture`` hooks everything."""
+    recorder = CallRecorder(capture.subject, capture.model, capture.layer)
+
+    def reach(rows: Tensor) -> Tensor:
+        recorder.reach()
+        return rows.clone()
+
+    with capture.running(), recorder.recording(), capture.returning(capture.activation, reach):
+        capture.run(capture.images)
+    return recorder
 
 
 def _copied(leaf: Any) -> Any:

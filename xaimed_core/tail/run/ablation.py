@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import assert_never, get_args
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from xaimed_core.tail.interface import AblationValue
-
-
-def check_value(value: object) -> None:
-    """Raise ValueError for an unknown value."""
-    if value not in get_args(AblationValue):
-        raise ValueError(f"no ablation value {value!r}; choose {', '.join(get_args(AblationValue))}")
+from xaimed_core.methods import AblationValue
 
 
 def replacement(activation: Tensor, channel_dim: int, value: AblationValue) -> Tensor:

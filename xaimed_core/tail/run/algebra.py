@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from xaimed_core.tail.carry.linear import Look, linear_form
+from xaimed_core.tail.carry.linear import Operands, linear_form
 from xaimed_core.tail.carry.mixing import plus
 from xaimed_core.tail.carry.rules import Regions
 from xaimed_core.tail.carry.values import (
@@ -34,7 +34,7 @@ from xaimed_core.tail.run.outcomes import OneClass, Outcome, read_drops
 class Front:
     """What all ablations of ``n`` images share.
 
-    first: the first of them among the capture's images. changes: of Chan values that the rows read.
+    first: the first of them among the capture's images. changes: of PerChannel values that the rows read.
     bases: of values whose base they read, and external values.
     alive: bool ``[n, channels]``: whether the ablation changes anything that the rows read; if not, its drop is 0.
     tables: changes of first mixings' results for all channels, by the operation's place, where that is better.
@@ -60,17 +60,17 @@ class Front:
             self.calls[step.at, rows] = call if step.overwrites is None else replace(call, op=step.overwrites)
         return self.calls[step.at, rows]
 
-    def chan_of(self, step: Step) -> int:
-        """The one Chan value that a first mixing reads."""
-        (chan,) = (value for value in step.call.reads if value in self.plan.blocks)
-        return chan
+    def per_channel_of(self, step: Step) -> int:
+        """The one PerChannel value that a first mixing reads."""
+        (per_channel,) = (value for value in step.call.reads if value in self.plan.blocks)
+        return per_channel
 
     def tabulate(self) -> None:
         """Fill ``tables``."""
         for step in self.plan.rows:
             if step.mixing is not None and step.mixing.table is not None:
-                chan = self.chan_of(step)
-                changes = channel_view(self.changes[chan], self.plan.blocks[chan], self.n)
+                per_channel = self.per_channel_of(step)
+                changes = channel_view(self.changes[per_channel], self.plan.blocks[per_channel], self.n)
                 self.tables[step.at] = step.mixing.table(changes, self.met(step))
 
     def met(self, step: Step) -> Tensor:
@@ -119,11 +119,11 @@ def _changes_anything(plan: Plan, change: Tensor, value: int, n: int) -> Tensor:
     return (channel_view(change, plan.blocks[value], n) != 0).flatten(2).any(2)
 
 
-def _run(call: Call, look: Callable[[int], Tensor], results: dict[int, Tensor]) -> None:
+def _run(call: Call, operand: Callable[[int], Tensor], results: dict[int, Tensor]) -> None:
     """The operation as it was recorded."""
 
     def tensor(leaf: Any) -> Any:
-        return look(leaf.index) if isinstance(leaf, Value) else leaf
+        return operand(leaf.index) if isinstance(leaf, Value) else leaf
 
     output = call.op(*nested(call.args, tensor), **{k: nested(v, tensor) for k, v in call.kwargs.items()})
     for result, found in zip(call.results, leaves(output), strict=True):
@@ -135,8 +135,8 @@ def drops_by_series(front: Front, series: Series, outcome: OneClass) -> tuple[Te
     """Drops ``[n, channels]`` of the front's images, and which of them are sure."""
     (mixed,) = series.mixing.call.results
     assert mixed is not None
-    chan = front.chan_of(series.mixing)
-    changes = channel_view(front.changes[chan], front.plan.blocks[chan], front.n)
+    per_channel = front.per_channel_of(series.mixing)
+    changes = channel_view(front.changes[per_channel], front.plan.blocks[per_channel], front.n)
     return series_drops(
         series.curve.call.name,
         exact(front.bases[mixed]).flatten(2).contiguous(),
@@ -153,7 +153,7 @@ def _slope(front: Front, series: Series, outcome: OneClass) -> Tensor:
     rows = _Rows(front, image, image, front.n == 1)
     (result,) = series.curve.call.results
     assert result is not None
-    x = front.changes[front.chan_of(series.mixing)].new_zeros(program.shape(result, front.n))
+    x = front.changes[front.per_channel_of(series.mixing)].new_zeros(program.shape(result, front.n))
     changes = {result: x.requires_grad_()}
     with torch.enable_grad():
         for step in series.after:
@@ -161,7 +161,7 @@ def _slope(front: Front, series: Series, outcome: OneClass) -> Tensor:
             form = linear_form(call, step.depend)
             assert form is not None
             # a copy, since autograd refuses to keep what was made in inference mode
-            found = form(call, Look(step.depend, changes.__getitem__, lambda v: rows.value(v).clone()))
+            found = form(call, Operands(step.depend, changes.__getitem__, lambda v: rows.value(v).clone()))
             changes.update({r: c for r, c in zip(call.results, leaves(found), strict=False) if r is not None})
         (slope,) = torch.autograd.grad(outcome.of(changes[program.logits], image).sum(), x)
     return slope
@@ -211,7 +211,7 @@ class _Rows:
         elif step.changes:
             form = linear_form(call, step.depend)
             assert form is not None
-            found = leaves(form(call, Look(step.depend, self.change, self.value)))
+            found = leaves(form(call, Operands(step.depend, self.change, self.value)))
             self.moved.update((r, x) for r, x in zip(call.results, found, strict=False) if r is not None)
         else:
             _run(call, self.value, self.values)
@@ -225,7 +225,7 @@ class _Rows:
             change = self.front.tables[step.at][self.place, self.channel].flatten(0, 1)
             found = change if base is None else plus(base, change)
         else:
-            changes = self._changed(self.front.chan_of(step))
+            changes = self._changed(self.front.per_channel_of(step))
             found = step.mixing.rows(call, changes, self.channel, self.front.met(step), base)
         (self.moved if base is None else self.values)[result] = found
 
@@ -249,9 +249,11 @@ class _Rows:
             met = met - weights(outcome.against)
         return -(change * met).sum(1)
 
-    def _changed(self, chan: int) -> Tensor:
+    def _changed(self, per_channel: int) -> Tensor:
         front = self.front
-        return changed_rows(front.changes[chan], front.plan.blocks[chan], front.n, self.place, self.channel)
+        return changed_rows(
+            front.changes[per_channel], front.plan.blocks[per_channel], front.n, self.place, self.channel
+        )
 
     def _base(self, value: int) -> Tensor:
         """Rows of what did not change."""
@@ -279,7 +281,7 @@ class _Rows:
         block = self.front.plan.blocks.get(value)
         if block is None:
             found, base = exact(self.values[value]), exact(self._base(value))
-            found = found.sub_(base) if value in self.front.plan.turned else found - base
+            found = found.sub_(base) if value in self.front.plan.change_only else found - base
         else:
             shape = self.front.plan.program.shape(value, len(self.image))
             rows = self.front.changes[value].new_zeros(shape)

@@ -7,7 +7,7 @@ from typing import assert_never, final
 
 from torch import Tensor
 
-from xaimed_core.tail.interface import AblationValue
+from xaimed_core.methods import AblationValue
 from xaimed_core.targets import FunctionTargets
 
 

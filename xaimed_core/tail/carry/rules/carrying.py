@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
-from xaimed_core.tail.carry.linear import Look, linear_form
+from xaimed_core.tail.carry.linear import Operands, linear_form
 from xaimed_core.tail.carry.values import Block, exact
 from xaimed_core.tail.record.calls import Call, Value, nested
 
@@ -16,9 +16,9 @@ from xaimed_core.tail.record.calls import Call, Value, nested
 @final
 @dataclass(frozen=True)
 class Site:
-    """A call whose values that depend on the layer are all Chan.
+    """A call whose values that depend on the layer are all PerChannel.
 
-    call: with its integers for so many ``images``; shape: of any value, for as many. blocks: of the Chan values.
+    call: with its integers for so many ``images``; shape: of any value, for as many. blocks: of the PerChannel values.
     """
 
     call: Call
@@ -34,7 +34,7 @@ class Site:
 @final
 @dataclass(frozen=True)
 class Regions:
-    """What a rule computes with: the change of a Chan, the base of any value, both for all images.
+    """What a rule computes with: the change of a PerChannel value, the base of any value, both for all images.
 
     ``call``: the call with its integers for this number of images.
     """
@@ -47,7 +47,7 @@ class Regions:
 @final
 @dataclass(frozen=True)
 class Carried:
-    """Where the blocks lie in each result (None: the result is not Chan and must not be read), and the changes.
+    """Where the blocks lie in each result (None: the result is not PerChannel and must not be read), and the changes.
 
     reads: values whose base the changes are computed from, besides external ones.
     """
@@ -73,21 +73,21 @@ def carried(site: Site, moved: tuple[Block | None, ...], narrow: Callable[[int, 
             return narrow(value, regions.base(value))
 
         if form is not None:
-            return results(form(regions.call, Look(blocks, regions.change, other)))
+            return results(form(regions.call, Operands(blocks, regions.change, other)))
 
         def region(value: int) -> Tensor:
             return exact(blocks[value].region(regions.base(value)))
 
-        after = Look(blocks, lambda value: region(value) + regions.change(value), other)
-        before = Look(blocks, region, other)
-        both = (results(_apply(regions.call, look)) for look in (after, before))
+        after = Operands(blocks, lambda value: region(value) + regions.change(value), other)
+        before = Operands(blocks, region, other)
+        both = (results(_apply(regions.call, operands)) for operands in (after, before))
         return tuple(a - b if m else None for a, b, m in zip(*both, moved, strict=True))
 
     return Carried(moved, changes, frozenset(blocks) if form is None else frozenset())
 
 
-def _apply(call: Call, look: Look) -> Any:
-    return call.op(*nested(call.args, look), **{k: nested(v, look) for k, v in call.kwargs.items()})
+def _apply(call: Call, operands: Operands) -> Any:
+    return call.op(*nested(call.args, operands), **{k: nested(v, operands) for k, v in call.kwargs.items()})
 
 
 def results(output: Any) -> tuple[Tensor, ...]:

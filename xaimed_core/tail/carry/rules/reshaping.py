@@ -114,7 +114,7 @@ def expand(site: Site) -> Carried | None:
 
 
 def cat(site: Site) -> Carried | None:
-    """Along the channels one Chan among bases moves on; along another axis what is not Chan brings no change."""
+    """Along the channels one PerChannel value among bases moves on; along another axis bases bring no change."""
     parts = site.call.args[0]
     blocks = set(site.blocks.values())
     (block,) = blocks if len(blocks) == 1 else (None,)
@@ -135,7 +135,7 @@ def cat(site: Site) -> Carried | None:
 
 
 def stack(site: Site) -> Carried | None:
-    """Along a new axis; what is not Chan brings no change."""
+    """Along a new axis; bases bring no change."""
     blocks = set(site.blocks.values())
     (block,) = blocks if len(blocks) == 1 else (None,)
     result = site.call.results[0]
