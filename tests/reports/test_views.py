@@ -17,13 +17,13 @@ from xaimed_bench.cli import COMMANDS, main
 from xaimed_reports.compare.compare import compare
 from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
 from xaimed_reports.compare.verdicts import MEANINGS, Verdict
+from xaimed_reports.format import byte_count, case_words, seconds, times
 from xaimed_reports.show.figures import log_axis
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.pictures import pictures_of
 from xaimed_reports.show.summary import lines, sentences
 from xaimed_reports.show.terminal import COLOURS, show
-from xaimed_reports.show.words import byte_count, case_words, seconds, times
 from xaimed_reports.store.load import pictures_path
 from xaimed_reports.store.records import Case, Conditions
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from xaimed_reports.compare.sides import LOADED_SHARE
+from xaimed_reports.format import byte_count, seconds, times, versions
 from xaimed_reports.profile.card import PARTS, Agreement, Card, MethodRate, Roofs
 from xaimed_reports.show.markdown import table
-from xaimed_reports.show.words import SHOWN_VERSIONS, byte_count, seconds, times
 from xaimed_reports.store.devices import device_name
 
 T = TypeVar("T")
@@ -28,10 +28,10 @@ TITLES = {
 
 def card_markdown(card: Card, picture: str | None = None) -> str:
     """The whole card. ``picture``: where the roofline lies, relative to the Markdown."""
-    versions = ", ".join(
-        f"{k} {card.machine.versions[k]}" for k in SHOWN_VERSIONS if k in card.machine.versions
-    )
-    parts = [f"# Profile of {device_name(card.machine)}", f"{versions}. Explained: {card.subject}."]
+    parts = [
+        f"# Profile of {device_name(card.machine)}",
+        f"{versions(card.machine)}. Explained: {card.subject}.",
+    ]
     for name in PARTS:
         if name in card.failed:
             parts += [f"## {TITLES[name]}", f"Failed: {card.failed[name]}"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import final
 
+from xaimed_reports.format import byte_count, seconds, times
 from xaimed_reports.show.summary import Line
-from xaimed_reports.show.words import byte_count, seconds, times
 from xaimed_reports.store.records import Timing
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from xaimed_reports.show.summary import lines, sentences
-from xaimed_reports.show.terminal import COLUMNS, cells, title
-from xaimed_reports.show.words import machine_line
+from xaimed_reports.format import machine_line
+from xaimed_reports.show.summary import COLUMNS, cells, lines, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff import tradeoff_words

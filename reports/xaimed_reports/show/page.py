@@ -14,13 +14,12 @@ from markupsafe import Markup
 
 from xaimed_reports.compare.sides import throttled
 from xaimed_reports.compare.verdicts import MEANINGS
+from xaimed_reports.format import byte_count, machine_line, seconds, times
 from xaimed_reports.profile.card import Card
 from xaimed_reports.profile.roofline import roofline
 from xaimed_reports.show import figures
 from xaimed_reports.show.pictures import Picture
-from xaimed_reports.show.summary import Line, lines, sentences
-from xaimed_reports.show.terminal import COLUMNS, cells, title
-from xaimed_reports.show.words import byte_count, machine_line, seconds, times
+from xaimed_reports.show.summary import COLUMNS, Line, cells, lines, sentences, title
 from xaimed_reports.store.records import Machine, Row, Run
 from xaimed_reports.tradeoff import tradeoff_figure, tradeoff_words
 

@@ -9,11 +9,22 @@ from typing import final
 from xaimed_reports.compare.ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from xaimed_reports.compare.sides import LOADED_SHARE, throttled
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.words import case_words
+from xaimed_reports.format import byte_count, case_words, difference, seconds, times
 from xaimed_reports.store.records import OURS, REFERENCE, Row, Run, Timing
 
 JUDGED: tuple[Verdict, ...] = ("faster", "same", "slower")
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
+COLUMNS = (
+    "case",
+    "ours",
+    "other",
+    "times faster [interval]",
+    "forwards",
+    "memory",
+    "largest diff.",
+    "verdict",
+)
+"""What `cells` gives. forwards: times in plain forward passes; memory: peaks above resident; both ours / other."""
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
 
@@ -150,6 +161,34 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
         return "same", f"the whole interval lies within {EQUAL:.0%} {sure}"
     cause = "too noisy" if speedup.confidence >= CONFIDENCE else "too few blocks"
     return "unknown", f"{cause}: the interval {low:.3g} to {high:.3g} allows more than one answer"
+
+
+def title(run: Run, bench: str) -> str:
+    """The question, and what is the same in all its cases."""
+    fixed = case_words(fixed_axes(run).get(bench, {}))
+    return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """One line's cells: case, ours, other, ratio, forwards, memory, fidelity, verdict."""
+    ours, against = line.ours, line.against
+    ratio = "-"
+    if line.speedup is not None:
+        ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
+    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
+    if against is not None and against.memory is not None:
+        memory += f" / {byte_count(against.memory.peak_bytes)}"
+    forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
+    return (
+        line.name,
+        seconds(line.ours_s),
+        seconds(line.other_s),
+        ratio,
+        forwards if line.ours_forwards is not None else "-",
+        memory,
+        difference(ours.fidelity if ours is not None else None),
+        line.verdict,
+    )
 
 
 def sentences(run: Run) -> tuple[str, str, str]:

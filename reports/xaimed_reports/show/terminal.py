@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.summary import Line, fixed_axes, lines, sentences
-from xaimed_reports.show.words import byte_count, case_words, difference, seconds, times
+from xaimed_reports.show.summary import COLUMNS, Line, cells, lines, sentences, title
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
@@ -30,18 +29,6 @@ COLOURS: dict[Verdict, str] = {
     "larger": "red",
     "alone": "dim",
 }
-
-COLUMNS = (
-    "case",
-    "ours",
-    "other",
-    "times faster [interval]",
-    "forwards",
-    "memory",
-    "largest diff.",
-    "verdict",
-)
-"""What `cells` gives. forwards: times in plain forward passes; memory: peaks above resident; both ours / other."""
 
 
 class _Piped(Console):
@@ -83,12 +70,6 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         out.print(Text(f"\n{sentence}"))
 
 
-def title(run: Run, bench: str) -> str:
-    """The question, and what is the same in all its cases."""
-    fixed = case_words(fixed_axes(run).get(bench, {}))
-    return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
-
-
 def _table(title: str, found: list[Line]) -> Table:
     table = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
     for name in COLUMNS:
@@ -96,25 +77,3 @@ def _table(title: str, found: list[Line]) -> Table:
     for line in found:
         table.add_row(*map(Text, cells(line)[:-1]), Text(line.verdict, style=COLOURS[line.verdict]))
     return table
-
-
-def cells(line: Line) -> tuple[str, ...]:
-    """One line's cells: case, ours, other, ratio, forwards, memory, fidelity, verdict."""
-    ours, against = line.ours, line.against
-    ratio = "-"
-    if line.speedup is not None:
-        ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
-    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
-    if against is not None and against.memory is not None:
-        memory += f" / {byte_count(against.memory.peak_bytes)}"
-    forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
-    return (
-        line.name,
-        seconds(line.ours_s),
-        seconds(line.other_s),
-        ratio,
-        forwards if line.ours_forwards is not None else "-",
-        memory,
-        difference(ours.fidelity if ours is not None else None),
-        line.verdict,
-    )

@@ -9,8 +9,8 @@ from math import floor, log10
 from statistics import mean
 from typing import final
 
+from xaimed_reports.format import times
 from xaimed_reports.show.figures import Axis, log_axis
-from xaimed_reports.show.words import times
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff.tradeoff import by_network, scores
 

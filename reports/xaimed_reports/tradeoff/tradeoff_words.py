@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import mean
 
-from xaimed_reports.show.words import byte_count, seconds, times
+from xaimed_reports.format import byte_count, number, seconds, times
 from xaimed_reports.store.records import Quality, Run
 from xaimed_reports.tradeoff.tradeoff import (
     CHEAP,
@@ -127,7 +127,7 @@ def in_short(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
                     f"{place.model}, {place.layer}",
                     costs[0],
                     f"{costs[1]}*",
-                    f"{_many(less.value)} [{_many(less.low)}, {_many(less.high)}]",
+                    f"{number(less.value)} [{number(less.low)}, {number(less.high)}]",
                     agree,
                     _bought_in_short(exact, cheap),
                 )
@@ -179,23 +179,19 @@ def costs(exact: Entry, cheap: Entry | None) -> list[str]:
     said: list[str] = []
     theirs, their_cheap = exact.their_forwards, cheap.their_forwards if cheap is not None else None
     if theirs is not None:
-        over = f", {_many(theirs / their_cheap)} times its XGradCAM" if their_cheap else ""
+        over = f", {number(theirs / their_cheap)} times its XGradCAM" if their_cheap else ""
         said.append(f"In grad-cam AblationCAM costs {_forwards(theirs)}{over}.")
     ratio = f", {exact.cheap.value:.3g} times our XGradCAM" if exact.cheap is not None else ""
-    first = f"the first call, which records the tail, {_many(exact.first_forwards)}"
+    first = f"the first call, which records the tail, {number(exact.first_forwards)}"
     here = f"Here it costs {_forwards(exact.forwards)} ({first}){ratio}"
     if exact.reckoned is not None:
         least = exact.reckoned.times_ours
-        here += f": {_many(least.value)} times less [{_many(least.low)}, {_many(least.high)}]"
+        here += f": {number(least.value)} times less [{number(least.low)}, {number(least.high)}]"
     return [*said, here + "."]
 
 
 def _forwards(value: float) -> str:
-    return f"{_many(value)} plain forwards"
-
-
-def _many(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return f"{number(value)} plain forwards"
 
 
 def bought(exact: Entry, cheap: Entry) -> str:
@@ -261,7 +257,7 @@ def arithmetic(exact: Entry) -> list[str]:
     if (c := exact.ours.ceiling) is not None and exact.reached is not None:
         said.append(
             f"Ceiling: {c.channels} forwards of {_giga(c.forward_flops)} over {_giga(c.exact_flops)} that exactness "
-            f"leaves = {_many(c.times)}x; by time {_many(c.channels / exact.forwards)}x is reached, "
+            f"leaves = {number(c.times)}x; by time {number(c.channels / exact.forwards)}x is reached, "
             f"{exact.reached:.0%} of it."
         )
     return said

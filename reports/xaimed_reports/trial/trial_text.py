@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xaimed_reports.format import seconds
 from xaimed_reports.show.markdown import table
-from xaimed_reports.show.words import seconds
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.trial.trial_records import SIDE, Count, Overhead, Power, Trial, Verdicts
 
