@@ -67,7 +67,7 @@ def test_a_run_in_which_nothing_was_judged_is_not_praised(make_run, make_row):
     alone, empty = make_run(make_row(fidelity=None)), make_run()
     for run, said in (
         (undecided, "Of 1 cases timed against the reference none could be decided."),
-        (alone, "No output of ours was checked; not compared: 1 alone"),
+        (alone, "No output of xaimed was checked; not compared: 1 alone"),
         (empty, "Nothing was checked and nothing compared"),
     ):
         for text in (" ".join(in_terminal(run).split()), markdown(run), page(run, {})):

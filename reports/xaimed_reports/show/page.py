@@ -5,21 +5,20 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 from typing import final
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from xaimed_reports.compare.sides import throttled
 from xaimed_reports.compare.verdicts import MEANINGS
-from xaimed_reports.format import byte_count, machine_line, seconds, times
+from xaimed_reports.format import byte_count, machine_line, seconds
 from xaimed_reports.profile.card import Card
 from xaimed_reports.profile.roofline import roofline
+from xaimed_reports.rendering import render
 from xaimed_reports.show import figures
 from xaimed_reports.show.pictures import Picture
-from xaimed_reports.show.summary import COLUMNS, Line, cells, lines, sentences, title
+from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
 from xaimed_reports.store.records import Machine, Row, Run
 from xaimed_reports.tradeoff import tradeoff_figure, tradeoff_words
 
@@ -37,13 +36,8 @@ class Strip:
 def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None = None) -> str:
     """The whole page. ``pictures``: by case key; leave them out to share the page. ``card``: of the same device."""
     found = lines(run)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        files("xaimed_reports").joinpath("templates/page.html").read_text("utf-8")
-    )
-    return template.render(
+    return render(
+        "page.html",
         run=run,
         sentences=sentences(run),
         machine_line=machine_line(run),
@@ -51,7 +45,7 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
             (title(run, bench), [(line, cells(line)) for line in group])
             for bench, group in groupby(found, key=lambda line: line.bench)
         ],
-        columns=COLUMNS,
+        columns=columns(run),
         ratios=figures.intervals(found),
         scatters=_scatters(found),
         tradeoff=tradeoff_words.tables(run),
@@ -64,7 +58,6 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
         pictures=[(line.name, pictures[line.key]) for line in found if pictures.get(line.key)],
         facts=_facts(run.machine),
         meanings=MEANINGS,
-        times=times,
     )
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.summary import COLUMNS, Line, cells, lines, sentences, title
+from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
@@ -46,7 +46,7 @@ def console() -> Console:
 def show(run: Run, out: Console) -> None:
     """Print the closing table of a run."""
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
-        out.print(_table(title(run, bench), list(group)))
+        out.print(_table(title(run, bench), columns(run), list(group)))
     for line in lines(run):
         if line.needs_reason:
             out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
@@ -70,9 +70,9 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         out.print(Text(f"\n{sentence}"))
 
 
-def _table(title: str, found: list[Line]) -> Table:
+def _table(title: str, names: tuple[str, ...], found: list[Line]) -> Table:
     table = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
-    for name in COLUMNS:
+    for name in names:
         table.add_column(Text(name), justify="left" if name in ("case", "verdict") else "right")
     for line in found:
         table.add_row(*map(Text, cells(line)[:-1]), Text(line.verdict, style=COLOURS[line.verdict]))
