@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from statistics import mean, median
 from typing import Any
@@ -33,5 +32,6 @@ def render(name: str, **values: Any) -> str:
 
 
 def paragraphs(name: str, **values: Any) -> list[str]:
-    """The paragraphs of a template of prose, each on one line: blank lines part them, other breaks are spaces."""
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", render(name, **values)) if part.strip()]
+    """The paragraphs of a template of prose, each on one line: a line ``---`` parts them, other breaks are spaces."""
+    parts = render(name, **values).split("\n---\n")
+    return [" ".join(part.split()) for part in parts if part.strip()]

@@ -58,7 +58,7 @@ def _tradeoff(run: Run) -> list[str]:
     for name, rows in found:
         parts += [f"**{escaped(name)}**", table(tradeoff_words.COLUMNS, rows)]
     parts.append(tradeoff_words.LEGEND.replace("*", "\\*"))
-    return parts + [said.replace("*", "\\*") for said in tradeoff_words.told(run)]
+    return parts + [said.replace("*", "\\*") for said in tradeoff_words.answer(run)]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -51,7 +51,7 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
         tradeoff=tradeoff_words.tables(run),
         tradeoff_columns=tradeoff_words.COLUMNS,
         tradeoff_title=tradeoff_words.TITLE,
-        tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.told(run)],
+        tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.answer(run)],
         tradeoff_pictures=[(caption, Markup(svg)) for caption, svg in tradeoff_figure.pictures(run)],
         roofline=_roofline(card),
         strips=_strips(found),

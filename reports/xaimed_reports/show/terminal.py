@@ -65,7 +65,7 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         for row in rows:
             table.add_row(*map(Text, row))
         out.print(table)
-    said = tradeoff_words.told(run)
+    said = tradeoff_words.answer(run)
     for sentence in [tradeoff_words.LEGEND, *said] if said else []:
         out.print(Text(f"\n{sentence}"))
 
