@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xaimed_reports.store.devices import device_name
-from xaimed_reports.store.records import Fidelity, Machine, Run
+from xaimed_reports.store.records import OURS, REFERENCE, Fidelity, Machine, Row, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
+
+XAIMED = "xaimed"
+
+
+def program(row: Row) -> str:
+    """Whose row it is: "xaimed", the reference by the name that it gives, e.g. "grad-cam", any other as stored."""
+    return {OURS: XAIMED, REFERENCE: row.what.partition(" ")[0] or REFERENCE}.get(row.impl, row.impl)
+
 
 NUMBERS = {"batch": "batch {}", "size": "{} px", "kept": "{} % kept"}
 """How the bare number of an axis is said."""

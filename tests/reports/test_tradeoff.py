@@ -4,13 +4,14 @@ import pytest
 from rich.console import Console
 
 from xaimed_bench.cli import main
+from xaimed_reports.show.drawing import standing_alone
 from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.terminal import show
 from xaimed_reports.store.jsonform import from_json, to_json
 from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
 from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, extrapolate, gains, places
-from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures, standing_alone
+from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures
 from xaimed_reports.tradeoff.tradeoff_words import answer, in_short, recommendations, tables
 
 FORWARD_S = 0.1

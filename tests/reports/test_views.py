@@ -18,7 +18,7 @@ from xaimed_reports.compare.compare import compare
 from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
 from xaimed_reports.compare.verdicts import MEANINGS, Verdict
 from xaimed_reports.format import byte_count, case_words, seconds, times
-from xaimed_reports.show.figures import log_axis
+from xaimed_reports.show.figures import Point, scatter
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.pictures import pictures_of
@@ -148,7 +148,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
     assert "script" not in outline.tags
     assert outline.images
     assert all(image["alt"] for image in outline.images)
-    assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in outline.addresses)
     assert not re.search(r"@import|url\(|https?:", text)
 
 
@@ -158,7 +158,10 @@ def test_the_page_has_every_part(pair, with_pictures):
         assert part in text
     for sentence in sentences(pair):
         assert sentence in text
-    assert text.count("<circle") >= 12
+    assert text.count("<use") >= 12
+    lanes = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert {"xaimed", "plain forward"} <= set(lanes)
+    assert "ours" not in lanes
 
 
 def test_the_samples_say_what_they_were_taken_under(make_run, make_row):
@@ -196,10 +199,17 @@ def test_numbers_read_as_people_write_them():
 
 
 @pytest.mark.parametrize("values", [(1.0,), (0.97, 1.02), (1e-9, 1e9), (3.0, 500.0)])
-def test_axes_hold_their_values_between_few_ticks(values):
-    axis = log_axis(values)
-    assert all(0 <= axis.at(v) <= 100 for v in values)
-    assert len(axis.ticks) <= 6
+def test_drawings_say_every_point_between_few_ticks(values):
+    points = [Point(f'<case> "{v:g}" $x$', v, v, ours=True) for v in values]
+    text = scatter(points, [], x_name="cost", y_name="distance")
+    outline = Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert all(f"<title>&lt;case&gt; &quot;{v:g}&quot; $x$</title>" in text for v in values)
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert {"cost", "distance"} < set(words)
+    assert 2 <= sum(word.endswith("x") for word in words) <= 8
+    assert text == scatter(points, [], x_name="cost", y_name="distance")
 
 
 def test_a_comparison_reads_the_same_in_the_terminal_and_in_a_pull_request(make_run, make_row):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from xaimed_reports.compare.sides import throttled
 from xaimed_reports.compare.verdicts import MEANINGS
-from xaimed_reports.format import byte_count, machine_line, seconds
+from xaimed_reports.format import byte_count, machine_line, program, seconds
 from xaimed_reports.profile.card import Card
 from xaimed_reports.profile.roofline import roofline
 from xaimed_reports.rendering import render
@@ -46,7 +46,7 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
             for bench, group in groupby(found, key=lambda line: line.bench)
         ],
         columns=columns(run),
-        ratios=figures.intervals(found),
+        ratios=Markup(figures.ratios(found)),
         scatters=_scatters(found),
         tradeoff=tradeoff_words.tables(run),
         tradeoff_columns=tradeoff_words.COLUMNS,
@@ -90,7 +90,9 @@ def _strips(found: Sequence[Line]) -> list[Strip]:
     strips: list[Strip] = []
     for line in found:
         named = [
-            (r.impl, r.timing) for r in (line.ours, line.against) if r is not None and r.timing is not None
+            (program(r), r.timing)
+            for r in (line.ours, line.against)
+            if r is not None and r.timing is not None
         ]
         if line.ours is not None and line.ours.forward is not None:
             named.append(("plain forward", line.ours.forward))

@@ -9,7 +9,7 @@ from typing import final
 from xaimed_reports.compare.ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from xaimed_reports.compare.sides import LOADED_SHARE, throttled
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.format import byte_count, case_words, difference, seconds, times
+from xaimed_reports.format import byte_count, case_words, difference, program, seconds, times
 from xaimed_reports.rendering import paragraphs
 from xaimed_reports.store.records import OURS, REFERENCE, Row, Run, Timing
 
@@ -21,7 +21,7 @@ LEAST_CONFIDENCE = 0.85
 @final
 @dataclass(frozen=True)
 class Line:
-    """One case of ours beside one other implementation. Times are medians in seconds."""
+    """One case of xaimed beside one other implementation. Times are medians in seconds."""
 
     key: str
     name: str
@@ -35,12 +35,12 @@ class Line:
     ours_s: float | None
     other_s: float | None
     speedup: Ratio | None
-    """Time of the other over time of ours."""
+    """Time of the other over that of xaimed."""
     ours_forwards: float | None
-    """Our time in plain forward passes of the same model, dtype and layout."""
+    """xaimed's time in plain forward passes of the same model, dtype and layout."""
     other_forwards: float | None
     memory_share: float | None
-    """Our peak above resident over the other's."""
+    """xaimed's peak above resident over the other's."""
     verdict: Verdict
     why: str
 
@@ -51,7 +51,7 @@ class Line:
 
 
 def lines(run: Run) -> tuple[Line, ...]:
-    """One line per case and implementation beside ours; a case measured alone has one line without an other."""
+    """One line per case and implementation beside xaimed; a case measured alone has one line without an other."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
@@ -128,7 +128,7 @@ def _memory_share(ours: Row | None, other: Row | None) -> float | None:
 def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tuple[Verdict, str]:
     for row in (ours, other):
         if row is not None and row.status != "ok":
-            return row.status, f"{row.impl}: {row.reason or row.status}"
+            return row.status, f"{program(row)}: {row.reason or row.status}"
     if ours is None or other is None:
         return "alone", "no other implementation was measured beside it"
     if speedup is None:
@@ -232,5 +232,5 @@ def _speedup(line: Line) -> float:
 
 def reference_name(run: Run) -> str:
     """What the reference is called: "grad-cam" where all its rows say so, else "reference"."""
-    names = {row.what.partition(" ")[0] for row in run.rows if row.impl == REFERENCE}
+    names = {program(row) for row in run.rows if row.impl == REFERENCE}
     return names.pop() if len(names) == 1 else REFERENCE
