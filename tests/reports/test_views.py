@@ -100,6 +100,16 @@ def test_a_verdict_needs_the_whole_interval(other, verdict, make_run, make_row):
     assert line.why
 
 
+def test_the_other_column_has_the_name_that_the_other_program_gives(make_run, make_row):
+    theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
+    one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
+    assert "| case | xaimed | grad-cam |" in markdown(one)
+    assert "Against grad-cam xaimed was faster in 1 of 1 timed cases" in markdown(one)
+    assert "| case | xaimed | other |" in markdown(several)
+    for text in (in_terminal(several), markdown(several), page(several, {})):
+        assert not re.search(r"\bours\b", text)
+
+
 def test_markup_in_names_is_shown_and_not_obeyed(make_run, make_row):
     case = Case("<script>alert(1)</script>", {"method": "[red]x|y[/red]", "b": "1"}, 1)
     odd = make_run(make_row(case=case), make_row("reference", case=case))

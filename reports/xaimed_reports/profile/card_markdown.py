@@ -12,7 +12,7 @@ from xaimed_reports.show.markdown import table
 from xaimed_reports.store.devices import device_name
 
 T = TypeVar("T")
-TOLD_S = 1.0
+COUNTED_S = 1.0
 """The machine's counters tick in hundredths of a second: over less than this they say nothing about others."""
 TITLES = {
     "roofs": "What the device can do",
@@ -210,10 +210,10 @@ def _when(card: Card) -> str:
             others = taken.conditions.others_share
             busy += (
                 [f"{name} {others:.0%}"]
-                if others is not None and others > LOADED_SHARE and taken.seconds > TOLD_S
+                if others is not None and others > LOADED_SHARE and taken.seconds > COUNTED_S
                 else []
             )
-    told = f"Measured: {'; '.join(said)}."
+    text = f"Measured: {'; '.join(said)}."
     if busy:
-        told += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."
-    return told
+        text += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."
+    return text
