@@ -1,4 +1,4 @@
-"""A stored profile card: read back as it was, told in full, drawn under its own roofs."""
+"""A stored profile card: read back as it was, shown in full, drawn under its own roofs."""
 
 import base64
 import json

@@ -15,7 +15,7 @@ from xaimed_reports.compare.sides import Side, why_incomparable
 from xaimed_reports.compare.sides import shown as shown_only
 from xaimed_reports.compare.statistics import Change, Noise, changes
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.words import byte_count
+from xaimed_reports.format import byte_count
 from xaimed_reports.store.records import Row, Run
 
 What = Literal["time", "memory", "fidelity", "row"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xaimed_reports.compare.pace import Pace, forward_of, unsteadiness
 from xaimed_reports.compare.sides import loaded, throttled
-from xaimed_reports.show.words import seconds
+from xaimed_reports.format import seconds
 from xaimed_reports.store.records import Row
 
 UNSTEADY = 0.02

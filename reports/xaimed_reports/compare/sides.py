@@ -7,7 +7,7 @@ from statistics import median
 from typing import final
 
 from xaimed_reports.compare.pace import forward_of
-from xaimed_reports.show.words import times
+from xaimed_reports.format import times
 from xaimed_reports.store.records import OURS, REFERENCE, Row, Run
 
 LOADED_SHARE = 0.15

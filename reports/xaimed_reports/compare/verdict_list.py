@@ -71,7 +71,7 @@ def counted(found: Comparison) -> str:
 
 
 def action_benchmark(run: Run) -> list[dict[str, Any]]:
-    """Our rows in github-action-benchmark's "customSmallerIsBetter" format."""
+    """xaimed's rows in github-action-benchmark's "customSmallerIsBetter" format."""
     entries: list[dict[str, Any]] = []
     for row in run.rows:
         if row.impl == OURS and row.timing is not None:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from xaimed_reports.compare.sides import LOADED_SHARE
+from xaimed_reports.format import byte_count, seconds, times, versions
 from xaimed_reports.profile.card import PARTS, Agreement, Card, MethodRate, Roofs
 from xaimed_reports.show.markdown import table
-from xaimed_reports.show.words import SHOWN_VERSIONS, byte_count, seconds, times
 from xaimed_reports.store.devices import device_name
 
 T = TypeVar("T")
-TOLD_S = 1.0
+COUNTED_S = 1.0
 """The machine's counters tick in hundredths of a second: over less than this they say nothing about others."""
 TITLES = {
     "roofs": "What the device can do",
@@ -28,10 +28,10 @@ TITLES = {
 
 def card_markdown(card: Card, picture: str | None = None) -> str:
     """The whole card. ``picture``: where the roofline lies, relative to the Markdown."""
-    versions = ", ".join(
-        f"{k} {card.machine.versions[k]}" for k in SHOWN_VERSIONS if k in card.machine.versions
-    )
-    parts = [f"# Profile of {device_name(card.machine)}", f"{versions}. Explained: {card.subject}."]
+    parts = [
+        f"# Profile of {device_name(card.machine)}",
+        f"{versions(card.machine)}. Explained: {card.subject}.",
+    ]
     for name in PARTS:
         if name in card.failed:
             parts += [f"## {TITLES[name]}", f"Failed: {card.failed[name]}"]
@@ -210,10 +210,10 @@ def _when(card: Card) -> str:
             others = taken.conditions.others_share
             busy += (
                 [f"{name} {others:.0%}"]
-                if others is not None and others > LOADED_SHARE and taken.seconds > TOLD_S
+                if others is not None and others > LOADED_SHARE and taken.seconds > COUNTED_S
                 else []
             )
-    told = f"Measured: {'; '.join(said)}."
+    text = f"Measured: {'; '.join(said)}."
     if busy:
-        told += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."
-    return told
+        text += f" Other processes used much of the machine, so measure again: {', '.join(busy)}."
+    return text

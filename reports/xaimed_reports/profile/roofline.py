@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from math import log10
 from typing import Any
 
 from xaimed_reports.profile.card import Card, KernelShare
+from xaimed_reports.show.drawing import as_file
 from xaimed_reports.store.devices import device_name
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -22,11 +22,9 @@ def roofline(card: Card) -> str | None:
     """
     if card.roofs is None or not card.kernels:
         return None
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasSVG(figure)
     axes: Any = figure.add_subplot(xscale="log", yscale="log")
     _draw_roofs(axes, card)
     _draw_operations(axes, card.kernels)
@@ -36,7 +34,7 @@ def roofline(card: Card) -> str | None:
     axes.set_title(f"{device_name(card.machine)}: {paths[card.kernels[0].path]}", loc="left")
     axes.grid(visible=True, which="major", color="#d0d7de", linewidth=0.6)
     figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    return _svg(figure)
+    return as_file(figure)
 
 
 def _draw_roofs(axes: Any, card: Card) -> None:
@@ -124,13 +122,3 @@ def _rate(kernel: KernelShare) -> float:
 
 def _intensity(kernel: KernelShare) -> float:
     return kernel.flops / kernel.moved_bytes
-
-
-def _svg(figure: Any) -> str:
-    """SVG without a date and with fixed ids, so that the same card is the same file."""
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "xaimed", "svg.fonttype": "none"}):
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "xaimed"})
-    return out.getvalue()

@@ -1,75 +1,40 @@
-"""Figures of the page: positions in percent for its bars, and small drawings in SVG that follow the page's colours."""
+"""Figures of the page: ratios with their intervals, cost against fidelity, and every raw sample."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import final
 
+from xaimed_reports.format import XAIMED, byte_count, seconds, times
+from xaimed_reports.show import drawing
 from xaimed_reports.show.summary import Line
-from xaimed_reports.show.words import byte_count, seconds, times
 from xaimed_reports.store.records import Timing
 
 
-@final
-@dataclass(frozen=True)
-class Axis:
-    """A logarithmic axis from ``low`` to ``high`` with ticks; positions are percent of its length."""
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-
-    def at(self, value: float) -> float:
-        """The position of ``value``, 0 to 100."""
-        span = math.log(self.high / self.low)
-        return round(100 * min(1.0, max(0.0, math.log(value / self.low) / span)), 2)
-
-
-def log_axis(values: Sequence[float], *, through: float | None = None, most_ticks: int = 6) -> Axis:
-    """An axis around positive ``values``, with ticks at 1, 2 and 5 of each decade, thinned to ``most_ticks``."""
-    held = [*values, *([through] if through is not None else [])]
-    low, high = min(held) / 1.15, max(held) * 1.15
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1,)):
-        ticks = [step * 10.0**d for d in decades for step in steps if low <= step * 10.0**d <= high]
-        if len(ticks) <= most_ticks:
-            break
-    else:
-        ticks = ticks[:: math.ceil(len(ticks) / most_ticks)]
-    return Axis(low, high, tuple(ticks))
-
-
-def binary_axis(values: Sequence[float], most_ticks: int = 5) -> Axis:
-    """An axis around byte counts, with ticks at powers of two."""
-    low, high = min(values) / 1.15, max(values) * 1.15
-    ticks = [2.0**k for k in range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)]
-    return Axis(low, high, tuple(ticks[:: max(1, math.ceil(len(ticks) / most_ticks))]))
-
-
-@final
-@dataclass(frozen=True)
-class Interval:
-    """A line of the ratio figure, in percent of its axis."""
-
-    line: Line
-    low: float
-    at: float
-    high: float
-
-
-def intervals(found: Sequence[Line]) -> tuple[Axis, list[Interval]] | None:
-    """The ratios with their intervals; None when nothing was timed."""
+def ratios(found: Sequence[Line]) -> str:
+    """How many times faster, with intervals, one row a case; empty when nothing was timed."""
     timed = [(line, line.speedup) for line in found if line.speedup is not None]
     if not timed:
-        return None
-    axis = log_axis([v for _, r in timed for v in (r.low, r.high)], through=1.0)
-    return axis, [Interval(line, axis.at(r.low), axis.at(r.value), axis.at(r.high)) for line, r in timed]
-
-
-WIDTH, HEIGHT, LEFT, BOTTOM = 480, 320, 64, 44
+        return ""
+    height = 24 * len(timed) + 30
+    left = drawing.room(line.name for line, _ in timed)
+    width = left + 440
+    box = (left / width, 26 / height, 420 / width, 1 - 30 / height)
+    figure, plot = drawing.blank(width, height, box, xscale="log")
+    for row, (line, ratio) in enumerate(timed):
+        plot.plot(
+            (ratio.low, ratio.high), (row, row), color=drawing.XAIMED, linewidth=3, solid_capstyle="butt"
+        )
+        span = f"between {times(ratio.low)} and {times(ratio.high)}"
+        drawing.mark(plot, ratio.value, row, f"{line.name}: {times(ratio.value)}, {span}")
+    plot.axvline(1, color=drawing.OTHER, linewidth=1.5, linestyle="--")
+    plot.set_ylim(len(timed) - 0.5, -0.5)
+    plot.set_yticks(range(len(timed)), [drawing.plain(line.name) for line, _ in timed])
+    plot.grid(visible=False, axis="y")
+    drawing.write_ticks(plot.xaxis, times)
+    return drawing.inline(figure, "times faster, with intervals; the table above holds the numbers", "wide")
 
 
 @final
@@ -118,84 +83,59 @@ def allowed_differences(found: Sequence[Line]) -> list[float]:
 def scatter(
     points: Sequence[Point], limits: Sequence[float], *, x_name: str, y_name: str, bytes_on_x: bool = False
 ) -> str:
-    """A scatter drawing: lower is closer to the reference, further left is cheaper; ``limits``: what is allowed."""
+    """Cost against distance: lower is closer to the reference, further left is cheaper; ``limits``: what is allowed."""
     if not points:
         return ""
-    x = binary_axis([p.x for p in points]) if bytes_on_x else log_axis([p.x for p in points])
-    y = log_axis([*(p.y for p in points), *limits], through=FLOOR)
-    marks = [_tick_x(x, t, byte_count(int(t)) if bytes_on_x else times(t)) for t in x.ticks]
-    marks += [_tick_y(y, t, "0" if t <= FLOOR * 1.01 else f"{t:.0e}") for t in y.ticks]
-    marks += [_limit(y, limit) for limit in limits]
-    marks += [_mark(p, *_place(x, y, p)) for p in points]
-    marks.append(f'<text x="{WIDTH}" y="{HEIGHT - 4}" class="end">{escape(x_name)}</text>')
-    marks.append(f'<text x="4" y="12">{escape(y_name)}</text>')
+    figure, plot = drawing.blank(480, 320, (0.13, 0.15, 0.83, 0.78), xscale="log", yscale="log")
+    plot.set_ylim(FLOOR / 2, 3 * max([FLOOR, *limits, *(p.y for p in points)]))
+    if bytes_on_x:
+        plot.set_xscale("log", base=2)
+    for limit in limits:
+        plot.axhline(
+            limit, color=drawing.BAD, linestyle="--", linewidth=1, gid=f"{drawing.SAID}allowed: {limit:.1g}"
+        )
+    for p in points:
+        drawing.mark(plot, p.x, p.y, p.label, filled=p.ours, shape="o" if p.ours else "s")
+    drawing.write_ticks(plot.xaxis, (lambda value: byte_count(int(value))) if bytes_on_x else times)
+    drawing.write_ticks(plot.yaxis, lambda value: "0" if value <= FLOOR * 1.01 else f"{value:.0e}")
+    drawing.name_axes(plot, x_name, y_name)
     label = f"{y_name} against {x_name}, {len(points)} points; the table above holds the numbers"
-    return (
-        f'<svg class="scatter" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-        f"{''.join(marks)}</svg>"
-    )
-
-
-def _place(x: Axis, y: Axis, point: Point) -> tuple[float, float]:
-    across = LEFT + x.at(point.x) / 100 * (WIDTH - LEFT - 12)
-    return round(across, 1), round(20 + (1 - y.at(point.y) / 100) * (HEIGHT - BOTTOM - 20), 1)
-
-
-def _mark(point: Point, x: float, y: float) -> str:
-    title = f"<title>{escape(point.label)}</title>"
-    if point.ours:
-        return f'<circle class="ours" cx="{x}" cy="{y}" r="5">{title}</circle>'
-    return f'<rect class="other" x="{x - 4.5}" y="{y - 4.5}" width="9" height="9">{title}</rect>'
-
-
-def _limit(axis: Axis, value: float) -> str:
-    y = round(20 + (1 - axis.at(value) / 100) * (HEIGHT - BOTTOM - 20), 1)
-    said = f"<title>allowed: {value:.1g}</title>"
-    return f'<line class="limit" x1="{LEFT}" x2="{WIDTH - 12}" y1="{y}" y2="{y}">{said}</line>'
-
-
-def _tick_x(axis: Axis, value: float, text: str) -> str:
-    x = round(LEFT + axis.at(value) / 100 * (WIDTH - LEFT - 12), 1)
-    return (
-        f'<line class="grid" x1="{x}" x2="{x}" y1="20" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text x="{x}" y="{HEIGHT - BOTTOM + 16}" class="middle">{escape(text)}</text>'
-    )
-
-
-def _tick_y(axis: Axis, value: float, text: str) -> str:
-    y = round(20 + (1 - axis.at(value) / 100) * (HEIGHT - BOTTOM - 20), 1)
-    return (
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 12}" y1="{y}" y2="{y}"/>'
-        f'<text x="{LEFT - 6}" y="{y + 4}" class="end">{escape(text)}</text>'
-    )
+    return drawing.inline(figure, label, "scatter")
 
 
 def strip(
     timings: Sequence[tuple[str, Timing]], clocks: Sequence[tuple[str, Sequence[float | None]]] = ()
 ) -> str:
     """Every raw sample of a case in the order taken, one lane per arm on one logarithmic scale; clocks below."""
-    samples = [s for _, timing in timings for s in timing.wall_s]
-    axis = log_axis(samples, most_ticks=4)
-    height = 26 * (len(timings) + len(clocks))
-    marks: list[str] = []
+    lanes = [*(name for name, _ in timings), *(name for name, _ in clocks)]
+    left = drawing.room(lanes)
+    width = left + 530
+    figure, plot = drawing.blank(
+        width, 26 * len(lanes), (left / width, 0, 520 / width, 1), ylim=(len(lanes), 0)
+    )
+    plot.axis("off")
+    logs = [math.log(s) for _, timing in timings for s in timing.wall_s]
+    for lane, name in enumerate(lanes):
+        at = plot.get_yaxis_transform()
+        plot.text(
+            -left / 520, lane + 0.65, drawing.plain(name), transform=at, color=drawing.SOFT, fontsize=10
+        )
     for lane, (name, timing) in enumerate(timings):
-        count = max(1, len(timing.wall_s) - 1)
-        marks.append(f'<text x="0" y="{26 * lane + 16}">{escape(name)}</text>')
-        for i, wall_s in enumerate(timing.wall_s):
-            x, y = round(110 + 520 * i / count, 1), round(26 * lane + 24 - axis.at(wall_s) / 100 * 22, 1)
-            marks.append(f'<circle class="{"ours" if name == "ours" else "other"}" cx="{x}" cy="{y}" r="2"/>')
-    for lane, (name, values) in enumerate(clocks, len(timings)):
-        marks.append(f'<text x="0" y="{26 * lane + 16}">{escape(name)}</text>')
-        marks.append(_line(values, 26 * lane))
+        colour = drawing.XAIMED if name == XAIMED else drawing.OTHER
+        heights = _heights([math.log(s) for s in timing.wall_s], min(logs), max(logs), lane)
+        plot.plot(_across(heights), heights, "o", markersize=3.5, color=colour, clip_on=False)
+    for lane, (_, values) in enumerate(clocks, len(timings)):
+        known = [v for v in values if v is not None] or [0.0]
+        heights = _heights([math.nan if v is None else v for v in values], min(known), max(known), lane)
+        plot.plot(_across(heights), heights, color=drawing.SOFT, linewidth=1)
     said = ", ".join(f"{name} {seconds(min(t.wall_s))} to {seconds(max(t.wall_s))}" for name, t in timings)
-    return f'<svg viewBox="0 0 640 {height}" role="img" aria-label="raw samples: {escape(said)}">{"".join(marks)}</svg>'
+    return drawing.inline(figure, f"raw samples: {said}", "strip")
 
 
-def _line(values: Sequence[float | None], top: int) -> str:
-    known = [(i, v) for i, v in enumerate(values) if v is not None]
-    if len(known) < 2:
-        return ""
-    low, high = min(v for _, v in known), max(v for _, v in known)
-    spread, count = (high - low) or 1.0, max(1, len(values) - 1)
-    path = " ".join(f"{110 + 520 * i / count:.1f},{top + 24 - 20 * (v - low) / spread:.1f}" for i, v in known)
-    return f'<polyline class="clock" points="{path}"/>'
+def _across(values: Sequence[float]) -> list[float]:
+    return [i / max(1, len(values) - 1) for i in range(len(values))]
+
+
+def _heights(values: Sequence[float], low: float, high: float, lane: int) -> list[float]:
+    """Where values stand in their lane, the largest on top."""
+    return [lane + 0.88 - 0.76 * (v - low) / ((high - low) or 1.0) for v in values]

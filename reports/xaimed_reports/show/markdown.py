@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from xaimed_reports.show.summary import lines, sentences
-from xaimed_reports.show.terminal import COLUMNS, cells, title
-from xaimed_reports.show.words import machine_line
+from xaimed_reports.format import machine_line
+from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff import tradeoff_words
@@ -20,7 +19,7 @@ def markdown(run: Run) -> str:
     parts: list[str] = []
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
         found = list(group)
-        parts += [f"**{escaped(title(run, bench))}**", table(COLUMNS, [cells(line) for line in found])]
+        parts += [f"**{escaped(title(run, bench))}**", table(columns(run), [cells(line) for line in found])]
         reasons = [f"- {line.verdict}: {cells(line)[0]}: {line.why}" for line in found if line.needs_reason]
         parts += ["\n".join(reasons)] if reasons else []
     parts += [*_tradeoff(run), " ".join(sentences(run)), machine_line(run)]
@@ -59,7 +58,7 @@ def _tradeoff(run: Run) -> list[str]:
     for name, rows in found:
         parts += [f"**{escaped(name)}**", table(tradeoff_words.COLUMNS, rows)]
     parts.append(tradeoff_words.LEGEND.replace("*", "\\*"))
-    return parts + [said.replace("*", "\\*") for said in tradeoff_words.told(run)]
+    return parts + [said.replace("*", "\\*") for said in tradeoff_words.answer(run)]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

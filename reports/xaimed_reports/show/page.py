@@ -5,22 +5,20 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 from typing import final
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from xaimed_reports.compare.sides import throttled
 from xaimed_reports.compare.verdicts import MEANINGS
+from xaimed_reports.format import byte_count, machine_line, program, seconds
 from xaimed_reports.profile.card import Card
 from xaimed_reports.profile.roofline import roofline
+from xaimed_reports.rendering import render
 from xaimed_reports.show import figures
 from xaimed_reports.show.pictures import Picture
-from xaimed_reports.show.summary import Line, lines, sentences
-from xaimed_reports.show.terminal import COLUMNS, cells, title
-from xaimed_reports.show.words import byte_count, machine_line, seconds, times
+from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
 from xaimed_reports.store.records import Machine, Row, Run
 from xaimed_reports.tradeoff import tradeoff_figure, tradeoff_words
 
@@ -38,13 +36,8 @@ class Strip:
 def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None = None) -> str:
     """The whole page. ``pictures``: by case key; leave them out to share the page. ``card``: of the same device."""
     found = lines(run)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        files("xaimed_reports").joinpath("templates/page.html").read_text("utf-8")
-    )
-    return template.render(
+    return render(
+        "page.html",
         run=run,
         sentences=sentences(run),
         machine_line=machine_line(run),
@@ -52,20 +45,19 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
             (title(run, bench), [(line, cells(line)) for line in group])
             for bench, group in groupby(found, key=lambda line: line.bench)
         ],
-        columns=COLUMNS,
-        ratios=figures.intervals(found),
+        columns=columns(run),
+        ratios=Markup(figures.ratios(found)),
         scatters=_scatters(found),
         tradeoff=tradeoff_words.tables(run),
         tradeoff_columns=tradeoff_words.COLUMNS,
         tradeoff_title=tradeoff_words.TITLE,
-        tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.told(run)],
+        tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.answer(run)],
         tradeoff_pictures=[(caption, Markup(svg)) for caption, svg in tradeoff_figure.pictures(run)],
         roofline=_roofline(card),
         strips=_strips(found),
         pictures=[(line.name, pictures[line.key]) for line in found if pictures.get(line.key)],
         facts=_facts(run.machine),
         meanings=MEANINGS,
-        times=times,
     )
 
 
@@ -98,7 +90,9 @@ def _strips(found: Sequence[Line]) -> list[Strip]:
     strips: list[Strip] = []
     for line in found:
         named = [
-            (r.impl, r.timing) for r in (line.ours, line.against) if r is not None and r.timing is not None
+            (program(r), r.timing)
+            for r in (line.ours, line.against)
+            if r is not None and r.timing is not None
         ]
         if line.ours is not None and line.ours.forward is not None:
             named.append(("plain forward", line.ours.forward))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from statistics import median
 from typing import final
 
 from xaimed_reports.compare.ratio import CONFIDENCE, EQUAL, Ratio, ratio
 from xaimed_reports.compare.sides import LOADED_SHARE, throttled
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.words import case_words
+from xaimed_reports.format import byte_count, case_words, difference, program, seconds, times
+from xaimed_reports.rendering import paragraphs
 from xaimed_reports.store.records import OURS, REFERENCE, Row, Run, Timing
 
-JUDGED: tuple[Verdict, ...] = ("faster", "same", "slower")
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
@@ -21,7 +21,7 @@ LEAST_CONFIDENCE = 0.85
 @final
 @dataclass(frozen=True)
 class Line:
-    """One case of ours beside one other implementation. Times are medians in seconds."""
+    """One case of xaimed beside one other implementation. Times are medians in seconds."""
 
     key: str
     name: str
@@ -35,12 +35,12 @@ class Line:
     ours_s: float | None
     other_s: float | None
     speedup: Ratio | None
-    """Time of the other over time of ours."""
+    """Time of the other over that of xaimed."""
     ours_forwards: float | None
-    """Our time in plain forward passes of the same model, dtype and layout."""
+    """xaimed's time in plain forward passes of the same model, dtype and layout."""
     other_forwards: float | None
     memory_share: float | None
-    """Our peak above resident over the other's."""
+    """xaimed's peak above resident over the other's."""
     verdict: Verdict
     why: str
 
@@ -51,7 +51,7 @@ class Line:
 
 
 def lines(run: Run) -> tuple[Line, ...]:
-    """One line per case and implementation beside ours; a case measured alone has one line without an other."""
+    """One line per case and implementation beside xaimed; a case measured alone has one line without an other."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
@@ -128,7 +128,7 @@ def _memory_share(ours: Row | None, other: Row | None) -> float | None:
 def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tuple[Verdict, str]:
     for row in (ours, other):
         if row is not None and row.status != "ok":
-            return row.status, f"{row.impl}: {row.reason or row.status}"
+            return row.status, f"{program(row)}: {row.reason or row.status}"
     if ours is None or other is None:
         return "alone", "no other implementation was measured beside it"
     if speedup is None:
@@ -152,89 +152,85 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
     return "unknown", f"{cause}: the interval {low:.3g} to {high:.3g} allows more than one answer"
 
 
-def sentences(run: Run) -> tuple[str, str, str]:
-    """Three sentences: who is faster, what it costs in forwards and memory, and whether it can be trusted."""
+def title(run: Run, bench: str) -> str:
+    """The question, and what is the same in all its cases."""
+    fixed = case_words(fixed_axes(run).get(bench, {}))
+    return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
+
+
+def columns(run: Run) -> tuple[str, ...]:
+    """The head of `cells`. forwards: times in plain forward passes; memory: peaks above resident; xaimed / other."""
+    alone = {row.impl for row in run.rows} <= {OURS, REFERENCE}
+    other = reference_name(run) if alone else "other"
+    return (
+        "case",
+        "xaimed",
+        other,
+        "times faster [interval]",
+        "forwards",
+        "memory",
+        "largest diff.",
+        "verdict",
+    )
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """One line's cells, in the order of `columns`."""
+    ours, against = line.ours, line.against
+    ratio = "-"
+    if line.speedup is not None:
+        ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
+    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
+    if against is not None and against.memory is not None:
+        memory += f" / {byte_count(against.memory.peak_bytes)}"
+    forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
+    return (
+        line.name,
+        seconds(line.ours_s),
+        seconds(line.other_s),
+        ratio,
+        forwards if line.ours_forwards is not None else "-",
+        memory,
+        difference(ours.fidelity if ours is not None else None),
+        line.verdict,
+    )
+
+
+def sentences(run: Run) -> list[str]:
+    """Who is faster, what it costs in forwards and memory, and whether it can be trusted: three paragraphs."""
     compared = [line for line in lines(run) if line.other == REFERENCE]
-    return _speed(compared), _cost(compared), _trust(run, compared)
-
-
-def _speed(compared: list[Line]) -> str:
-    timed = [line for line in compared if line.speedup is not None]
-    if not timed:
-        return "No case could be timed against the reference."
-    if not any(line.verdict in JUDGED for line in timed):
-        return f"Of {len(timed)} cases timed against the reference none could be decided."
-    words: dict[Verdict, str] = {
-        "faster": "faster",
-        "same": "as fast",
-        "slower": "slower",
-        "unknown": "undecided",
-    }
-    counts = {word: sum(line.verdict == verdict for line in timed) for verdict, word in words.items()}
-    said = ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
-    worst = min(timed, key=lambda line: line.speedup.value if line.speedup else 0)
-    best = max(timed, key=lambda line: line.speedup.value if line.speedup else 0)
-    return (
-        f"Against the reference ours was {said} of {len(timed)} timed cases, "
-        f"from {_times(worst)} to {_times(best)}."
+    timed = sorted((line for line in compared if line.speedup is not None), key=_speedup)
+    checked = [row for row in run.rows if row.impl == OURS and row.status in ("ok", "wrong") and row.fidelity]
+    right = [row for row in checked if row.status == "ok"]
+    limits = [(row.fidelity.largest, row.allowed) for row in right if row.fidelity and row.allowed]
+    verdicts = Counter(line.verdict for line in compared)
+    conditions = {row.case.key: row.conditions for row in run.rows if row.conditions is not None}
+    others = [c.others_share for c in conditions.values() if c.others_share is not None]
+    return paragraphs(
+        "sentences.txt",
+        other=reference_name(run),
+        said=(("faster", "faster"), ("same", "as fast"), ("slower", "slower"), ("unknown", "undecided")),
+        timed=timed,
+        compared=compared,
+        verdicts=verdicts,
+        left=[(status, verdicts[status]) for status in NOT_COMPARED if verdicts[status]],
+        forwards=[line.ours_forwards for line in compared if line.ours_forwards is not None],
+        other_forwards=[line.other_forwards for line in compared if line.other_forwards is not None],
+        shares=[line.memory_share for line in compared if line.memory_share is not None],
+        checked=len(checked),
+        right=len(right),
+        nearest=max(limits, key=lambda pair: pair[0] / pair[1], default=None),
+        shares_of_others=others,
+        busy=sum(share > LOADED_SHARE for share in others),
+        limit=LOADED_SHARE,
     )
 
 
-def _times(line: Line) -> str:
-    value = line.speedup.value if line.speedup else float("nan")
-    return f"{value:.3g}x ({line.name})"
+def _speedup(line: Line) -> float:
+    return line.speedup.value if line.speedup is not None else 0.0
 
 
-def _cost(compared: list[Line]) -> str:
-    mine = [line.ours_forwards for line in compared if line.ours_forwards is not None]
-    theirs = [line.other_forwards for line in compared if line.other_forwards is not None]
-    shares = [line.memory_share for line in compared if line.memory_share is not None]
-    if not mine:
-        return "No plain forward pass was timed beside them."
-    text = f"In plain forward passes ours costs {_span(mine)}"
-    text += f", the reference {_span(theirs)}" if theirs else ""
-    return text + (f"; above what was resident ours needs {_span(shares)} of its memory." if shares else ".")
-
-
-def _span(values: list[float]) -> str:
-    return f"{min(values):.3g}x to {max(values):.3g}x (median {median(values):.3g}x)"
-
-
-def _trust(run: Run, compared: list[Line]) -> str:
-    ours = [row for row in run.rows if row.impl == OURS and row.fidelity is not None]
-    judged = [row for row in ours if row.status in ("ok", "wrong")]
-    right = [row for row in judged if row.status == "ok"]
-    if not judged and not compared:
-        return f"Nothing was checked and nothing compared; {_quiet(run)}."
-    text = f"{len(right)} of {len(judged)} checked outputs of ours agree within what is allowed"
-    text = text if judged else "no output of ours was checked"
-    limits = [
-        (row.fidelity.largest, row.allowed) for row in right if row.fidelity is not None and row.allowed
-    ]
-    if limits:
-        largest, allowed = max(limits, key=lambda pair: pair[0] / pair[1])
-        text += f" (nearest to the limit: {largest:.2g} of {allowed:.2g})"
-    counts = {status: sum(line.verdict == status for line in compared) for status in NOT_COMPARED}
-    bad = [f"{count} {status}" for status, count in counts.items() if count]
-    undecided = sum(line.verdict == "unknown" for line in compared)
-    text += f"; not compared: {', '.join(bad)}" if bad else ""
-    text += f"; {undecided} undecided" if undecided else ""
-    text += "; every case was compared" if not bad and not undecided else ""
-    return f"{text[0].upper()}{text[1:]}; {_quiet(run)}."
-
-
-def _quiet(run: Run) -> str:
-    shares = {
-        r.case.key: r.conditions.others_share
-        for r in run.rows
-        if r.conditions is not None and r.conditions.others_share is not None
-    }
-    if not shares:
-        return "how busy the machine was is not known"
-    busy = sum(share > LOADED_SHARE for share in shares.values())
-    if busy:
-        return f"in {busy} of {len(shares)} cases other processes used more than {LOADED_SHARE:.0%} of the machine"
-    most = max(shares.values())
-    return (
-        f"the machine was quiet as far as its counters tell (other processes used at most {most:.0%} of it)"
-    )
+def reference_name(run: Run) -> str:
+    """What the reference is called: "grad-cam" where all its rows say so, else "reference"."""
+    names = {program(row) for row in run.rows if row.impl == REFERENCE}
+    return names.pop() if len(names) == 1 else REFERENCE

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.summary import Line, fixed_axes, lines, sentences
-from xaimed_reports.show.words import byte_count, case_words, difference, seconds, times
+from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
 from xaimed_reports.store.records import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
@@ -31,18 +30,6 @@ COLOURS: dict[Verdict, str] = {
     "alone": "dim",
 }
 
-COLUMNS = (
-    "case",
-    "ours",
-    "other",
-    "times faster [interval]",
-    "forwards",
-    "memory",
-    "largest diff.",
-    "verdict",
-)
-"""What `cells` gives. forwards: times in plain forward passes; memory: peaks above resident; both ours / other."""
-
 
 class _Piped(Console):
     def on_broken_pipe(self) -> None:
@@ -59,7 +46,7 @@ def console() -> Console:
 def show(run: Run, out: Console) -> None:
     """Print the closing table of a run."""
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
-        out.print(_table(title(run, bench), list(group)))
+        out.print(_table(title(run, bench), columns(run), list(group)))
     for line in lines(run):
         if line.needs_reason:
             out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
@@ -78,43 +65,15 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         for row in rows:
             table.add_row(*map(Text, row))
         out.print(table)
-    said = tradeoff_words.told(run)
+    said = tradeoff_words.answer(run)
     for sentence in [tradeoff_words.LEGEND, *said] if said else []:
         out.print(Text(f"\n{sentence}"))
 
 
-def title(run: Run, bench: str) -> str:
-    """The question, and what is the same in all its cases."""
-    fixed = case_words(fixed_axes(run).get(bench, {}))
-    return f"{bench.capitalize()} ({fixed})" if fixed else bench.capitalize()
-
-
-def _table(title: str, found: list[Line]) -> Table:
+def _table(title: str, names: tuple[str, ...], found: list[Line]) -> Table:
     table = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
-    for name in COLUMNS:
+    for name in names:
         table.add_column(Text(name), justify="left" if name in ("case", "verdict") else "right")
     for line in found:
         table.add_row(*map(Text, cells(line)[:-1]), Text(line.verdict, style=COLOURS[line.verdict]))
     return table
-
-
-def cells(line: Line) -> tuple[str, ...]:
-    """One line's cells: case, ours, other, ratio, forwards, memory, fidelity, verdict."""
-    ours, against = line.ours, line.against
-    ratio = "-"
-    if line.speedup is not None:
-        ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
-    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
-    if against is not None and against.memory is not None:
-        memory += f" / {byte_count(against.memory.peak_bytes)}"
-    forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
-    return (
-        line.name,
-        seconds(line.ours_s),
-        seconds(line.other_s),
-        ratio,
-        forwards if line.ours_forwards is not None else "-",
-        memory,
-        difference(ours.fidelity if ours is not None else None),
-        line.verdict,
-    )

@@ -129,7 +129,7 @@ class Fidelity:
 @final
 @dataclass(frozen=True)
 class Part:
-    """So many of a computation's steps, each as dear as the next, timed because the whole takes too long."""
+    """So many of a computation's steps, each as long as the next, timed because the whole takes too long."""
 
     step: str
     """One step in words, e.g. "ablation batch of 32"."""

@@ -9,7 +9,7 @@ from statistics import mean, median, stdev
 from typing import Literal, final
 
 from xaimed_reports.compare.ratio import Ratio, block_medians, interval_of_median, ratio
-from xaimed_reports.store.records import OURS, REFERENCE, Ceiling, Quality, Row, Run, Timing
+from xaimed_reports.store.records import OURS, REFERENCE, Quality, Row, Run, Timing
 
 EXACT = "ablationcam"
 CHEAP = "xgradcam"
@@ -33,7 +33,7 @@ MEASURES: dict[Measure, tuple[str, int]] = {
 
 @final
 @dataclass(frozen=True)
-class Reckoned:
+class Extrapolated:
     """The time of a whole of which two parts were timed. Nothing here but ``timed`` was measured."""
 
     step: str
@@ -44,7 +44,7 @@ class Reckoned:
     """Median over the blocks: the difference of the two parts' times over the difference of their steps."""
     fixed_s: float
     """What the smaller part took beside its steps; at least 0."""
-    times_ours: Ratio
+    speedup: Ratio
     """The whole over ours, block by block."""
 
     @property
@@ -61,8 +61,8 @@ class Entry:
     method: str
     ours: Row
     theirs: Row | None
-    """grad-cam's, whole or, where ``reckoned``, its largest part: peaks of memory are those of one step."""
-    reckoned: Reckoned | None
+    """grad-cam's, whole or, where ``extrapolated``, its largest part: peaks of memory are those of one step."""
+    extrapolated: Extrapolated | None
     cheap: Ratio | None
     """Our time over that of our `CHEAP` in the same blocks, where both ran in them."""
 
@@ -82,9 +82,9 @@ class Entry:
 
     @property
     def their_forwards(self) -> float | None:
-        """grad-cam's, measured or reckoned."""
-        if self.reckoned is not None:
-            return self.reckoned.times_ours.value * self.forwards
+        """grad-cam's, measured or extrapolated."""
+        if self.extrapolated is not None:
+            return self.extrapolated.speedup.value * self.forwards
         if self.theirs is None or self.theirs.timing is None or self.theirs.forward is None:
             return None
         return ratio(self.theirs.timing, self.theirs.forward).value
@@ -191,7 +191,7 @@ def _entry(method: str, rows: dict[str, Row]) -> Entry:
         method=method,
         ours=ours,
         theirs=rows.get(REFERENCE) or max(parts, key=_steps, default=None),
-        reckoned=reckon(parts, ours.timing) if len({_steps(part) for part in parts}) > 1 else None,
+        extrapolated=extrapolate(parts, ours.timing) if len({_steps(part) for part in parts}) > 1 else None,
         cheap=ratio(ours.timing, cheap.timing) if cheap is not None and cheap.timing is not None else None,
     )
 
@@ -200,7 +200,7 @@ def _steps(row: Row) -> int:
     return row.part.timed if row.part is not None else 0
 
 
-def reckon(parts: Sequence[Row], ours: Timing) -> Reckoned:
+def extrapolate(parts: Sequence[Row], ours: Timing) -> Extrapolated:
     """The whole from its smallest and largest part, both timed in the blocks of ``ours``."""
     small, large = min(parts, key=_steps), max(parts, key=_steps)
     assert small.part is not None
@@ -214,13 +214,13 @@ def reckon(parts: Sequence[Row], ours: Timing) -> Reckoned:
     step_s = median(steps)
     fixed_s = max(0.0, median(a[k] for k in blocks) - small.part.timed * step_s)
     quotients = [(fixed_s + whole * step) / mine[k] for step, k in zip(steps, blocks, strict=True)]
-    return Reckoned(
+    return Extrapolated(
         step=large.part.step,
         whole=whole,
         timed=((small.part.timed, small.timing.typical_s), (large.part.timed, large.timing.typical_s)),
         step_s=step_s,
         fixed_s=fixed_s,
-        times_ours=Ratio(median(quotients), *interval_of_median(quotients)),
+        speedup=Ratio(median(quotients), *interval_of_median(quotients)),
     )
 
 
@@ -296,8 +296,3 @@ def advise(found: Sequence[Place]) -> Advice | None:
     cheap = [pair for pair in good if pair[1].forwards <= EQUAL_COST * cheapest_s]
     chosen = max(cheap, key=lambda pair: mean(of[id(pair[1])]))
     return Advice(chosen, best, images, *lost(chosen[1]))
-
-
-def ceilings(found: Sequence[Place]) -> list[tuple[Place, Entry, Ceiling]]:
-    """Every case whose ceiling was counted."""
-    return [(p, e, e.ours.ceiling) for p in found for e in p.entries if e.ours.ceiling is not None]
