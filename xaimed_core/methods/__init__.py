@@ -27,4 +27,7 @@ METHODS: dict[str, Method] = {
 }
 """Every method by name; API, command line, tests against grad-cam, benchmarks and reports are made from it."""
 
-__all__ = ["METHODS", "ChannelProbe", "InputProbe", "Kind", "Method", "Projection", "Reduction"]
+PAPER: tuple[str, ...] = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
+"""The five methods of arXiv 2503.08420, by name."""
+
+__all__ = ["METHODS", "PAPER", "ChannelProbe", "InputProbe", "Kind", "Method", "Projection", "Reduction"]

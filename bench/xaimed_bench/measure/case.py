@@ -95,7 +95,7 @@ def measure_case(
     try:
         return _measure(question, plan, device, cold=cold)
     except Exception as error:
-        return unmeasured(question, "oom" if is_out_of_memory(error) else "failed", _one_line(error))
+        return unmeasured(question, "oom" if is_out_of_memory(error) else "failed", one_line(error))
 
 
 def _measure(question: Question, plan: Plan | None, device: torch.device, *, cold: bool) -> tuple[Row, ...]:
@@ -140,7 +140,7 @@ def _try(call: Call, clock: Clock) -> _Tried:
     try:
         output, first_s = clock.first(call)
     except Exception as error:
-        return _Tried(None, 0.0, "oom" if is_out_of_memory(error) else "failed", reason=_one_line(error))
+        return _Tried(None, 0.0, "oom" if is_out_of_memory(error) else "failed", reason=one_line(error))
     return _Tried(output, first_s, "ok")
 
 
@@ -152,7 +152,8 @@ def unmeasured(question: Question, status: Status, reason: str) -> tuple[Row, ..
     )
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error as one line of 300 characters at most."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]
 
@@ -182,7 +183,7 @@ def _judge_one(question: Question, name: str, first: _Tried, expected: Any) -> _
         notes = question.notes(first.output) if name == OURS and question.notes is not None else ()
     except Exception as error:
         status = "oom" if is_out_of_memory(error) else "wrong"
-        return replace(first, output=None, status=status, reason=_one_line(error))
+        return replace(first, output=None, status=status, reason=one_line(error))
     allowed = question.allowed
     if fidelity.largest > allowed and question.exact is not None:
         allowed = max(allowed, question.judge(expected, question.exact()).largest)

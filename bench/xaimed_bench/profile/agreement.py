@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.fidelity import LEAST_SPREAD_SHARE, of_maps
 from xaimed_bench.measure.subject import Subject
-from xaimed_bench.profile.methods import one_line
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant, variants_of
 from xaimed_core import Explanation, explain

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.clock import Clock
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.measure.subject import Subject
-from xaimed_bench.profile.setting import TOGETHER, Setting
+from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant, variants_of
 from xaimed_core import explain
-from xaimed_core.methods import METHODS, InputProbe
+from xaimed_core.methods import METHODS, PAPER, InputProbe
 from xaimed_reports.compare.ratio import ratio
 from xaimed_reports.profile.card import MethodRate
 
@@ -64,15 +65,10 @@ def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Cal
     for name, method in METHODS.items():
         if not isinstance(method.kind, InputProbe):
             found[name] = partial(run, explaining(seen, name))
-    found[FIVE] = partial(run, explaining(seen, *TOGETHER))
+    found[FIVE] = partial(run, explaining(seen, *PAPER))
     return found
 
 
 def explaining(subject: Subject, *methods: str) -> Callable[[], Any]:
     """The call that explains the subject's batch by these methods."""
     return partial(explain, subject.model, subject.images, methods, subject.layer, subject.classes)
-
-
-def one_line(error: BaseException) -> str:
-    """An error as one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.machine import Watch
 from xaimed_bench.measure.session import revision
 from xaimed_bench.profile.agreement import measure_agreement
 from xaimed_bench.profile.energy import measure_energy
 from xaimed_bench.profile.kernels import measure_kernels
 from xaimed_bench.profile.memory import find_largest, measure_memory
-from xaimed_bench.profile.methods import measure_methods, one_line
+from xaimed_bench.profile.methods import measure_methods
 from xaimed_bench.profile.road import measure_road
 from xaimed_bench.profile.roofs import measure_roofs
 from xaimed_bench.profile.setting import Setting
