@@ -1,7 +1,9 @@
 """What `pip install .` brings is enough for the library; what is missing for the rest is said in one line."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,14 @@ def last_line(code: str) -> str:
     """Of what a process without the extras prints, or of its traceback."""
     done = bare(code)
     return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+def test_an_install_without_extras_brings_four_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[ ;<>=!~]", line, maxsplit=1)[0] for line in project["dependencies"]]
+    assert sorted(names) == ["numba", "numpy", "torch", "triton"]
+    (triton,) = (line for line in project["dependencies"] if line.startswith("triton"))
+    assert triton.endswith("platform_system == 'Linux'")
 
 
 def test_nothing_of_the_extras_can_be_imported_there():
