@@ -11,7 +11,7 @@ from typing import Any
 
 from xaimed_bench.checkpoints import read_checkpoint
 from xaimed_bench.data.folders import find_images
-from xaimed_bench.device import device_named
+from xaimed_bench.device import DEVICE_HELP, device_named
 from xaimed_bench.measure import PROFILES
 from xaimed_bench.models import MODELS, build_model
 from xaimed_reports.store.jsonform import UnusableError
@@ -25,7 +25,7 @@ def options() -> dict[str, dict[str, Any]]:
             "default": "quick",
             "help": "how much is measured: quick (minutes, the default), full (about an hour), gate (regressions only)",
         },
-        "--device": {"help": "where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"},
+        "--device": {"help": DEVICE_HELP},
         "--data": {
             "default": os.environ.get("XAIMED_DATA"),
             "help": "folder of real images; default: phantoms",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from xaimed_reports.store.jsonform import UnusableError
+
+if TYPE_CHECKING:
+    import torch
+
+
+DEVICE_HELP = "where to measure, e.g. cuda:0; default: CUDA where there is one, else cpu"
+"""Of every --device."""
 
 
 def device_named(name: str | None) -> torch.device:
@@ -12,6 +19,8 @@ def device_named(name: str | None) -> torch.device:
 
     Raises UnusableError for a name that means neither, and for a device that is not here.
     """
+    import torch  # the command line, which shows `DEVICE_HELP`, starts without it
+
     here = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if name is None:
         return torch.device("cuda" if here else "cpu")

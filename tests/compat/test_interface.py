@@ -21,7 +21,7 @@ from tests.compat.conftest import assert_same_maps, images, network, without_inp
 from xaimed_core import METHODS
 from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
 from xaimed_core.compat.utils import image, model_targets, svd_on_activations
-from xaimed_core.epsilons import GRAD_CAM_FORMULAS
+from xaimed_core.semantics import GRAD_CAM_FORMULAS
 
 CAMS = [method.oracle for method in METHODS.values()]
 

@@ -23,6 +23,28 @@ MAY_IMPORT = {
 }
 
 
+FLOORS = {
+    "xaimed_bench": (
+        ("data", "device", "checkpoint_files", "checkpoints"),
+        ("models",),
+        ("measure",),
+        ("profile", "trial", "study", "doctor", "bench_options"),
+        ("cli",),
+        ("__main__",),
+    ),
+    "xaimed_core.tail": (
+        ("interface", "record"),
+        ("rerun", "carry"),
+        ("plan",),
+        ("run",),
+        ("selfcheck",),
+        ("decide",),
+        ("observer",),
+    ),
+}
+"""Rooms and single files, from the ground up: none imports from a floor above its own."""
+
+
 def imported_by(file: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
@@ -44,6 +66,33 @@ def test_imports_go_one_way(package):
         if (upwards := (imported_by(file) & ours) - MAY_IMPORT[package])
     }
     assert wrong == {}
+
+
+def inner_imports(house: str) -> list[tuple[str, str]]:
+    """(room, room it imports from) of every import inside a package; what stands above the rooms is "__init__"."""
+    package, *inner = house.split(".")
+    folder = PACKAGES[package].joinpath(*inner)
+    found: list[tuple[str, str]] = []
+    for file in folder.rglob("*.py"):
+        room = file.relative_to(folder).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            if names == [house]:
+                names = [f"{house}.{alias.name}" for alias in node.names]
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [
+                (room, name[len(house) + 1 :].split(".")[0]) for name in names if name.startswith(f"{house}.")
+            ]
+    return found
+
+
+@pytest.mark.parametrize("house", FLOORS)
+def test_no_import_climbs(house):
+    floor = {room: i for i, rooms in enumerate(FLOORS[house]) for room in rooms}
+    imports = [pair for pair in inner_imports(house) if pair[0] != "__init__"]
+    assert len(imports) > 40
+    assert {room for pair in imports for room in pair} <= set(floor), "a new room needs a floor"
+    assert [pair for pair in imports if floor[pair[0]] < floor[pair[1]]] == []
 
 
 def test_reports_need_no_torch():

@@ -5,8 +5,8 @@ import torch
 
 from tests.kernels.agreement import assert_agrees
 from xaimed_core import METHODS
-from xaimed_core.epsilons import GRAD_CAM_FORMULAS
 from xaimed_core.methods import Reduction
+from xaimed_core.semantics import GRAD_CAM_FORMULAS
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.gradient_maps.cases import CASES
 from xaimed_kernels.launching import recording

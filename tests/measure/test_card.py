@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from xaimed_bench import profile as package
 from xaimed_bench.cli import main
-from xaimed_bench.measure import card as package
 from xaimed_bench.measure import nvml
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.profile import agreement, measure_parts, methods, run, setting_for

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch import nn
 
-from xaimed_bench.measure import of_maps, of_values
+from xaimed_bench.measure import nearer_sign, of_maps, of_values
+from xaimed_core import explain
+from xaimed_core.semantics import MIN_MAX_EPS
+from xaimed_kernels.rescale_maps import rescale_maps
 
 RAMP = np.linspace(0, 1, 100).reshape(1, 10, 10)
 
@@ -72,3 +76,14 @@ def test_values_are_judged_relative_to_the_largest_expected_one():
 def test_shapes_must_match():
     with pytest.raises(ValueError, match="must be the same"):
         of_maps(RAMP, RAMP[:, :5])
+
+
+def test_only_a_principal_map_may_have_either_sign_and_each_image_has_its_own():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    found = explain(net, torch.randn(3, 3, 9, 9), ("eigencam", "xgradcam"), "0", semantics="grad-cam")
+    turned = {m: rescale_maps(-raw, (9, 9), eps=MIN_MAX_EPS).maps for m, raw in found.raw.items()}
+    expected = {m: torch.stack([maps[0], turned[m][1], maps[2]]) for m, maps in found.maps.items()}
+    assert not torch.equal(found.maps["eigencam"][1], turned["eigencam"][1])
+    assert torch.equal(nearer_sign(found, "eigencam", expected["eigencam"].numpy()), expected["eigencam"])
+    assert torch.equal(nearer_sign(found, "xgradcam", expected["xgradcam"]), found.maps["xgradcam"])

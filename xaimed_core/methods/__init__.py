@@ -46,8 +46,12 @@ class _Methods(Mapping[str, Method]):
 METHODS: Mapping[str, Method] = _Methods()
 """Every method by name; API, command line, tests against grad-cam, benchmarks and reports are made from it."""
 
+PAPER: tuple[str, ...] = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
+"""The five methods of arXiv 2503.08420, by name."""
+
 __all__ = [
     "METHODS",
+    "PAPER",
     "AblationValue",
     "ChannelProbe",
     "InputProbe",

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 from xaimed_bench.cli.given import Parser
@@ -23,6 +24,16 @@ COMMANDS = {
     "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
 }
+
+SHOWING = ("jinja2", "matplotlib", "rich", "scipy")
+NEEDS = {
+    "report": SHOWING,
+    "compare": SHOWING,
+    "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
+    "profile": (*SHOWING, "torchvision"),
+    "study": (*SHOWING, "PIL", "torchvision"),
+}
+"""Packages of the extra ``bench`` without which a subcommand does not start."""
 
 USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
 """Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed
@@ -47,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code. The one place where errors become messages.
 
     What the user gave or the system refuses (UnusableError, OSError) is said in `MOST_LINES` lines at most, with exit
-    code 2. Any other error is a fault of xaimed, shown with its traceback.
+    code 2, and so is a package that is not installed. Any other error is a fault of xaimed, shown with its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = f"xaimed {given[0]}" if given and given[0] in COMMANDS else "xaimed"
@@ -66,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
         print(f"{name}: {_said(error)}", file=sys.stderr)
         return UNUSABLE_INPUT
-    except Exception:
+    except Exception as error:
+        if (package := _missing_package(error)) is not None:
+            print(f"{name}: {not_installed(package)}", file=sys.stderr)
+            return UNUSABLE_INPUT
         traceback.print_exc()
         print(f"{name}: this is a fault of xaimed; please report it with the lines above", file=sys.stderr)
         return FAULT
@@ -82,7 +96,10 @@ def _run(given: list[str]) -> int:
         prog=f"xaimed {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.arguments(parser)
-    return command.run(parser.parse_args(rest))
+    asked = parser.parse_args(rest)
+    if missing := [package for package in NEEDS.get(name, ()) if find_spec(package) is None]:
+        raise UnusableError(not_installed(", ".join(missing)))
+    return command.run(asked)
 
 
 def _said(error: UnusableError | OSError) -> str:
@@ -93,6 +110,17 @@ def _said(error: UnusableError | OSError) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     return "\n".join(text.splitlines()[:MOST_LINES])
+
+
+def not_installed(packages: str) -> str:
+    """What to do about packages that are missing, in one line."""
+    return f"not installed: {packages}; type pip install 'xaimed[bench]'"
+
+
+def _missing_package(error: Exception) -> str | None:
+    """The package of others that an import did not find; None for other errors, and for a part of an installed one."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    return None if name is None or "." in name or name.startswith("xaimed_") else name
 
 
 def _forget_output() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import folder_to_write, words
+from xaimed_bench.device import DEVICE_HELP
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Device, parts, and the static half."""
-    parser.add_argument(
-        "--device", type=words, help="e.g. cuda:0; default: CUDA where there is one, else cpu"
-    )
+    parser.add_argument("--device", type=words, help=DEVICE_HELP)
     parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="where to write")
     parser.add_argument(
         "--only",

@@ -153,7 +153,7 @@ def unmeasured(question: Question, status: Status, reason: str) -> tuple[Row, ..
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one short line."""
+    """An error as one line of 300 characters at most."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]
 

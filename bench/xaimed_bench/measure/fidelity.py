@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from xaimed_core import METHODS, Explanation
+from xaimed_core.methods import Projection
+from xaimed_core.semantics import MIN_MAX_EPS
+from xaimed_kernels.rescale_maps import rescale_maps
 from xaimed_reports.store.records import Fidelity
 
 Judge = Callable[[Any, Any], Fidelity]
@@ -20,6 +23,31 @@ Array = NDArray[np.float64]
 SPREAD = 0.1
 """A map in [0, 1] whose values lie closer together than this shows nothing; live maps reach 1."""
 LEAST_SPREAD_SHARE = 0.9
+
+MAPS_AGREE = 1e-4
+"""With grad-cam, of maps in [0, 1]: the promise of the grad-cam semantics in float32."""
+SIGNED_MAPS_AGREE = 1e-3
+"""The same of principal maps: a float32 SVD against a float32 Gram matrix."""
+
+
+def agree_within(methods: Iterable[str]) -> float:
+    """The largest difference between maps of these methods and grad-cam's."""
+    return max(SIGNED_MAPS_AGREE if _is_signed(method) else MAPS_AGREE for method in methods)
+
+
+def nearer_sign(found: Explanation, method: str, expected: Any) -> torch.Tensor:
+    """A method's maps on the CPU; of a principal map (grad-cam's sign is the SVD's) each image's nearer sign."""
+    here, raw = found.maps[method].cpu(), found.raw[method]
+    if not _is_signed(method):
+        return here
+    layers = raw if isinstance(raw, tuple) else (raw,)
+    opposite = rescale_maps([-layer for layer in layers], here.shape[1:], eps=MIN_MAX_EPS).maps.cpu()
+    errors = [(maps - torch.as_tensor(expected)).abs().amax((1, 2)) for maps in (here, opposite)]
+    return torch.where((errors[0] <= errors[1])[:, None, None], here, opposite)
+
+
+def _is_signed(method: str) -> bool:
+    return isinstance(METHODS[method].kind, Projection)
 
 
 def of_maps(ours: Any, expected: Any) -> Fidelity:
@@ -81,6 +109,8 @@ def _mean(measure: Callable[[Array, Array], float | None], a: Array, b: Array) -
 
 
 def _spearman(a: Array, b: Array) -> float | None:
+    from scipy.stats import rankdata  # of the bench extra; the doctor imports this module without it
+
     ranks_a, ranks_b = rankdata(a), rankdata(b)
     if np.ptp(ranks_a) == 0:
         return None

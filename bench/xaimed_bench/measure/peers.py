@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from xaimed_core.semantics import MIN_MAX_EPS
+from xaimed_kernels.rescale_maps import rescale_maps
 
 Maps = Callable[[], Any]
 
@@ -173,16 +175,7 @@ def _copied(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
 
 def _finished(raw: Tensor, images: Tensor) -> Tensor:
     """ReLU, min-max, bilinear resize, min-max: what grad-cam does after its weighted sum."""
-    small = _min_max(raw.float().relu())
-    large = functional.interpolate(
-        small[:, None], size=images.shape[2:], mode="bilinear", align_corners=False
-    )
-    return _min_max(large[:, 0])
-
-
-def _min_max(maps: Tensor) -> Tensor:
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return (maps - low) / (high - low + 1e-7)
+    return rescale_maps(raw.float(), images.shape[2:], eps=MIN_MAX_EPS).maps
 
 
 @contextmanager

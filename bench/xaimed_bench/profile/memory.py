@@ -14,9 +14,10 @@ from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.memory import peak_above_resident
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.profile.methods import FIVE, FORWARD, explaining
-from xaimed_bench.profile.setting import TOGETHER, Setting
+from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant
 from xaimed_core.memory import free_bytes, is_out_of_memory
+from xaimed_core.methods import PAPER
 from xaimed_reports.profile.card import LargestBatch, PeakMemory
 
 CAP = 0.9
@@ -160,5 +161,5 @@ def _calls(setting: Setting, subject: Subject | None) -> dict[str, Callable[[], 
     return {
         FORWARD: active(subject.forward),
         "xgradcam": active(explaining(subject, "xgradcam")),
-        FIVE: active(explaining(subject, *TOGETHER)),
+        FIVE: active(explaining(subject, *PAPER)),
     }

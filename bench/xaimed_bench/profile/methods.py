@@ -10,10 +10,10 @@ from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.clock import Clock
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.measure.subject import Subject
-from xaimed_bench.profile.setting import TOGETHER, Setting
+from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant, variants_of
 from xaimed_core import explain
-from xaimed_core.methods import METHODS, InputProbe
+from xaimed_core.methods import METHODS, PAPER, InputProbe
 from xaimed_reports.compare.ratio import ratio
 from xaimed_reports.profile.card import MethodRate
 
@@ -65,7 +65,7 @@ def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Cal
     for name, method in METHODS.items():
         if not isinstance(method.kind, InputProbe):
             found[name] = partial(run, explaining(seen, name))
-    found[FIVE] = partial(run, explaining(seen, *TOGETHER))
+    found[FIVE] = partial(run, explaining(seen, *PAPER))
     return found
 
 

@@ -13,9 +13,6 @@ from xaimed_bench.measure.subject import Subject, Subjects
 from xaimed_bench.models import MODELS, LayerRole
 from xaimed_core.memory import free_bytes
 
-TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
-"""The five methods of arXiv 2503.08420, from one call."""
-
 
 @final
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ from xaimed_bench.study.split import Split, split_of
 from xaimed_bench.study.training import accuracy, train_classifier
 from xaimed_core.engine import explain
 from xaimed_core.faithfulness import RoadTable, road_table
-
-METHODS = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
-"""The five that arXiv 2503.08420 compares."""
+from xaimed_core.methods import PAPER
 
 REMOVED = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
@@ -59,8 +57,8 @@ def run_study(study: Study, data: Split, out: Path) -> RoadTable:
     with torch.no_grad():
         classes = torch.cat([model(part).argmax(1) for part in images.split(16)])
     parts = zip(images.split(16), classes.split(16), strict=True)
-    explained = [explain(model, part, METHODS, layer, of) for part, of in parts]
-    maps = {name: torch.cat([found.maps[name] for found in explained]) for name in METHODS}
+    explained = [explain(model, part, PAPER, layer, of) for part, of in parts]
+    maps = {name: torch.cat([found.maps[name] for found in explained]) for name in PAPER}
     table = road_table(model, images, maps, targets=classes, removed=REMOVED, seed=study.seed)
     text = (
         f"ROAD of {len(images)} test images ({study.size} x {study.size}), "
