@@ -93,7 +93,13 @@ def explain(
         for name, module in layers.items():
             dim = _channel_dim(model, name, images, layout, output)
             observers[name] = observe_tail(
-                model, module, images, channel_dim=dim, memory_bytes=memory_bytes, output=output
+                model,
+                module,
+                images,
+                channel_dim=dim,
+                memory_bytes=memory_bytes,
+                output=output,
+                announce=name if progress else "",
             )
     seen = observe(
         model,

@@ -20,7 +20,8 @@ class Progress:
     """``with Progress("road", total=100) as step: ... step(4)``: silent unless the whole takes more than 3 s.
 
     Then one line goes to stderr, "road: about 100 forwards, 2 min"; a terminal also shows the time left, and clears it
-    at the end or when interrupted. ``show=False`` is always silent. Any thread may step; nothing here ever raises.
+    at the end or when interrupted. ``show=False`` is always silent; ``early=False`` until the second step, for work
+    beside which no other thread may be. Any thread may step; nothing here ever raises.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class Progress:
         unit: str = "forwards",
         *,
         show: bool = True,
+        early: bool = True,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._what, self._total, self._unit, self._show = what, total, unit, show
+        self._what, self._total, self._unit, self._show, self._early = what, total, unit, show, early
         self._stream, self._clock = stream, clock
         self._lock = threading.Lock()
         self._done = self._first = 0
@@ -43,7 +45,7 @@ class Progress:
 
     def __enter__(self) -> Callable[[int], None]:
         self._began = self._clock()
-        if self._show:
+        if self._show and self._early:
             self._timer = threading.Timer(PATIENCE_S, self.overdue)
             self._timer.daemon = True
             with suppress(Exception):
@@ -53,6 +55,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer.join(1)  # a thread more would be taken for someone who draws random numbers
         with suppress(Exception), self._lock:
             self._closed = True
             if self._drawn:

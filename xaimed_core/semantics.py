@@ -62,7 +62,5 @@ def semantics_of(name: SemanticsName) -> Semantics:
     if name == "definition":
         return Semantics()
     if name == "grad-cam":
-        from xaimed_core.epsilons import GRAD_CAM_FORMULAS, MIN_MAX_EPS
-
         return Semantics(GRAD_CAM_FORMULAS, MIN_MAX_EPS, divide_by_score=True, align_mask_corners=True)
     raise ValueError(f'no semantics {name!r}; choose "definition" or "grad-cam"')

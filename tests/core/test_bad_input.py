@@ -38,7 +38,7 @@ from xaimed_core.faithfulness import masks_of
 from xaimed_core.targets import scores_in
 from xaimed_kernels.impute import impute
 
-ROOMS = ("xaimed_core", "xaimed_kernels")
+ROOMS = ("xaimed_core", "xaimed_kernels", "xaimed_bench")
 ALLOWED = (TypeError, ValueError, IndexError, cam.NotMirroredError)
 
 

@@ -5,7 +5,10 @@ import sys
 import threading
 
 import pytest
+import torch
+from torch import nn
 
+from xaimed_core import explain, progress
 from xaimed_core.progress import Progress
 
 
@@ -130,3 +133,62 @@ def test_nothing_waits_after_the_end():
         if isinstance(thread, threading.Timer):
             thread.join(1)
     assert threading.active_count() <= before
+
+
+class HoldsOfEachImage(nn.Module):
+    """Adds something of its own for each image of the batch, so that whole batches run again."""
+
+    def forward(self, x):
+        return x + torch.arange(len(x)).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        ((), ""),  # pooled, then linear: a closed form
+        ((nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU()), "AblationCAM at 0: about 128 ablations, 1 s\n"),
+        (
+            (HoldsOfEachImage(), nn.Conv2d(16, 8, 3), nn.ReLU()),
+            "AblationCAM at 0: about 128 ablations, 1 s\n",
+        ),
+    ],
+    ids=["closed form", "by plan", "whole batches"],
+)
+def test_ablations_are_announced_by_their_layer_unless_they_are_a_closed_form(
+    behind, said, monkeypatch, capsys
+):
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    ends = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), *behind, *ends).eval()
+    images = torch.rand(8, 3, 12, 12)
+    model(images)
+    threads = threading.active_count()
+    explain(model, images, "ablationcam", "0", progress=False)
+    assert capsys.readouterr().err == ""
+    explain(model, images, "ablationcam", "0")
+    assert capsys.readouterr().err == said
+    assert threading.active_count() == threads
+
+
+def test_every_ablation_is_counted_once(monkeypatch):
+    counted = list[int]()
+    monkeypatch.setattr(Progress, "step", lambda self, count=1: counted.append(count))
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)
+    )
+    images = torch.rand(8, 3, 12, 12)
+    model(images)
+    with torch.no_grad():
+        model[0].bias[3:9] = -9.0  # dead channels: nothing to run
+        model[0].weight[3:9] = 0.0
+    explain(model.eval(), images, "ablationcam", "1")
+    assert sum(counted) == 8 * 16
+    assert len(counted) > 1
+
+
+def test_no_thread_is_left_behind():
+    before = threading.active_count()
+    for _ in range(20):
+        with Progress("road", 3):
+            pass
+        assert threading.active_count() == before

@@ -15,6 +15,7 @@ from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.memory import memory_bound
 from xaimed_core.methods import AblationValue
 from xaimed_core.outputs import OutputChoice
+from xaimed_core.progress import Progress
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
 from xaimed_core.tail.interface import ChannelDrops, ClassDrops, Tail, TailObserver
@@ -36,6 +37,7 @@ def observe_tail(
     channel_dim: int = 1,
     memory_bytes: int | None = None,
     output: OutputChoice = None,
+    announce: str = "",
 ) -> TailObserver:
     """An observer of ``model(images)`` that can ablate the channels of ``layer``'s output afterwards.
 
@@ -43,10 +45,11 @@ def observe_tail(
     memory_bytes: the most that ablations may occupy at a time; None takes half of what the device, the machine
         and the container leave free.
     output: which of several outputs the scores are, as in `explain`.
+    announce: what to call ablations on stderr, where they will take more than a few seconds; "" says nothing.
     """
     if memory_bytes is not None:
         memory_bound(images.device, memory_bytes)
-    return _Observer(model, layer, images, channel_dim, memory_bytes, output)
+    return _Observer(model, layer, images, channel_dim, memory_bytes, output, announce)
 
 
 @final
@@ -75,6 +78,7 @@ class _Observer:
     channel_dim: int
     memory_bytes: int | None
     output: OutputChoice
+    announce: str
     seen: _Seen | None = None
 
     @property
@@ -150,7 +154,9 @@ class _Observer:
             seen.differentiable,
             self.output,
         )
-        return _CapturedTail(capture, self._mechanism(seen, capture, logits), self.memory_bytes)
+        return _CapturedTail(
+            capture, self._mechanism(seen, capture, logits), self.memory_bytes, self.announce
+        )
 
     def _mechanism(self, seen: _Seen, capture: Capture, logits: Tensor) -> Mechanism:
         recorded = _recorded(seen, logits)
@@ -214,6 +220,7 @@ class _CapturedTail:
     capture: Capture
     mechanism: Mechanism
     memory_bytes: int | None
+    announce: str
 
     @self_contained
     def drops(
@@ -247,7 +254,10 @@ class _CapturedTail:
         chosen = self._channels(channels).to(device)
         image = torch.arange(n, device=device).repeat_interleave(len(chosen))
         bound = memory_bound(device, self.memory_bytes, enough_bytes=self.mechanism.enough_bytes)
-        drops = self.mechanism.drops(Ablations(image, chosen.repeat(n), value), outcome, bound)
+        ablations = Ablations(image, chosen.repeat(n), value)
+        what = f"AblationCAM at {self.announce}"
+        with Progress(what, len(ablations), "ablations", show=bool(self.announce), early=False) as step:
+            drops = self.mechanism.drops(ablations, outcome, bound, step=step)
         return drops.unflatten(0, (n, len(chosen)))
 
     def _channels(self, channels: Tensor | None) -> Tensor:

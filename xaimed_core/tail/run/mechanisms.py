@@ -29,6 +29,11 @@ CLOSED_BYTES = 2**24
 """A closed form's rows at a time: they meet one matrix, which then stays in the cache."""
 
 
+def unseen(count: int) -> None:
+    """Nobody looks on."""
+    del count
+
+
 class Mechanism(Protocol):
     """Computes drops for the images of one capture."""
 
@@ -43,10 +48,17 @@ class Mechanism(Protocol):
         ...
 
     def drops(
-        self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
     ) -> Tensor:
         """Drops ``[r, ...]`` in the precision of changes; ``alone``: every row in a chunk of its own.
 
+        ``step(count)`` after so many ablations, unless none takes noticeable time.
         Raises ValueError where the memory does not hold a single row.
         """
         ...
@@ -76,7 +88,13 @@ class ByPlan:
         )
 
     def drops(
-        self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
     ) -> Tensor:
         """See `Mechanism`. Half the memory is the front's, for as many images as it holds; half the rows'."""
         plan, n = self.plan, len(self.capture.activation)
@@ -99,8 +117,15 @@ class ByPlan:
                     where = ablations.image[at] - start, ablations.channel[at]
                     drops[at] = found[where]
                     at = at[~sure[where]]
+                of_front, done = (
+                    len(ablations) * front.n // n,
+                    0,
+                )  # those that change nothing are done on the way
                 for part, found in self._in_chunks(front, ablations, at, outcome, 1 if alone else most):
                     drops[at[part]] = found
+                    if not plan.closed:
+                        step(of_front * part.stop // len(at) - done)
+                        done = of_front * part.stop // len(at)
         return drops
 
     def _front(self, start: int, stop: int, ablations: Ablations) -> Front:
@@ -142,7 +167,13 @@ class ByRows:
     enough_bytes: None = None
 
     def drops(
-        self, ablations: Ablations, outcome: Outcome, memory_bytes: int, *, alone: bool = False
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
     ) -> Tensor:
         """See `Mechanism`. A chunk holds rows of one image, so that what they share takes its memory once."""
         capture = self.capture
@@ -154,7 +185,7 @@ class ByRows:
         )
         with capture.running():
             if self.in_order:
-                self._in_order(ablations, outcome, replaced, drops)
+                self._in_order(ablations, outcome, replaced, drops, step)
                 return drops
             for i in range(len(capture.activation)):
                 at = (ablations.image == i).nonzero().squeeze(1)
@@ -167,9 +198,17 @@ class ByRows:
 
                 for part, found in in_chunks(len(at), rows, run):
                     drops[at[part]] = found
+                    step(part.stop - part.start)
         return drops
 
-    def _in_order(self, ablations: Ablations, outcome: Outcome, replaced: Tensor, drops: Tensor) -> None:
+    def _in_order(
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        replaced: Tensor,
+        drops: Tensor,
+        step: Callable[[int], None],
+    ) -> None:
         """Each forward ablates one channel of every image of the caller's batch, which stays in its order."""
         capture = self.capture
         every = torch.arange(len(capture.activation), device=drops.device)
@@ -179,6 +218,7 @@ class ByRows:
             at = (ablations.channel == k).nonzero().squeeze(1)
             image = ablations.image[at]
             drops[at] = read_drops(outcome, change[image], image)
+            step(len(at))
 
 
 def _no_drops(capture: Capture, ablations: Ablations, outcome: Outcome) -> Tensor:
