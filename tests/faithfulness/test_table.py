@@ -8,10 +8,10 @@ from torch import nn
 from xaimed_bench.cli import main
 from xaimed_bench.data import phantoms
 from xaimed_bench.models import build_model
-from xaimed_bench.study.road import METHODS
 from xaimed_bench.study.split import split_of
 from xaimed_bench.study.training import accuracy, train_classifier
 from xaimed_core.faithfulness import BLUR_BIAS, blurred, centre_gaussian, random_maps, road, road_table
+from xaimed_core.methods import PAPER
 
 SIZE = 24
 
@@ -120,8 +120,8 @@ def test_one_command_studies_a_folder(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     table = (out / "road.md").read_text()
     assert table in said
-    assert all(f"| {name} |" in table for name in METHODS)
-    assert table.count("(baseline)") == 2 + len(METHODS)
+    assert all(f"| {name} |" in table for name in PAPER)
+    assert table.count("(baseline)") == 2 + len(PAPER)
     with Image.open(out / "road.png") as picture:
         assert picture.width > picture.height > 100
     trained = build_model("resnet18", checkpoint=out / "resnet18.pt")
