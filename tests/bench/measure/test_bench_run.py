@@ -17,7 +17,7 @@ from xaimed_reports.store.jsonform import from_json
 from xaimed_reports.store.load import load, pictures_path
 from xaimed_reports.store.records import SCHEMA, Timing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOY = """
 import os, pytest, torch
 
