@@ -196,7 +196,7 @@ def test_disabled_benchmarks_are_checked_and_not_timed(bench):
         (["--data", "pyproject.toml"], "--data: pyproject.toml is a file"),
         (["--data", "bench"], "--data: no image in bench"),
         (["--checkpoint", "none.pt"], "--checkpoint: no checkpoint at none.pt"),
-        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml holds no plain state dict"),
+        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml is text (it begins"),
         (["--checkpoint", "empty.pt"], "--checkpoint, for resnet18 (choose other benches with -k)"),
         (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
         (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),
