@@ -97,4 +97,4 @@ def test_what_triton_cannot_compile_is_refused_by_the_formulas_name() -> None:
 
 def test_cases_cover_every_layout_dtype_and_content() -> None:
     assert {case.activations.dtype for case in CASES} == {torch.float32, torch.bfloat16, torch.float16}
-    assert {case.gradients.layout for case in CASES} == {"contiguous", "channels_last", "expanded", "cropped"}
+    assert {case.gradients for case in CASES} == {"contiguous", "channels_last", "expanded", "cropped"}

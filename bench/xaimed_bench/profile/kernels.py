@@ -5,29 +5,19 @@ On CUDA the Triton kernels run, on a CPU the CPU paths of the same operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
 import torch
-from torch import Tensor
 
 from xaimed_bench.measure.clock import Clock, Sample
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.profile.roofs import copy_call, matrix_call
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant
-from xaimed_kernels.gradient_maps import cases as gradient_cases
-from xaimed_kernels.gradient_maps import gradient_maps
-from xaimed_kernels.impute import cases as impute_cases
-from xaimed_kernels.impute import impute
-from xaimed_kernels.principal_map import cases as principal_cases
-from xaimed_kernels.principal_map import principal_map
-from xaimed_kernels.rescale_maps import cases as rescale_cases
-from xaimed_kernels.rescale_maps import rescale_maps
-from xaimed_kernels.weighted_map import cases as weighted_cases
-from xaimed_kernels.weighted_map import weighted_map
+from xaimed_kernels.operations import OPERATIONS, Case, Operation, moved_bytes
 from xaimed_reports.compare.ratio import ratio
 from xaimed_reports.profile.card import KernelShare
 from xaimed_reports.store.records import Timing
@@ -47,10 +37,12 @@ class Work:
     moved_bytes: int
     flops: float
 
-
-def moved_bytes(*tensors: Tensor) -> int:
-    """The bytes that an operation with these inputs and outputs must move: each once."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    @staticmethod
+    def of(operation: Operation, case: Case, device: torch.device) -> Work:
+        """The operation on the tensors of a case, run once."""
+        inputs = case.make(device)
+        run = partial(operation.run, case, None, *inputs)
+        return Work(case.label, run, moved_bytes(*inputs, run()), operation.flops(case))
 
 
 class QueuedClock(Clock):
@@ -76,8 +68,13 @@ def measure_kernels(setting: Setting) -> tuple[KernelShare, ...]:
     """Every case of every operation; cases of one operation share their blocks with the roofs."""
     rows: list[KernelShare] = []
     with Variant("fp32").active(setting.device):
-        for operation, works in WORKS.items():
-            rows += _shares(operation, list(works(setting)), setting)
+        for operation in OPERATIONS:
+            works = [
+                Work.of(operation, case.at_most(setting.kernel_images), setting.device)
+                for case in operation.bench_cases
+                if case.plain or setting.every_layout
+            ]
+            rows += _shares(operation.name, works, setting)
     return tuple(rows)
 
 
@@ -111,89 +108,3 @@ def _share(operation: str, work: Work, timings: dict[str, Timing], setting: Sett
         roof_share=shares[limit],
         limit=limit,
     )
-
-
-def _gradient(setting: Setting) -> Iterator[Work]:
-    """About 10 operations for each value and formula (README of the operation)."""
-    for case in gradient_cases.BENCH_CASES:
-        if _wanted(setting, case.activations, case.gradients):
-            smaller = replace(
-                case,
-                activations=_few(setting, case.activations),
-                gradients=_few(setting, case.gradients),
-            )
-            a, g = smaller.make(setting.device)
-            run = partial(gradient_maps, a, g, smaller.formulas)
-            flops = 10.0 * a.numel() * len(smaller.formulas)
-            yield Work(_name(smaller.activations), run, moved_bytes(a, g, run().maps), flops)
-
-
-def _weighted(setting: Setting) -> Iterator[Work]:
-    """A multiplication and an addition for each value."""
-    for case in weighted_cases.BENCH_CASES:
-        if _wanted(setting, case.activations):
-            smaller = replace(case, activations=_few(setting, case.activations))
-            a, w = smaller.make(setting.device)
-            run = partial(weighted_map, a, w)
-            yield Work(_name(smaller.activations), run, moved_bytes(a, w, run()), 2.0 * a.numel())
-
-
-def _principal(setting: Setting) -> Iterator[Work]:
-    """Half of a symmetric Gram matrix, and 32 products of it with a vector."""
-    for case in principal_cases.BENCH_CASES:
-        smaller = replace(case, activations=_few(setting, case.activations))
-        a, w = smaller.make(setting.device)
-        run = partial(principal_map, a, w)
-        n, c, s = a.flatten(2).shape
-        d, k = min(c, s), max(c, s)
-        inputs = (a,) if w is None else (a, w)
-        yield Work(
-            _name(smaller.activations), run, moved_bytes(*inputs, run()), n * (d * d * k + 64.0 * d * d)
-        )
-
-
-def _rescale(setting: Setting) -> Iterator[Work]:
-    """About 20 operations a pixel, in each of two passes."""
-    for case in rescale_cases.BENCH_CASES:
-        smaller = replace(case, images=min(case.images, setting.kernel_images))
-        raws = [torch.rand_like(raw) for raw in smaller.make(setting.device)]
-        run = partial(rescale_maps, raws, smaller.size)
-        maps = run().maps
-        shape = f"{smaller.images}x{'x'.join(map(str, smaller.layers[0]))}"
-        yield Work(shape, run, moved_bytes(*raws, maps), 40.0 * maps.numel())
-
-
-def _impute(setting: Setting) -> Iterator[Work]:
-    """About 450 operations a pixel and channel: 3 cycles of four sweeps, a residual and the coarser grids."""
-    n, side = setting.kernel_images, 224
-    images = torch.stack([impute_cases.image(side, side, seed=i) for i in range(n)]).to(setting.device)
-    for kept in ("20%", "50%", "80%"):
-        masks = [impute_cases.mask(f"cam, {kept} kept", side, side, seed=i) for i in range(n)]
-        keep = torch.stack(masks).to(setting.device)
-        run = partial(impute, images, keep)
-        moved = moved_bytes(images, keep, images)
-        yield Work(f"{n}x3x{side}x{side}, {kept} kept", run, moved, 450.0 * images.numel())
-
-
-WORKS: dict[str, Callable[[Setting], Iterator[Work]]] = {
-    "gradient_maps": _gradient,
-    "weighted_map": _weighted,
-    "principal_map": _principal,
-    "rescale_maps": _rescale,
-    "impute": _impute,
-}
-"""By operation, its cases; the shapes are those of the operation's own benches."""
-
-
-def _wanted(setting: Setting, *inputs: Any) -> bool:
-    plain = all(x.layout == "contiguous" and x.dtype == torch.float32 for x in inputs)
-    return plain or setting.every_layout
-
-
-def _few(setting: Setting, activations: Any) -> Any:
-    n, *rest = activations.shape
-    return replace(activations, shape=(min(n, setting.kernel_images), *rest))
-
-
-def _name(activations: Any) -> str:
-    return str(activations).replace("bfloat16", "bf16")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from xaimed_bench.data import load_images
 
-REAL = Path(os.environ.get("XAIMED_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+REAL = Path(os.environ.get("XAIMED_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def paint(path: Path, *, value: int = 0, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> Path:

@@ -17,7 +17,7 @@ from xaimed_reports.store.jsonform import from_json
 from xaimed_reports.store.load import load, pictures_path
 from xaimed_reports.store.records import SCHEMA, Timing
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOY = """
 import os, pytest, torch
 
@@ -196,7 +196,7 @@ def test_disabled_benchmarks_are_checked_and_not_timed(bench):
         (["--data", "pyproject.toml"], "--data: pyproject.toml is a file"),
         (["--data", "bench"], "--data: no image in bench"),
         (["--checkpoint", "none.pt"], "--checkpoint: no checkpoint at none.pt"),
-        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml holds no plain state dict"),
+        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml is text (it begins"),
         (["--checkpoint", "empty.pt"], "--checkpoint, for resnet18 (choose other benches with -k)"),
         (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
         (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),

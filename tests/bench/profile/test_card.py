@@ -14,10 +14,10 @@ from xaimed_bench.measure import nvml
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.profile import agreement, measure_parts, methods, run, setting_for
 from xaimed_bench.profile.energy import RaplMeter, measure_energy
-from xaimed_bench.profile.kernels import WORKS, moved_bytes
 from xaimed_bench.profile.memory import bytes_per_image, find_largest, search_largest
 from xaimed_bench.profile.variants import Variant, variants_of
 from xaimed_core.methods import METHODS
+from xaimed_kernels.operations import OPERATIONS, moved_bytes
 from xaimed_reports.profile.card import PARTS, Card, PeakMemory, load_card
 from xaimed_reports.store.records import Machine
 
@@ -75,7 +75,7 @@ def test_every_part_of_a_card_is_measured_and_kept_at_once(measured):
     assert rates["scorecam", "fp32"].images_per_s is None
     assert "per channel" in rates["scorecam", "fp32"].reason
 
-    assert {row.operation for row in card.kernels} == set(WORKS)
+    assert {row.operation for row in card.kernels} == {operation.name for operation in OPERATIONS}
     assert all(row.path == "cpu" and row.roof_share >= row.copy_share > 0 for row in card.kernels)
     assert card.road.imputer_share > 0
     assert card.road.perturbed == 8

@@ -13,7 +13,7 @@ from xaimed_bench.cli import main
 from xaimed_bench.measure import alternate
 from xaimed_bench.measure.alternate import Alternation, RevisionError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def git(folder, *words):

@@ -15,7 +15,7 @@ from xaimed_bench import cli
 from xaimed_bench.cli import FAULT, main
 from xaimed_bench.measure import static
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/reports/golden/schema-2.json"
 CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
 
