@@ -18,7 +18,6 @@ from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, resolve_layers
 from xaimed_core.layout import AxisOrder, Layout, LayoutLike, check_layout, choose_layout
 from xaimed_core.maps import Maps
-from xaimed_core.memory import check_asked
 from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
 from xaimed_core.methods.method import check_value, method_of, names_of
 from xaimed_core.outputs import OutputChoice
@@ -79,7 +78,10 @@ def explain(
     chosen = [method_of(name, METHODS) for name in names]
     reading = semantics_of(semantics)
     check_value(value)
-    check_asked(memory_bytes)
+    if memory_bytes is not None:
+        from xaimed_core.memory import check_asked
+
+        check_asked(memory_bytes)
     check_names(classes)
     check_layout(layout)
     model, unwrapped = admit_model(model)

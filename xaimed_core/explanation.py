@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from xaimed_core.maps import Maps
-from xaimed_core.numbers_given import is_whole
 from xaimed_core.targets import Targets
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Explanation:
             raise ValueError(
                 "one class per image was explained; of(j) is for targets='all' or several classes each"
             )
-        if not is_whole(j) or not 0 <= j < len(self.parts):
+        if isinstance(j, bool) or j not in range(len(self.parts)):
             raise IndexError(
                 f"{len(self.parts)} classes of each image were explained, 0 to {len(self.parts) - 1}; got {j!r}"
             )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.isolation.borrowed import Borrowed
 from xaimed_core.isolation.replica import NotReplicableError, Replica, replicate
 
-Subject = Replica | Borrowed
+if TYPE_CHECKING:
+    from xaimed_core.isolation.borrowed import Borrowed
+
+Subject: TypeAlias = "Replica | Borrowed"
 
 
 def subject_of(model: nn.Module, modules: Iterable[nn.Module] | None = ()) -> Subject:
@@ -20,6 +23,8 @@ def subject_of(model: nn.Module, modules: Iterable[nn.Module] | None = ()) -> Su
     try:
         return replicate(model, modules)
     except NotReplicableError as error:
+        from xaimed_core.isolation.borrowed import Borrowed  # few models need it
+
         return Borrowed(model, f"run on the model itself: {error}")
 
 
