@@ -103,17 +103,17 @@ def observe(
         if against is not None:
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
         found: list[tuple[Tensor, ...]] = []
-        scored: list[Tensor] = []
+        values: list[Tensor] = []
         pooled = gradients and len(kept) == 1
         rows = torch.arange(len(images), device=logits.device)
         for j, one in enumerate(resolved if gradients else ()):
             with torch.enable_grad():
                 scores = one.score(logits, rows)
-                scored.append(scores.detach())
+                values.append(scores.detach())
                 pooled = pooled and _only_pooled(scores, kept[0])
                 found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
     said = _said(subject, choice)
-    return Observation(activations, tuple(found), tuple(scored), logits.detach(), resolved, pooled, said)
+    return Observation(activations, tuple(found), tuple(values), logits.detach(), resolved, pooled, said)
 
 
 def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:
