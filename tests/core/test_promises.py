@@ -85,7 +85,7 @@ def parameter_replaced(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def head_replaced(net: nn.Module, images: Tensor) -> Tensor:
-    net.head = nn.Sequential(nn.Linear(8, 12), nn.SiLU(), nn.Linear(12, 7))
+    net.head = nn.Sequential(nn.Linear(8, 12), nn.SiLU(), nn.Linear(12, 7)).to(net.head.weight.dtype)
     return images
 
 
