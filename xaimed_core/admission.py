@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.fx import GraphModule
+from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 
 from xaimed_core.forward import unwrap
@@ -38,7 +36,7 @@ def admit_module(model: Any) -> nn.Module:
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"model is a {kind}, whose layers cannot be looked into; pass a torch.nn.Module: the network itself"
+            f"model is a {kind}, whose layers cannot be looked into; pass a torch.nn.Module, the network itself"
         )
     if getattr(model.forward, "__func__", None) is nn.Module.forward:
         raise TypeError(f"model is a {kind} without a forward of its own; pass the network that holds it")
@@ -54,13 +52,16 @@ def admit_model(model: Any) -> tuple[nn.Module, str]:
             "the model is traced or scripted by torch.jit, which runs without the Python that a layer's output is "
             "taken from; explain the network it was made from"
         )
-    if isinstance(module, GraphModule) and any(
-        isinstance(node.target, OpOverload) for node in module.graph.nodes
-    ):
+    if isinstance(module, fx.GraphModule) and not _calls_layers(module):
         raise TypeError(
             "the model is an exported program, in whose graph no layers are left; explain the network it was made from"
         )
     return module, taken
+
+
+def _calls_layers(graph: fx.GraphModule) -> bool:
+    called = [graph.get_submodule(str(node.target)) for node in graph.graph.find_nodes(op="call_module")]
+    return any(True for module in called for _ in module.parameters())
 
 
 def admit_images(model: nn.Module, images: Any) -> Tensor:

@@ -39,12 +39,13 @@ def resolve_layers(
     if not given:
         raise ValueError("no layer was given; pass a module of the model, its dotted name, or layer=None")
     found = dict(_named(model, one) for one in given)
-    scripts = [name for name, module in found.items() if isinstance(module, torch.jit.ScriptModule)]
-    if scripts:
-        raise ValueError(
-            f"layer {', '.join(scripts)} is compiled by torch.jit, which shows its output to nobody; choose a module "
-            "around it, or explain the network before it was compiled"
-        )
+    for name, module in found.items():
+        traced = type(module).__name__ == "TopLevelTracedModule"  # its own hooks run, those inside do not
+        if isinstance(module, torch.jit.ScriptModule) and not traced:
+            raise TypeError(
+                f"layer {name} is scripted by torch.jit, which runs without the Python that a layer's output is taken "
+                "from; choose a layer outside of the scripted part, or wrap that part in nn.Sequential"
+            )
     return found
 
 
@@ -127,9 +128,11 @@ def _default_by_layout(
     norms = [layer for layer in fitting if NORM.search(layer.kind)]
     blocks = [block for norm in norms if (block := _block_of(norm.name, model))]
     innermost = [block for block in blocks if not any(other.startswith(f"{block}.") for other in blocks)]
-    if innermost:
-        return next(one for one in norms if one.name.startswith(f"{innermost[-1]}."))
-    return (norms or fitting)[-1]
+    last = (norms or fitting)[-1]
+    first = next((one for one in norms if innermost and one.name.startswith(f"{innermost[-1]}.")), last)
+    return (
+        first if prod(first.shape[1:-1]) == prod(last.shape[1:-1]) else last
+    )  # else later blocks cannot be read
 
 
 def _block_of(name: str, model: nn.Module) -> str:

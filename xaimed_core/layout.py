@@ -143,6 +143,10 @@ def _spatial(
     said = by_shape
     if min(first, last) > 0 and (by_shape is None or len({*image_size}) > 1):
         said = order() or by_shape
+    if (
+        said == "last" and last < 2 and len({*image_size}) == 1
+    ):  # places in windows, say, not in rows and columns
+        return None
     if said is None or (by_shape is not None and said != by_shape):
         raise LayoutError(
             f"the layer's output {tuple(shape)} can be read in two ways: [n, channels, *positions] with positions "

@@ -85,6 +85,9 @@ def replicate(model: nn.Module, modules: Iterable[nn.Module] | None = None) -> R
     """
     references = references_in(model)
     every = list(model.modules())
+    modules = None if modules is None else list(modules)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules or ()):
+        raise NotReplicableError("the layer is a compiled script")
     if modules is None or any(map(_must_be_copied, every)):
         wanted = {*map(id, every), *references.ways_to(every)}
     else:

@@ -218,7 +218,7 @@ EXPLAIN: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "layer: weight": ({"layer": NET.block.weight}, TypeError, "got Parameter"),
     "layer: class": ({"layer": nn.Conv2d}, TypeError, "got type"),
     "layer: without places": ({"layer": "head"}, ValueError, "(3, 5) is not [n, channels, *positions]"),
-    "layer: compiled": ({"model": SCRIPT_INSIDE, "layer": "1"}, ValueError, "layer 1 is compiled by torch.jit"),
+    "layer: compiled": ({"model": SCRIPT_INSIDE, "layer": "1"}, TypeError, "layer 1 is scripted by torch.jit"),
     **{
         f"layer: returns {what}": ({"model": Returns(pooled, made), "layer": "aside"}, ValueError, words)
         for what, made, words in (

@@ -199,6 +199,37 @@ def test_axes_that_are_moved_are_followed():
     assert chosen(Moved(), layout=ChannelsLast()) == "block.norm"
 
 
+class Windows(nn.Module):
+    """Places as windows and places within each, ``[n, windows, places, c]``, as NesT holds them; the last 4 x 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, 4)
+        self.blocks = nn.ModuleList((Block2(), Block2()))
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.patches(images).permute(0, 2, 3, 1)  # n 8 8 c
+        x = self.blocks[0](x)[:, ::2, ::2]
+        x = self.blocks[1](x.reshape(len(x), 1, 16, 8)).reshape(x.shape)
+        return self.head(self.norm(x).mean((1, 2)))
+
+
+class Block2(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.mlp = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mlp(self.norm1(x)).relu()
+
+
+def test_places_in_windows_are_not_read_as_rows_and_columns_nor_an_earlier_block_taken_instead():
+    assert chosen(Windows(), layout="infer") == "norm"
+    with pytest.raises(ValueError, match="layout="):
+        explain(Windows().eval(), images(), "eigencam", "blocks.1.norm1", layout="infer")
+
+
 class Sided(nn.Module):
     """One row of a second input for each image, added: a single image comes out as all of them."""
 

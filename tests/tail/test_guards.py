@@ -237,7 +237,11 @@ def test_a_tail_whose_score_is_undefined_is_refused_by_the_operations_name(
         watch(Net(tail).eval(), "layer", torch.randn(2, 2, 5, 5))
 
 
-def test_random_numbers_before_the_layer_are_refused(watch: Callable) -> None:
+def test_random_numbers_before_the_layer_are_refused(
+    watch: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside other threads nobody can say who drew, so this one is to be alone."""
+    monkeypatch.setattr("threading.active_count", lambda: 1)
     model = Net(lambda _net, x, _stem: x).eval()
     model.stem.register_forward_hook(lambda _module, _inputs, output: output + torch.randn(6, 1, 1))
     with pytest.raises(ValueError, match="an operation draws random numbers"):

@@ -75,7 +75,8 @@ def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
 def _finite(capture: Capture) -> list[int]:
     """The images whose activations and logits are finite."""
     held = (capture.activation, capture.logits)
-    return torch.stack([x.isfinite().flatten(1).all(1) for x in held]).all(0).nonzero().flatten().tolist()
+    rows = [x.isfinite().reshape(len(x), -1).all(1) for x in held]  # logits may be one number per image
+    return torch.stack(rows).all(0).nonzero().flatten().tolist()
 
 
 def disagreement(mechanism: Mechanism, capture: Capture, truth: BruteForce, memory_bytes: int) -> float:

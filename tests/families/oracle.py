@@ -1,0 +1,158 @@
+"""What a map is, once more: plain hooks, plain autograd and the definitions' formulas, in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaimed_core import ChannelsLast, Tokens
+from xaimed_core.layout import Layout
+
+Hook = Callable[[nn.Module, Any, Any], Any]
+Score = Callable[[Tensor], Tensor]
+
+
+def as_maps(output: Tensor, layout: Layout | None) -> Tensor:
+    """``[n, c, *positions]`` of a layer's output."""
+    match layout:
+        case Tokens(grid=grid, prefix=prefix):
+            return output[:, prefix:].reshape(len(output), *grid, -1).movedim(-1, 1)
+        case ChannelsLast():
+            return output.movedim(-1, 1)
+        case _:
+            return output
+
+
+def in_precision(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of the model as it is, without a wrapper that compiled it, in evaluation mode."""
+    return copy.deepcopy(getattr(model, "_orig_mod", model)).to(dtype).eval()
+
+
+def scores_of(returned: Any) -> Tensor:
+    """The scores in what the table's networks return: the whole, ``logits``, "out", or the second of two."""
+    if isinstance(returned, tuple):
+        return returned[1]
+    if isinstance(returned, dict):
+        return returned["logits"] if "logits" in returned else returned["out"]
+    return returned
+
+
+def target_score(returned: Any, target: int | Score) -> Tensor:
+    rows = scores_of(returned)
+    return torch.stack([target(row) for row in rows]) if callable(target) else rows[:, target]
+
+
+@contextmanager
+def hooked(module: nn.Module, hook: Hook) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A network in one precision, its images, and the layer whose maps are asked for."""
+
+    model: nn.Module
+    images: Tensor
+    layer: str
+    layout: Layout | None
+    target: int | Score | None
+
+    def activation_and_gradient(self, *, differentiable: bool) -> tuple[Tensor, Tensor | None]:
+        """Both as ``[n, c, *positions]``; no gradient where the methods need none."""
+        kept: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            kept.append(output if output.requires_grad else output.requires_grad_())
+            return output.clone()
+
+        with hooked(self.model.get_submodule(self.layer), keep):
+            returned = self.model(self.images)
+        activation = as_maps(kept[0], self.layout).detach()
+        if not differentiable:
+            return activation, None
+        assert self.target is not None
+        (gradient,) = torch.autograd.grad(target_score(returned, self.target).sum(), kept[0])
+        return activation, as_maps(gradient, self.layout)
+
+    @torch.no_grad()
+    def drops(self, channels: list[int]) -> Tensor:
+        """What the score loses without a channel ``[n, c]``: one whole forward for each."""
+        assert self.target is not None
+
+        def score(channel: int | None) -> Tensor:
+            def ablate(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+                output = output.clone()
+                if channel is not None:
+                    maps = as_maps(output, self.layout)
+                    everything = self.layout is not None and isinstance(self.layout, Tokens)
+                    (output[..., channel] if everything else maps[:, channel]).zero_()
+                return output
+
+            with hooked(self.model.get_submodule(self.layer), ablate):
+                return target_score(self.model(self.images), self.target).clone()
+
+        whole = score(None)
+        return torch.stack([whole - score(channel) for channel in channels], 1)
+
+
+def gradcam(a: Tensor, g: Tensor) -> Tensor:
+    return (g.mean(2, keepdim=True) * a).sum(1)
+
+
+def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    rising = g.clamp(min=0)
+    return ((rising / (2 + a.sum(2, keepdim=True) * rising)).sum(2, keepdim=True) * a).sum(1)
+
+
+def xgradcam(a: Tensor, g: Tensor) -> Tensor:
+    total = a.sum(2, keepdim=True)
+    defined = total.abs() > 1e-6 * a.abs().sum(2, keepdim=True)
+    return (torch.where(defined, (a * g).sum(2, keepdim=True) / total, 0) * a).sum(1)
+
+
+def layercam(a: Tensor, g: Tensor) -> Tensor:
+    return (g.clamp(min=0) * a).sum(1)
+
+
+def hirescam(a: Tensor, g: Tensor) -> Tensor:
+    return (g * a).sum(1)
+
+
+def principal(x: Tensor) -> Tensor:
+    """With the sign of the evidence, the sum over channels; where that has no side, the larger extreme is positive."""
+    centred = x - x.mean(2, keepdim=True)
+    _, _, directions = torch.linalg.svd(centred.mT, full_matrices=False)
+    found = torch.einsum("ncs,nc->ns", centred, directions[:, 0])
+    evidence = centred.sum(1)
+    agreement = torch.nn.functional.cosine_similarity(found, evidence, dim=1)
+    by_extremes = -found.amin(1) > found.amax(1)
+    flip = torch.where(agreement.abs() > 1e-4, agreement < 0, by_extremes)
+    return torch.where(flip.unsqueeze(1), -found, found)
+
+
+FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+    "layercam": layercam,
+    "hirescam": hirescam,
+    "eigencam": lambda a, _g: principal(a),
+    "eigengradcam": lambda a, g: principal(a * g),
+}
+
+
+def raw_map(method: str, activation: Tensor, gradient: Tensor | None) -> Tensor:
+    """``[n, *positions]`` by the definition."""
+    flat = activation.flatten(2)
+    flat_gradient = flat if gradient is None else gradient.flatten(2)  # eigencam asks for none
+    return FORMULAS[method](flat, flat_gradient).unflatten(1, activation.shape[2:])
