@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import isfinite
 from typing import final
 from weakref import WeakKeyDictionary
@@ -51,27 +52,25 @@ def read_findings(
 
     Raises the error that names the cause where a class does not exist, or where a method fails for every image.
     """
-    per_image = images.flatten(1).sum(1, dtype=torch.float32)
-    told = torch.cat([rescaled.finite.float(), rescaled.empty.float(), per_image]).tolist()
-    count = len(rescaled.finite)
-    finite, empty, sums = told[:count], told[count : 2 * count], told[2 * count :]
+    finite, empty, good_image, scored = _read(rescaled, images, seen)
     if any(any_beyond(targets) for targets in seen.targets):
         assert seen.logits is not None
         raise IndexError(
             f"a target is out of range: the model has the classes 0 to {seen.logits.shape[1] - 1}"
         )
-    classes = max(len(seen.targets), 1)
-    rows = count // (len(methods) * classes)
-    good_image = [isfinite(total) for total in sums for _ in range(rows // len(sums))]
+    classes, n = max(len(seen.targets), 1), len(images)
+    rows = len(finite) // (len(methods) * classes)
+    of = [r * n // rows for r in range(rows)]
     reason: dict[tuple[str, int], tuple[str, ...]] = {}
     failed: list[int] = []
     notes: dict[tuple[str, int], str] = {}
     for i, method in enumerate(methods):
         for j in range(classes):
             at = (i * classes + j) * rows
-            bad = [r for r in range(rows) if not (finite[at + r] and good_image[r])]
+            good = scored[j * n : j * n + n] if method.needs_gradient else [True] * n
+            bad = [r for r in range(rows) if not (finite[at + r] and good_image[of[r]] and good[of[r]])]
             failed.extend(at + r for r in bad)
-            said = _why_not_finite(bad, good_image, method, semantics, seen, j) if bad else {}
+            said = _why_not_finite(bad, [good_image[k] for k in of], method, semantics, seen, j)
             if len(bad) == rows:
                 raise ValueError(
                     f"no map of {method.name} could be made: {'; '.join(dict.fromkeys(said.values()))}"
@@ -80,10 +79,21 @@ def read_findings(
             if nothing:
                 said |= dict.fromkeys(nothing, _why_empty(method, seen, j, layers, layouts))
             reason[method.name, j] = tuple(said.get(r, "") for r in range(rows))
-            if len(nothing) == rows:
+            if nothing and len(nothing) + len(bad) == rows:
                 notes[method.name, j] = _way_out(model, images, layers, said[nothing[0]])
                 _warn(model, method, layers, notes[method.name, j])
     return Findings(reason, tuple(failed), notes)
+
+
+def _read(
+    rescaled: RescaledMaps, images: Tensor, seen: Observation
+) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
+    """Which maps are finite and which empty, which images are finite, and by class the scores of which images are."""
+    flags = [rescaled.finite, rescaled.empty, images.flatten(1).sum(1, dtype=torch.float32).isfinite()]
+    flags.append(torch.cat([score.isfinite() for score in seen.scores]) if seen.scores else flags[0][:0])
+    told = iter(torch.cat([flag.to(rescaled.finite.device) for flag in flags]).tolist())
+    finite, empty, good_image, scored = (list(islice(told, len(flag))) for flag in flags)
+    return finite, empty, good_image, scored
 
 
 def _why_not_finite(
@@ -94,23 +104,24 @@ def _why_not_finite(
     seen: Observation,
     j: int,
 ) -> dict[int, str]:
+    if not bad:
+        return {}
     computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
-    scored = [True] * len(computed)
-    if seen.logits is not None:
-        scored = seen.logits.flatten(1).isfinite().all(1).tolist()
-    zero = [False] * len(computed)
-    if semantics.divide_by_score and isinstance(method.kind, ChannelProbe) and seen.logits is not None:
+    scores = [1.0] * len(computed)
+    if method.needs_score and seen.logits is not None:
         rows = torch.arange(len(seen.logits), device=seen.logits.device)
-        zero = (seen.targets[j].score(seen.logits, rows) == 0).tolist()
+        each = len(computed) // len(rows)
+        scores = seen.targets[j].score(seen.logits, rows).repeat_interleave(each).tolist()
+    divided = semantics.divide_by_score and isinstance(method.kind, ChannelProbe)
 
     def why(r: int) -> str:
         if not good_image[r]:
             return "the images hold NaN or infinite values"
         if not computed[r]:
             return "the layer's activations hold NaN or infinite values, which the model itself computed"
-        if not scored[r * len(scored) // len(computed)]:
-            return "the model's scores hold NaN or infinite values, which it computed behind the layer"
-        if zero[r]:
+        if not isfinite(scores[r]):
+            return "the score is NaN or infinite, which the model computed behind the layer"
+        if divided and scores[r] == 0:
             return 'the score is exactly 0, by which grad-cam divides; use semantics="definition"'
         return (
             "the map is not finite although image and activations are: the score's gradient is not, or (gradcam++, "

@@ -45,6 +45,7 @@ class Observation:
     """What one forward showed. Tensors are detached and stay on the model's device.
 
     ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn.
+    ``scores [n]``: what was differentiated, for each of ``targets`` in turn; as ``gradients``, empty without them.
     ``logits [n, ...]``; None, with no targets, where nobody asked for a score and the model returns none.
     ``pooled``: nothing but the mean over positions of the (single) layer's output is used, so that the gradient is
     the same at all positions. ``route``: what has to be said of how the model was run.
@@ -52,6 +53,7 @@ class Observation:
 
     activations: tuple[Tensor, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
+    scores: tuple[Tensor, ...]
     logits: Tensor | None
     targets: tuple[Targets, ...]
     pooled: bool
@@ -92,7 +94,7 @@ def observe(
         kept = tuple(run.kept[name] for name in layers)
         activations = tuple(k.detach() for k in kept)
         if not scored and not _has_scores(returned, len(images), output):
-            return Observation(activations, (), None, (), False, _said(subject))
+            return Observation(activations, (), (), None, (), False, _said(subject))
         logits, choice = rows_of(returned, len(images), output)
         for observer in watched.values():
             observer.returned(logits)
@@ -101,14 +103,17 @@ def observe(
         if against is not None:
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
         found: list[tuple[Tensor, ...]] = []
+        values: list[Tensor] = []
         pooled = gradients and len(kept) == 1
         rows = torch.arange(len(images), device=logits.device)
         for j, one in enumerate(resolved if gradients else ()):
             with torch.enable_grad():
                 scores = one.score(logits, rows)
+                values.append(scores.detach())
                 pooled = pooled and _only_pooled(scores, kept[0])
                 found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
-    return Observation(activations, tuple(found), logits.detach(), resolved, pooled, _said(subject, choice))
+    said = _said(subject, choice)
+    return Observation(activations, tuple(found), tuple(values), logits.detach(), resolved, pooled, said)
 
 
 def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:

@@ -197,7 +197,7 @@ TARGETS: dict[str, tuple[Any, type[Exception], str]] = {  # for explain and for 
 EXPLAIN: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "model: traced": ({"model": TRACED}, TypeError, "traced or scripted by torch.jit"),
     "model: exported module": ({"model": EXPORTED.module()}, TypeError, "an exported program, in whose graph no layers are left; explain the network it was made from"),
-    "model: NaN behind the layer": ({"model": filled(Small().eval(), NAN)}, ValueError, "the model's scores hold NaN or infinite values, which it computed behind the layer"),
+    "model: NaN behind the layer": ({"model": filled(Small().eval(), NAN)}, ValueError, "the score is NaN or infinite, which the model computed behind the layer"),
     "model: detached": ({"model": Returns(lambda y: pooled(y).detach()), "layer": "block"}, ValueError, "does not depend on layer block"),
     "model: no layer": ({"model": nn.Flatten(), "layer": None}, ValueError, "layer"),
     "images: NaN": ({"images": X * NAN}, ValueError, "no map of xgradcam could be made: the images hold NaN or infinite values"),

@@ -1,10 +1,14 @@
-"""Every table in the README and docs is what the report prints of a committed result."""
+"""Every table in the README and docs is what the report prints of a committed result, and the README's code runs."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from xaimed_bench.data import phantoms
+from xaimed_bench.models import build_model
 from xaimed_reports.show.markdown import SECTIONS
 from xaimed_reports.store.load import load
 from xaimed_reports.tradeoff.tradeoff_figure import drawn
@@ -45,3 +49,22 @@ def test_a_picture_is_what_the_report_draws(picture):
     stem = picture.name.rpartition("-")[0]
     (file,) = picture.parent.glob(f"{stem}.json*")
     assert picture.read_text() == drawn(load(file), stem)[picture.name]
+
+
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore:every .* map is empty:UserWarning")
+def test_every_line_of_the_readmes_code_runs_and_gives_what_its_comments_say(capsys):
+    images = phantoms("mri", 2, size=64).images
+    names: dict[str, Any] = {"model": build_model("resnet18", classes=4), "images": images}
+    for block in CODE:
+        exec(block, names)
+    assert names["maps"].shape == (2, 64, 64)
+    assert names["e"].maps["ablationcam"].shape == (2, 64, 64)
+    assert names["e"].reason["ablationcam"] == ("", "")
+    assert names["every"].maps["xgradcam"].shape == (2, 4, 64, 64)
+    alone = names["explain"](names["model"], images, targets=1)
+    assert torch.equal(names["every"].of(1).maps["xgradcam"], alone.maps["xgradcam"])
+    assert names["r"].scored_for == "the targets that the maps explain"
+    assert "| ablationcam |" in capsys.readouterr().out
