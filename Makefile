@@ -6,7 +6,7 @@ OUT    ?= xaimed-results
 # PY=python3 uses an environment of yours instead, as it is: nothing is installed, the checkout's own code is found by path
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.ready)
 ifeq ($(READY),)
-export PYTHONPATH := .:kernels:reports
+export PYTHONPATH := .:kernels:reports:bench$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 # the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled.
 # One torch thread a worker: the cores are shared out between tests, not within them.
@@ -48,7 +48,7 @@ check: $(READY) ## format, lint and types
 	$(PY) -m ruff check .
 	$(PY) -m pyright
 
-gpu: OUT = reports/results/$(shell $(PY) -c 'import torch; from xaimed_core.measure.machine import machine_facts; from xaimed_reports.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))')
+gpu: OUT = reports/results/$(shell $(PY) -c 'import torch; from xaimed_bench.measure.machine import machine_facts; from xaimed_reports.store.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))')
 gpu: device test-gpu profile bench ## on a new GPU (with make -k): its tests, profile card and harness, stored where results are committed
 
 device: $(READY)
@@ -58,10 +58,10 @@ test-gpu: $(READY) ## the tests that need a CUDA device
 	$(PY) -m pytest tests -m gpu $(ARGS)
 
 report: $(READY) ## turn the last bench into a table here and a page beside it
-	$(PY) -m xaimed_core.cli report $(OUT)/bench.json --html $(OUT)/report.html
+	$(PY) -m xaimed_bench report $(OUT)/bench.json --html $(OUT)/report.html
 
 profile: $(READY) ## the profile card of this device
-	$(PY) -m xaimed_core.cli profile $(ARGS)
+	$(PY) -m xaimed_bench profile $(ARGS)
 
 clean: ## remove what make left, but not .venv
 	rm -rf $(OUT) .pytest_cache .ruff_cache dist build

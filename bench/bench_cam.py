@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from xaimed_bench.device import device_named
+from xaimed_bench.measure import agree_within, nearer_sign, of_maps, peers
+from xaimed_bench.measure.subject import Subject
+from xaimed_bench.models import MODELS
 from xaimed_core import METHODS, Explanation, explain
-from xaimed_core.measure import of_maps, peers
-from xaimed_core.measure.subject import Subject
-from xaimed_core.methods import ChannelProbe, Projection, Reduction
-from xaimed_core.models import MODELS
-from xaimed_kernels.rescale_maps import rescale_maps
-from xaimed_reports.records import Fidelity
+from xaimed_core.methods import PAPER, ChannelProbe, Projection, Reduction
+from xaimed_reports.store.records import Fidelity
 
-EPS = 1e-7  # grad-cam's, in its min-max
-TOGETHER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")  # one call
+TOGETHER = tuple(m for m in PAPER if m != "ablationcam")  # one call, and no forward pass per channel
 PEERS = {"torchcam": (peers.TORCHCAM, peers.torch_cam), "captum": (peers.CAPTUM, peers.captum)}
-MAPS_AGREE = 1e-4  # of maps in [0, 1]: the promise of the grad-cam semantics in float32
-SIGNED_MAPS_AGREE = 1e-3  # principal maps: a float32 SVD against a float32 Gram matrix
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,7 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "method" in metafunc.fixturenames:
         config = metafunc.config
-        cuda = (
-            torch.device(config.getoption("--device") or "cuda").type == "cuda" and torch.cuda.is_available()
-        )
+        cuda = device_named(config.getoption("--device")).type == "cuda"
         chosen = [astuple(case) for case in cases(config.getoption("--profile"), cuda=cuda)]
         metafunc.parametrize("method, model, layer, batch, dtype, size", chosen)
 
@@ -116,7 +111,7 @@ def bench_explaining_a_batch(
             exact=lambda: exactly(subject, methods),
             forward=subject.forward,
             judge=judge,
-            allowed=max(SIGNED_MAPS_AGREE if signed(m) else MAPS_AGREE for m in methods),
+            allowed=agree_within(methods),
             images=len(images),
             revision=max(METHODS[m].revision for m in methods),
             peers={
@@ -137,11 +132,6 @@ def pictures(subject: Subject, ours: Explanation, theirs: dict[str, Any]) -> dic
     return shown
 
 
-def signed(method: str) -> bool:
-    """Whether a map is defined up to its sign, which grad-cam leaves to the SVD."""
-    return kind(method) is Projection
-
-
 def exactly(subject: Subject, methods: tuple[str, ...]) -> dict[str, Any]:
     """grad-cam's maps in float64: how much of a difference its own rounding explains."""
     model, images = subject.apart("float64").double(), subject.images.double()
@@ -156,16 +146,9 @@ def judge(ours: Explanation | dict[str, Any] | torch.Tensor, expected: dict[str,
     """Maps against maps; where the sign is grad-cam's accident, each image is judged by the nearer of the two."""
     match ours:
         case Explanation():
-            mine = [nearer_sign(ours, m, expected[m]) if signed(m) else ours.maps[m].cpu() for m in expected]
+            mine = [nearer_sign(ours, m, expected[m]) for m in expected]
         case torch.Tensor():
             mine = [ours.cpu()]
         case _:
             mine = [ours[m] for m in expected]
     return of_maps(np.concatenate(mine), np.concatenate(list(expected.values())))
-
-
-def nearer_sign(ours: Explanation, method: str, theirs: Any) -> torch.Tensor:
-    here, expected = ours.maps[method].cpu(), torch.as_tensor(theirs)
-    other = rescale_maps(-ours.raw[method], here.shape[1:], eps=EPS).maps.cpu()
-    errors = [(maps - expected).abs().amax((1, 2)) for maps in (here, other)]
-    return torch.where((errors[0] <= errors[1])[:, None, None], here, other)

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_bench.device import device_named
+from xaimed_bench.measure import of_values
+from xaimed_bench.measure.subject import Subject
 from xaimed_core import explain
 from xaimed_core.compat.metrics.road import ROADCombined
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.faithfulness import masks_of
-from xaimed_core.measure import of_values
-from xaimed_core.measure.subject import Subject
 from xaimed_kernels.impute import impute
 
 KEPT = ("20", "50", "80")  # percent
@@ -48,8 +49,7 @@ def scorings(profile: str) -> list[tuple[str, str, str]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kept" in metafunc.fixturenames:
-        device = metafunc.config.getoption("--device") or ("cuda" if torch.cuda.is_available() else "cpu")
-        cuda = torch.device(device).type == "cuda"
+        cuda = device_named(metafunc.config.getoption("--device")).type == "cuda"
         profile = metafunc.config.getoption("--profile")
         metafunc.parametrize("kept, size, batch", imputations(profile, cuda=cuda))
     elif "model" in metafunc.fixturenames:

@@ -12,9 +12,9 @@ from functools import partial
 import pytest
 import torch
 
-from xaimed_core.measure import of_values
+from xaimed_bench.measure import of_values
 from xaimed_kernels.impute import impute
-from xaimed_kernels.impute.cases import image, mask, swept_bytes
+from xaimed_kernels.impute.cases import Case, swept_bytes
 
 if not torch.cuda.is_available():
     pytest.skip(
@@ -30,11 +30,8 @@ BUDGET = 1e-4
 
 @pytest.mark.parametrize("kept", ["20", "50", "80"])
 def bench_filling_beside_a_copy(measure, kept):
-    some = (
-        [image(224, 224, seed=s) for s in range(8)],
-        [mask(f"cam, {kept}% kept", 224, 224, seed=s) for s in range(8)],
-    )
-    images, keep = (torch.stack(part).cuda().repeat_interleave(SYSTEMS // 8, dim=0) for part in some)
+    some = Case(224, 224, images=8, families=(f"cam, {kept}% kept",)).make("cuda")
+    images, keep = (part.repeat_interleave(SYSTEMS // 8, dim=0) for part in some)
     moved = swept_bytes(impute(images, keep, details=True).cycles, 224 * 224)
     source = torch.empty(moved // 2, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)

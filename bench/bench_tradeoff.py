@@ -18,17 +18,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_bench.device import device_named
+from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
+from xaimed_bench.measure.ceiling import count_ceiling
+from xaimed_bench.measure.quality import quality_of
+from xaimed_bench.measure.subject import Subject, Subjects
+from xaimed_bench.models import MODELS
+from xaimed_bench.study.trained import Recipe, Trained, Trainer
 from xaimed_core import METHODS, Explanation, explain
-from xaimed_core.epsilons import MIN_MAX_EPS
-from xaimed_core.measure import of_maps, of_values, peers
-from xaimed_core.measure.ceiling import count_ceiling
-from xaimed_core.measure.quality import quality_of
-from xaimed_core.measure.subject import Subject, Subjects
-from xaimed_core.methods import Projection
-from xaimed_core.models import MODELS
-from xaimed_core.study.trained import Recipe, Trained, Trainer
-from xaimed_kernels.rescale_maps import rescale_maps
-from xaimed_reports.records import Fidelity, Part, Quality
+from xaimed_core.methods import PAPER
+from xaimed_reports.store.records import Fidelity, Part, Quality
 
 TOTAL_S = 600.0
 """For the timing of all cases, in place of the profile's: training and judging maps take their part of it."""
@@ -36,8 +35,6 @@ KEPT = Path(__file__).parent.parent / "xaimed-results/trained"
 
 ABLATION = "ablationcam"
 CHEAP = "xgradcam"
-COMPARED = ("gradcam++", CHEAP, "eigengradcam", ABLATION, "layercam")
-"""The five of arXiv 2503.08420."""
 POOLED = ("gradcam", "xgradcam", "hirescam")
 """Asked together, so that the route says whether they coincide."""
 BATCH = 32
@@ -51,8 +48,6 @@ RECIPES = {
 }
 """How networks are trained in each profile; `CHEAP_TO_TRAIN` ones see the images more often."""
 CHEAP_TO_TRAIN = {"resnet18": 6}
-MAPS_AGREE = 1e-4  # of maps in [0, 1]
-SIGNED_MAPS_AGREE = 1e-3  # principal maps: a float32 SVD against a float32 Gram matrix
 WEIGHTS_AGREE = 1e-3  # of the largest channel weight: float32 forwards, whose logits are differences of two
 
 
@@ -82,7 +77,7 @@ def cases(profile: str) -> list[Trade]:
         case _:
             paper = [name for name, spec in MODELS.items() if spec.paper]
             at = [(name, role, "1", "224") for name in paper for role in MODELS[name].layers]
-    return [Trade(method, *where) for where in at for method in COMPARED]
+    return [Trade(method, *where) for where in at for method in PAPER]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -105,7 +100,7 @@ def trainer(pytestconfig: pytest.Config) -> Trainer:
 def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Network]:
     """The trained network of a name, as a subject to time and with the maps that are judged on it."""
     data = Path(pytestconfig.option.data) if pytestconfig.option.data else None
-    device = torch.device(pytestconfig.option.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_named(pytestconfig.option.device)
 
     @cache
     def get(model: str) -> Network:
@@ -135,8 +130,7 @@ class Network:
         model, layer = subject.model, subject.layer
         if layer not in self._maps:
             self._maps[layer] = [
-                explain(model, scene.images, COMPARED, layer, list(scene.classes)).maps
-                for scene in self._scenes
+                explain(model, scene.images, PAPER, layer, list(scene.classes)).maps for scene in self._scenes
             ]
         return [
             quality_of(method, maps, model, scene)
@@ -160,13 +154,12 @@ def bench_trading_time_for_fidelity(measure, network, method, model, layer, batc
 
 def one_pass(built: ExitStack, subject: Subject, method: str, *, to_zero: bool) -> dict[str, Any]:
     """The question of a method that grad-cam answers in one forward and one backward."""
-    signed = isinstance(METHODS[method].kind, Projection)
     return {
         "ours": partial(ours, subject, method),
         "against": built.enter_context(theirs(subject, method)),
         "what": peers.grad_cam_name(METHODS[method].oracle),
         "judge": judge_map,
-        "allowed": SIGNED_MAPS_AGREE if signed else MAPS_AGREE,
+        "allowed": agree_within([method]),
         "exact": lambda: exactly(subject, method),
         "revision": METHODS[method].revision,
     }
@@ -244,20 +237,11 @@ def exact_drops(subject: Subject, to_zero: bool) -> Expected:
 
 
 def judge_map(found: Explanation | Any, expected: Any) -> Fidelity:
-    """One method's maps; grad-cam leaves the sign of a principal map to the SVD, so the nearer one counts."""
+    """One method's maps."""
     if not isinstance(found, Explanation):
         return of_maps(found, expected)
     (method,) = found.maps
     return of_maps(nearer_sign(found, method, expected), expected)
-
-
-def nearer_sign(found: Explanation, method: str, expected: Any) -> Tensor:
-    here, there = found.maps[method].cpu(), torch.as_tensor(expected)
-    if not isinstance(METHODS[method].kind, Projection):
-        return here
-    other = rescale_maps(-found.raw[method], here.shape[1:], eps=MIN_MAX_EPS).maps.cpu()
-    errors = [(maps - there).abs().amax((1, 2)) for maps in (here, other)]
-    return torch.where((errors[0] <= errors[1])[:, None, None], here, other)
 
 
 def judge_drops(found: Explanation | Tensor | Expected, expected: Expected) -> Fidelity:

@@ -23,17 +23,17 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from xaimed_core.measure import PROFILES, Plan, Question
-from xaimed_core.measure.bench_options import extra_work, need_fitting_checkpoint, need_usable, options
-from xaimed_core.measure.device import device_named
-from xaimed_core.measure.session import Session, new_run, what_finished
-from xaimed_core.measure.subject import Subjects
-from xaimed_core.measure.trial_work import with_extra_work
-from xaimed_reports.journal import Journal, Recovered
-from xaimed_reports.jsonform import UnusableError, to_json
-from xaimed_reports.load import pictures_path
-from xaimed_reports.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
-from xaimed_reports.terminal import console, show
+from xaimed_bench.bench_options import extra_work, need_fitting_checkpoint, need_usable, options
+from xaimed_bench.device import device_named
+from xaimed_bench.measure import PROFILES, Plan, Question
+from xaimed_bench.measure.session import Session, new_run, what_finished
+from xaimed_bench.measure.subject import Subjects
+from xaimed_bench.trial.extra_work import with_extra_work
+from xaimed_reports.show.terminal import console, show
+from xaimed_reports.store.journal import Journal, Recovered
+from xaimed_reports.store.jsonform import UnusableError, to_json
+from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("torchcam", "captum")
@@ -148,7 +148,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
 
         ``against`` is the reference and ``what`` its name and version; ``peers``: further implementations, by
         name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the
-        report. The rest as in `xaimed_core.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
+        report. The rest as in `xaimed_bench.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
         """
         case = _case(request.node, images)
         share = extra_work(request.config.option.extra_work).get(case.key, 0.0)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-ALONE = ("measure/", "core/test_out_of_memory.py", "core/test_threads.py", "core/test_progress.py")
+ALONE = (
+    "bench/measure/",
+    "bench/profile/",
+    "core/test_out_of_memory.py",
+    "core/test_threads.py",
+    "core/test_progress.py",
+)
 """Folders and files, below this one, whose tests take times, measure memory, or load every core themselves."""
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.autograd_graph import axis_order, nodes_behind
+from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.layout import AxisOrder
 from xaimed_core.outputs import OutputChoice, call, rows_of
-from xaimed_core.subject import subject_of, undisturbed
 
 REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""

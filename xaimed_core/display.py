@@ -15,16 +15,26 @@ if TYPE_CHECKING:
 CELL_INCHES = 2.2
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty matplotlib figure, in inches. Raises ModuleNotFoundError without matplotlib, which only this needs."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "figures need matplotlib, which is not installed: pip install matplotlib", name=error.name
+        ) from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def overlay(
     images: Tensor, maps: Mapping[str, Tensor], *, empty: Mapping[str, Tensor], count: int = 8
 ) -> Figure:
     """One row per image (at most ``count``), one column per method, the map over the image in grey.
 
     images ``[n, channels, h, w]`` in any normalisation (each is stretched to its own range), maps ``[n, h, w]``.
-    A map without positive evidence is marked as empty. Raises ValueError for shapes that do not belong together.
+    A map without positive evidence is marked as empty. Raises ValueError for shapes that do not belong
+    together, ModuleNotFoundError without matplotlib.
     """
-    from matplotlib.figure import Figure  # loads only when something is shown
-
     if not isinstance(images, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"images must be the tensor that was explained, got {type(images).__name__}")
     if not is_whole(count) or count < 1:
@@ -36,7 +46,7 @@ def overlay(
                 "show the images that were explained"
             )
     rows, columns = min(len(images), count), 1 + len(maps)
-    figure = Figure(figsize=(CELL_INCHES * columns, CELL_INCHES * rows + 0.3), layout="constrained")
+    figure = new_figure(CELL_INCHES * columns, CELL_INCHES * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False)
     for i in range(rows):
         grey = _stretched(images[i].float().mean(0)).cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +14,20 @@ from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
 from xaimed_core.findings import Findings, read_findings
 from xaimed_core.forward import Observation, observe
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, resolve_layers
 from xaimed_core.layout import AxisOrder, Layout, LayoutLike, check_layout, choose_layout
 from xaimed_core.maps import Maps
-from xaimed_core.memory import check_asked
-from xaimed_core.methods import METHODS, ChannelProbe, InputProbe, Method
-from xaimed_core.methods.method import method_of, names_of
+from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
+from xaimed_core.methods.method import check_value, method_of, names_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import SemanticsName, semantics_of
-from xaimed_core.tail import AblationValue, Tail, TailObserver, observe_tail
-from xaimed_core.tail.ablation import check_value
 from xaimed_core.targets import TargetsLike, are_several
-from xaimed_core.thread_state import self_contained
 from xaimed_kernels.rescale_maps import rescale_maps
+
+if TYPE_CHECKING:
+    from xaimed_core.tail.interface import Tail, TailObserver
 
 __all__ = ["Explanation", "explain"]
 
@@ -77,7 +78,10 @@ def explain(
     chosen = [method_of(name, METHODS) for name in names]
     reading = semantics_of(semantics)
     check_value(value)
-    check_asked(memory_bytes)
+    if memory_bytes is not None:
+        from xaimed_core.memory import check_asked
+
+        check_asked(memory_bytes)
     check_names(classes)
     check_layout(layout)
     model, unwrapped = admit_model(model)
@@ -85,17 +89,20 @@ def explain(
     layers = resolve_layers(model, layer, images, layout, output)
     gradients = any(method.needs_gradient for method in chosen)
     observers: dict[str, TailObserver] = {}
-    for name, module in layers.items() if any(isinstance(m.kind, ChannelProbe) for m in chosen) else ():
-        dim = _channel_dim(model, name, images, layout, output)
-        observers[name] = observe_tail(
-            model,
-            module,
-            images,
-            channel_dim=dim,
-            memory_bytes=memory_bytes,
-            output=output,
-            announce=name if progress else "",
-        )
+    if any(isinstance(method.kind, ChannelProbe) for method in chosen):
+        from xaimed_core.tail import observe_tail
+
+        for name, module in layers.items():
+            dim = _channel_dim(model, name, images, layout, output)
+            observers[name] = observe_tail(
+                model,
+                module,
+                images,
+                channel_dim=dim,
+                memory_bytes=memory_bytes,
+                output=output,
+                announce=name if progress else "",
+            )
     seen = observe(
         model,
         images,

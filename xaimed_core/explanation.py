@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from xaimed_core.display import overlay
 from xaimed_core.maps import Maps
-from xaimed_core.numbers_given import is_whole
 from xaimed_core.targets import Targets
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ class Explanation:
             raise ValueError(
                 "one class per image was explained; of(j) is for targets='all' or several classes each"
             )
-        if not is_whole(j) or not 0 <= j < len(self.parts):
+        if isinstance(j, bool) or j not in range(len(self.parts)):
             raise IndexError(
                 f"{len(self.parts)} classes of each image were explained, 0 to {len(self.parts) - 1}; got {j!r}"
             )
@@ -86,6 +84,8 @@ class Explanation:
             raise ValueError(
                 "several classes per image were explained; show one of them: explanation.of(0).show(images)"
             )
+        from xaimed_core.display import overlay
+
         return overlay(images, self.maps, empty=self.empty, count=count)
 
 

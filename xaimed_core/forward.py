@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from xaimed_core.autograd_graph import nodes_behind, signed
 from xaimed_core.classes import class_names_of
+from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.outputs import OutputChoice, call, plain, rows_of
-from xaimed_core.subject import Subject, subject_of, undisturbed
 from xaimed_core.targets import Targets, TargetsLike, contrast, split_targets
-from xaimed_core.thread_state import self_contained
 
 
 class Observer(Protocol):

@@ -10,6 +10,7 @@ from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.rows import outputs_of_each, rows_per_forward
 from xaimed_core.targets import Targets
+from xaimed_kernels.rescale_maps.reference import min_max
 
 ROWS = 16
 """Masked images per forward, if the caller's own batch is smaller: memory grows with them."""
@@ -42,7 +43,8 @@ def masked_scores(
 
     def masked(here: range) -> Tensor:
         positions = maps[:, here.start : here.stop].transpose(0, 1).flatten(0, 1).float().unsqueeze(1)
-        masks = _min_max(functional.interpolate(positions, size=size, mode=mode, align_corners=align_corners))
+        resized = functional.interpolate(positions, size=size, mode=mode, align_corners=align_corners)
+        masks, _ = min_max(resized)
         return (images * masks.to(images.dtype).unflatten(0, (len(here), n))).flatten(0, 1)
 
     rows = rows_per_forward(model, images, None, batch, output, most=ROWS)
@@ -52,10 +54,3 @@ def masked_scores(
             found.append(targets.score(outputs, torch.arange(n, device=outputs.device)).float())
             step(n)
     return torch.stack(found, 1)
-
-
-def _min_max(maps: Tensor) -> Tensor:
-    flat = maps.flatten(1)
-    low, high = (extreme.view(-1, *[1] * (maps.ndim - 1)) for extreme in (flat.amin(1), flat.amax(1)))
-    spread = high - low
-    return torch.where(spread > 0, (maps - low) / spread, torch.zeros_like(maps))

@@ -1,23 +1,25 @@
-"""From what one layer showed to each method's signed map at the layer's own size."""
+"""From what one layer showed to each method's signed map at the layer's own size.
+
+What only some kinds of methods run is imported where it runs, so that XGradCAM loads no more than it needs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never, final
+from typing import TYPE_CHECKING, assert_never, final
 
 from torch import Tensor, nn
 
-from xaimed_core.input_probe import masked_scores
-from xaimed_core.methods import ChannelProbe, InputProbe, Method, Projection, Reduction
+from xaimed_core.isolation.subject import subject_of, undisturbed
+from xaimed_core.methods import AblationValue, ChannelProbe, InputProbe, Method, Projection, Reduction
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.semantics import Semantics
-from xaimed_core.subject import subject_of, undisturbed
-from xaimed_core.tail import AblationValue, Tail
 from xaimed_core.targets import Targets
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
-from xaimed_kernels.principal_map import principal_map
-from xaimed_kernels.weighted_map import weighted_map
+
+if TYPE_CHECKING:
+    from xaimed_core.tail.interface import Tail
 
 _EQUAL_WHERE_POOLED = ("gradcam", "xgradcam", "hirescam")
 
@@ -70,36 +72,16 @@ def read_layer(
             case Reduction():
                 pass
             case Projection(by_gradient=by_gradient):
-                raw = principal_map(view.activations, view.gradients if by_gradient else None)
-                what = "gradient x activation" if by_gradient else "activations"
-                found[method.name] = RawMap(
-                    raw, None, f"one forward{_backward(method)}; principal map of {what}"
-                )
+                found[method.name] = _project(view, by_gradient=by_gradient)
             case ChannelProbe():
                 assert targets is not None
                 found[method.name] = _ablate(view, semantics, targets)
             case InputProbe():
                 assert targets is not None
-                weights = _masked(run, view, semantics, targets).softmax(1)
-                route = f"full-forward: {weights.shape[1]} masked images each"
-                found[method.name] = RawMap(weighted_map(view.activations, weights), weights, route)
+                found[method.name] = _mask(run, view, semantics, targets)
             case _:
                 assert_never(method.kind)
     return found
-
-
-def _masked(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> Tensor:
-    subject = subject_of(run.model)
-    with undisturbed(subject, run.images.device):
-        return masked_scores(
-            subject.root,
-            run.images,
-            view.activations,
-            targets,
-            align_corners=semantics.align_mask_corners,
-            output=run.output,
-            progress=run.progress,
-        )
 
 
 def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) -> dict[str, RawMap]:
@@ -125,7 +107,18 @@ def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) ->
     return found
 
 
+def _project(view: LayerView, *, by_gradient: bool) -> RawMap:
+    from xaimed_kernels.principal_map import principal_map
+
+    raw = principal_map(view.activations, view.gradients if by_gradient else None)
+    if by_gradient:
+        return RawMap(raw, None, "one forward, tail backward; principal map of gradient x activation")
+    return RawMap(raw, None, "one forward; principal map of activations")
+
+
 def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
+    from xaimed_kernels.weighted_map import weighted_map
+
     assert view.tail is not None
     drops = view.tail.drops(targets, value=view.value)
     weights = drops.drops
@@ -134,5 +127,21 @@ def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
     return RawMap(weighted_map(view.activations, weights), weights, drops.route)
 
 
-def _backward(method: Method) -> str:
-    return ", tail backward" if method.needs_gradient else ""
+def _mask(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
+    from xaimed_core.input_probe import masked_scores
+    from xaimed_kernels.weighted_map import weighted_map
+
+    subject = subject_of(run.model)
+    with undisturbed(subject, run.images.device):
+        scores = masked_scores(
+            subject.root,
+            run.images,
+            view.activations,
+            targets,
+            align_corners=semantics.align_mask_corners,
+            output=run.output,
+            progress=run.progress,
+        )
+    weights = scores.softmax(1)
+    route = f"full-forward: {weights.shape[1]} masked images each"
+    return RawMap(weighted_map(view.activations, weights), weights, route)

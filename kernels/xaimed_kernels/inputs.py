@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, assert_never, final
+from dataclasses import dataclass, replace
+from typing import Literal, Self, assert_never, final
 
 import torch
 from torch import Tensor
@@ -45,6 +45,33 @@ class Activations:
             return _laid_out(torch.empty(self.shape, dtype=self.dtype, device="meta"), self.layout, device)
         noise = torch.randn(self.shape, generator=torch.Generator().manual_seed(seed))
         return _laid_out((_filled(noise, self.content) * self.scale).to(self.dtype), self.layout, device)
+
+
+@dataclass(frozen=True)
+class OnActivations:
+    """What the cases have in common whose first input is activations."""
+
+    activations: Activations
+
+    @property
+    def label(self) -> str:
+        """Sizes, layout and dtype of the activations."""
+        return str(self.activations).replace("bfloat16", "bf16")
+
+    @property
+    def plain(self) -> bool:
+        """Whether the activations are contiguous float32."""
+        return self.activations.layout == "contiguous" and self.activations.dtype == torch.float32
+
+    @property
+    def interpretable(self) -> bool:
+        """Small enough for Triton's interpreter."""
+        return self.activations.values <= 20_000 and self.activations.shape[0] <= 16
+
+    def at_most(self, images: int) -> Self:
+        """The case with no more images than these."""
+        n, *rest = self.activations.shape
+        return replace(self, activations=replace(self.activations, shape=(min(n, images), *rest)))
 
 
 def _filled(noise: Tensor, content: Content) -> Tensor:

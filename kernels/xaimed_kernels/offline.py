@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, final
 
-import xaimed_kernels
 from xaimed_kernels.disassembly import Counts, count_amdgcn, count_sass
-from xaimed_kernels.launching import KernelCase
+from xaimed_kernels.launching import KernelCase, recording
+from xaimed_kernels.operations import OPERATIONS
 
 Architecture = int | str
 """A CUDA compute capability times 10 (80, 90, ...) or an AMD name ("gfx942")."""
@@ -49,21 +45,18 @@ class CompiledFacts:
 def offline_cases(*, known: Literal["least", "most"] = "least") -> dict[str, tuple[KernelCase, ...]]:
     """By operation, every configuration in which its cases launch kernels, each once, under its name.
 
-    An operation is a folder beside this file with a module ``offline_cases``, whose function of that name
-    gives its launches. Launches alike in all but the values of ints count as one, the one in which Triton
+    Launches alike in all but the values of ints count as one, the one in which Triton
     knows ``least`` about them, or ``most`` (aligned addresses, strides of 1: wide loads). Needs Triton outside its
     interpreter.
     """
     sign = -1 if known == "least" else 1
     found: dict[str, tuple[KernelCase, ...]] = {}
-    for module in pkgutil.iter_modules(xaimed_kernels.__path__, "xaimed_kernels."):
-        operation = module.name.rpartition(".")[2]
-        if module.ispkg and (Path(xaimed_kernels.__path__[0]) / operation / "offline_cases.py").exists():
-            launches: Sequence[KernelCase] = import_module(f"{module.name}.offline_cases").offline_cases()
-            chosen_last = sorted(
-                launches, key=lambda c: (sign * (len(c.constants) + len(c.divisible)), c.name)
-            )
-            found[operation] = tuple({case.name: case for case in chosen_last}.values())
+    for operation in OPERATIONS:
+        with recording() as launches:
+            for case in operation.to_compile():
+                operation.run(case, "triton", *case.make("meta"))
+        chosen_last = sorted(launches, key=lambda c: (sign * (len(c.constants) + len(c.divisible)), c.name))
+        found[operation.name] = tuple({case.name: case for case in chosen_last}.values())
     return found
 
 

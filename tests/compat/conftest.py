@@ -13,8 +13,8 @@ import pytorch_grad_cam
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.data import PHANTOM_KINDS, phantoms
-from xaimed_core.models import build_model
+from xaimed_bench.data import PHANTOM_KINDS, phantoms
+from xaimed_bench.models import build_model
 
 SPREAD = 0.02
 """The standard deviation that a map in [0, 1] needs before agreeing with it means anything."""

@@ -17,12 +17,11 @@ from pytorch_grad_cam.utils import model_targets as upstream_targets
 from torch import nn
 
 import xaimed_core.compat as compat
+from tests.compat.conftest import assert_same_maps, images, network, without_inplace
 from xaimed_core import METHODS
 from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
 from xaimed_core.compat.utils import image, model_targets, svd_on_activations
-from xaimed_core.epsilons import GRAD_CAM_FORMULAS
-
-from .conftest import assert_same_maps, images, network, without_inplace
+from xaimed_core.semantics import GRAD_CAM_FORMULAS
 
 CAMS = [method.oracle for method in METHODS.values()]
 

@@ -14,15 +14,14 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget as Upstr
 from torch import Tensor, nn
 
 import xaimed_core.compat as compat
+from tests.compat.conftest import SPREAD, assert_same_maps, images, network, reference, without_inplace
+from xaimed_bench.models import MODELS
 from xaimed_core import explain
 from xaimed_core.compat.utils.model_targets import (
     ClassifierOutputSoftmaxTarget,
     ClassifierOutputTarget,
     FinerWeightedTarget,
 )
-from xaimed_core.models import MODELS
-
-from .conftest import SPREAD, assert_same_maps, images, network, reference, without_inplace
 
 REDUCTIONS = ("GradCAM", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM")
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")
@@ -209,7 +208,7 @@ def vit() -> nn.Module:
     """A small ViT of torchvision, 4 x 4 tokens and a class token."""
     from torchvision.models import VisionTransformer
 
-    from xaimed_core.models import calibrate_on_phantoms
+    from xaimed_bench.models import calibrate_on_phantoms
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

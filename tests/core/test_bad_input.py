@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from xaimed_bench.models import build_model
 from xaimed_core import (
     METHODS,
     METRICS,
@@ -34,11 +35,10 @@ from xaimed_core.compat.metrics import road as cam_road
 from xaimed_core.compat.utils import image as pictures
 from xaimed_core.compat.utils import model_targets, reshape_transforms, svd_on_activations
 from xaimed_core.faithfulness import masks_of
-from xaimed_core.models import build_model
 from xaimed_core.targets import scores_in
 from xaimed_kernels.impute import impute
 
-ROOMS = ("xaimed_core", "xaimed_kernels")
+ROOMS = ("xaimed_core", "xaimed_kernels", "xaimed_bench")
 ALLOWED = (TypeError, ValueError, IndexError, cam.NotMirroredError)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xaimed_bench.data import phantoms
+from xaimed_bench.models import MODELS, build_model
 from xaimed_core import explain, road
 from xaimed_core.compat import AblationCAM
-from xaimed_core.data import phantoms
-from xaimed_core.models import MODELS, build_model
 
 CUDA = [
     pytest.mark.gpu,

@@ -13,12 +13,36 @@ PACKAGES = {
     "xaimed_core": ROOT / "xaimed_core",
     "xaimed_kernels": ROOT / "kernels" / "xaimed_kernels",
     "xaimed_reports": ROOT / "reports" / "xaimed_reports",
+    "xaimed_bench": ROOT / "bench" / "xaimed_bench",
 }
 MAY_IMPORT = {
-    "xaimed_core": {"xaimed_core", "xaimed_kernels", "xaimed_reports"},
+    "xaimed_core": {"xaimed_core", "xaimed_kernels"},
+    "xaimed_bench": {"xaimed_bench", "xaimed_core", "xaimed_kernels", "xaimed_reports"},
     "xaimed_kernels": {"xaimed_kernels"},
     "xaimed_reports": {"xaimed_reports"},
 }
+
+
+FLOORS = {
+    "xaimed_bench": (
+        ("data", "device", "checkpoint_files", "checkpoints"),
+        ("models",),
+        ("measure",),
+        ("profile", "trial", "study", "doctor", "bench_options"),
+        ("cli",),
+        ("__main__",),
+    ),
+    "xaimed_core.tail": (
+        ("interface", "record"),
+        ("rerun", "carry"),
+        ("plan",),
+        ("run",),
+        ("selfcheck",),
+        ("decide",),
+        ("observer",),
+    ),
+}
+"""Rooms and single files, from the ground up: none imports from a floor above its own."""
 
 
 def imported_by(file: Path) -> set[str]:
@@ -35,13 +59,40 @@ def imported_by(file: Path) -> set[str]:
 def test_imports_go_one_way(package):
     files = list(PACKAGES[package].rglob("*.py"))
     assert files
-    ours = {*PACKAGES, "bench", "tests"}
+    ours = {*PACKAGES, "tests"}
     wrong = {
         str(file.relative_to(ROOT)): sorted(upwards)
         for file in files
         if (upwards := (imported_by(file) & ours) - MAY_IMPORT[package])
     }
     assert wrong == {}
+
+
+def inner_imports(house: str) -> list[tuple[str, str]]:
+    """(room, room it imports from) of every import inside a package; what stands above the rooms is "__init__"."""
+    package, *inner = house.split(".")
+    folder = PACKAGES[package].joinpath(*inner)
+    found: list[tuple[str, str]] = []
+    for file in folder.rglob("*.py"):
+        room = file.relative_to(folder).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            if names == [house]:
+                names = [f"{house}.{alias.name}" for alias in node.names]
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [
+                (room, name[len(house) + 1 :].split(".")[0]) for name in names if name.startswith(f"{house}.")
+            ]
+    return found
+
+
+@pytest.mark.parametrize("house", FLOORS)
+def test_no_import_climbs(house):
+    floor = {room: i for i, rooms in enumerate(FLOORS[house]) for room in rooms}
+    imports = [pair for pair in inner_imports(house) if pair[0] != "__init__"]
+    assert len(imports) > 40
+    assert {room for pair in imports for room in pair} <= set(floor), "a new room needs a floor"
+    assert [pair for pair in imports if floor[pair[0]] < floor[pair[1]]] == []
 
 
 def test_reports_need_no_torch():
@@ -58,13 +109,18 @@ def test_containers_are_not_packages(folder):
     assert not (ROOT / folder / "__init__.py").exists()
 
 
-def loaded_after(statement: str) -> set[str]:
-    """Top-level names in sys.modules of a fresh process, beyond those that torch itself brings."""
-    code = (
-        "import sys, torch; before = set(sys.modules)\n"
-        f"{statement}\n"
-        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
-    )
+HEAVY = {"triton", "PIL", "scipy", "rich", "numba", "matplotlib", "jinja2", "torchvision", "pytest"}
+"""What a program that only explains must not wait for."""
+
+A_NETWORK = (
+    "from torch import nn; from xaimed_core import explain\n"
+    "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+)
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names in sys.modules of a fresh process, beyond those that torch itself brings."""
+    code = f"import sys, torch; before = set(sys.modules)\n{statement}\nprint(*(set(sys.modules) - before))"
     paths = [str(ROOT), *(str(p.parent) for p in PACKAGES.values())]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"],
@@ -75,25 +131,40 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def loaded_after(statement: str) -> set[str]:
+    """The top-level ones among `modules_after`."""
+    return {name.split(".")[0] for name in modules_after(statement)}
+
+
 def test_importing_the_library_loads_nothing_heavy():
     loaded = loaded_after("import xaimed_core")
     assert "xaimed_core" in loaded
-    assert (
-        loaded & {"triton", "PIL", "scipy", "rich", "numba", "matplotlib", "torchvision", "pytest"} == set()
-    )
+    assert loaded & HEAVY == set()
+
+
+def test_explain_loads_at_most_thirty_modules_and_nothing_heavy():
+    modules = modules_after("import xaimed_core; xaimed_core.explain")
+    own = sorted(name for name in modules if name.split(".")[0] in PACKAGES)
+    assert "xaimed_core.engine" in own
+    assert len(own) <= 30, own
+    assert {name.split(".")[0] for name in modules} & HEAVY == set()
+
+
+@pytest.mark.parametrize(("method", "loads"), [("xgradcam", False), ("ablationcam", True)])
+def test_the_tail_loads_only_for_ablationcam(method, loads):
+    modules = modules_after(f"{A_NETWORK}explain(net, torch.randn(1, 3, 9, 9), {method!r}, '0')")
+    assert ("xaimed_core.tail" in modules) is loads
 
 
 def test_a_cpu_explanation_needs_no_triton():
     loaded = loaded_after(
-        "from torch import nn; from xaimed_core import explain\n"
-        "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
-        "explain(net, torch.randn(1, 3, 9, 9), ('xgradcam', 'eigengradcam', 'ablationcam'), '0')"
+        f"{A_NETWORK}explain(net, torch.randn(1, 3, 9, 9), ('xgradcam', 'eigengradcam', 'ablationcam'), '0')"
     )
     assert "xaimed_kernels" in loaded
     assert "triton" not in loaded
 
 
-def test_a_wheel_holds_the_three_packages_and_nothing_else(tmp_path):
+def test_a_wheel_holds_the_four_packages_and_nothing_else(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT, check=True, capture_output=True,

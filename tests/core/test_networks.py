@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xaimed_bench.data import phantoms
+from xaimed_bench.models import MODELS, build_model
 from xaimed_core import explain
-from xaimed_core.data import phantoms
-from xaimed_core.models import MODELS, build_model
 
 PAPER = [name for name, spec in MODELS.items() if spec.paper]
 METHODS_HERE = ("gradcam++", "xgradcam", "layercam")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads how much 
 
 PREPARE = f"""
 import sys
-sys.path[:0] = {[str(ROOT / folder) for folder in ("", "kernels", "reports")]!r}
+sys.path[:0] = {[str(ROOT / folder) for folder in ("", "kernels", "reports", "bench")]!r}
 import resource, torch
 from torch import nn
 torch.set_num_threads(1)
@@ -101,7 +101,7 @@ print(is_out_of_memory(error) or repr(error))
 
 def test_chunks_are_halved_until_they_fit_and_nothing_is_lost() -> None:
     sizes, rows = in_a_process("""
-from xaimed_core.tail.chunks import in_chunks
+from xaimed_core.tail.run.chunks import in_chunks
 asked = []
 
 def run(part):
@@ -120,7 +120,7 @@ print(torch.equal(found, torch.cat([rows for _, rows in in_chunks(40, asked[-2],
 @pytest.mark.parametrize("smallest", [1, 3, 5])
 def test_the_fastest_chunk_fits_even_where_the_fewest_rows_do_not(smallest: int) -> None:
     (found,) = in_a_process(f"""
-from xaimed_core.tail.chunks import fastest_rows
+from xaimed_core.tail.run.chunks import fastest_rows
 limit(64 * {smallest} + 32)
 print(fastest_rows(lambda part: torch.ones(part.stop, 2**24), 1000, torch.device("cpu")))
 """)
@@ -139,7 +139,7 @@ def test_ablations_are_the_same_with_and_without_a_limit_that_some_chunks_exceed
     code = f"""
 import copy
 from xaimed_core import explain
-from xaimed_core.tail import chunks
+from xaimed_core.tail.run import chunks
 
 class Written(nn.Module):
     def forward(self, x):  # no plan can be made of this
@@ -169,8 +169,8 @@ print(*set(ran_out), found.route["ablationcam"])
 
 def test_the_harness_records_that_memory_ran_out() -> None:
     rows = in_a_process("""
-from xaimed_core.measure import Question, measure_case
-from xaimed_reports.records import Case
+from xaimed_bench.measure import Question, measure_case
+from xaimed_reports.store.records import Case
 small = torch.linspace(0, 1, 64).reshape(1, 8, 8)
 large = lambda: torch.ones(2**28).new_zeros(1, 8, 8)
 limit(100)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core import explain
-from xaimed_core.subject import subject_of
+from xaimed_core.isolation.subject import subject_of
 
 METHODS_HERE = ("xgradcam", "eigencam", "ablationcam")
 

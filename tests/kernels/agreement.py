@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from xaimed_kernels.operations import Case, Operation, moved_bytes
+
 BUDGET = 1e-5
 """Largest error over the largest value of the float64 result on the same inputs.
 
@@ -39,6 +41,14 @@ def runs(cases: Iterable[Any], *, reference: bool = False) -> list[Any]:
             params.append(pytest.param(case, "triton", "cpu", id=f"{case}-interpreter", marks=INTERPRETED))
         params.append(pytest.param(case, "triton", "cuda", id=f"{case}-gpu", marks=pytest.mark.gpu))
     return params
+
+
+def small(operation: Operation) -> list[Case]:
+    """Two of an operation's cases, neither large nor trivial: for what is not tried on all of them."""
+    sizes = {case: moved_bytes(*case.make("meta")) for case in operation.cases}
+    return sorted((case for case, size in sizes.items() if size <= 250_000), key=lambda case: sizes[case])[
+        -2:
+    ]
 
 
 def double(value: Tensor | None) -> Tensor | None:

@@ -36,9 +36,7 @@ def test_cases_are_not_empty_where_their_content_is_not() -> None:
 
 
 def test_the_definition_is_the_formulas_written_in_loops() -> None:
-    activations, gradients = (
-        x.double() for x in Case(Activations((2, 6, 3, 2)), Activations((2, 6, 3, 2)), THREE).make()
-    )
+    activations, gradients = (x.double() for x in Case(Activations((2, 6, 3, 2))).make())
     found = gradient_maps(activations, gradients - 0.3, list(FORMULAS.values()), backend="reference")
     for image in range(2):
         a, g = activations[image].numpy(), gradients[image].numpy() - 0.3
@@ -63,23 +61,7 @@ def test_the_definition_is_the_formulas_written_in_loops() -> None:
             np.testing.assert_allclose(found.maps[row, image].numpy(), expected[name], rtol=1e-12, atol=1e-14)
 
 
-ONE = Case(Activations((3, 40, 3, 3)), Activations((3, 40, 3, 3), content="signed"), THREE)
-
-
-@pytest.mark.parametrize(("case", "backend", "device"), runs([ONE]))
-def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: str) -> None:
-    first, second = (gradient_maps(*case.make(device), case.formulas, backend=backend) for _ in range(2))
-    assert torch.equal(first.maps, second.maps)
-    assert all(a is b or torch.equal(a, b) for a, b in zip(first.weights, second.weights, strict=True))
-
-
-@pytest.mark.parametrize(("case", "backend", "device"), runs([ONE]))
-def test_inputs_stay_as_they_were(case: Case, backend: str, device: str) -> None:
-    activations, gradients = case.make(device)
-    gradient_maps(activations, gradients, case.formulas, backend=backend)
-    before = case.make(device)
-    assert torch.equal(activations, before[0])
-    assert torch.equal(gradients, before[1])
+ONE = Case(Activations((3, 40, 3, 3)))
 
 
 @pytest.mark.parametrize(("case", "backend", "device"), runs([ONE]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaimed_core.measure.memory import peak_above_resident
+from xaimed_bench.measure.memory import peak_above_resident
 from xaimed_kernels.impute import FLOAT32_TOL, SMALLEST_TOL, Imputation, impute
 from xaimed_kernels.impute.cases import FAMILIES, LINES, SHAPES, image, mask, swept_bytes
 from xaimed_kernels.impute.reference import NEIGHBOURS, residual, solve

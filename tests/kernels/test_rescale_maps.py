@@ -153,12 +153,6 @@ def test_the_loops_resize_as_opencv_does() -> None:
     np.testing.assert_allclose(resized(values, 9, 11), cv2.resize(values, (11, 9)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31))]))
-def test_the_same_input_gives_the_same_bits(case: Case, backend: str, device: str) -> None:
-    first, second = (rescale_maps(case.make(device), case.size, backend=backend).maps for _ in range(2))
-    assert torch.equal(first.nan_to_num(2.0), second.nan_to_num(2.0))
-
-
 @pytest.mark.parametrize(
     ("raws", "size", "eps", "message"),
     [

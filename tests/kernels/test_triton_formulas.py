@@ -5,8 +5,8 @@ import torch
 
 from tests.kernels.agreement import assert_agrees
 from xaimed_core import METHODS
-from xaimed_core.epsilons import GRAD_CAM_FORMULAS
 from xaimed_core.methods import Reduction
+from xaimed_core.semantics import GRAD_CAM_FORMULAS
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 from xaimed_kernels.gradient_maps.cases import CASES
 from xaimed_kernels.launching import recording
@@ -97,4 +97,4 @@ def test_what_triton_cannot_compile_is_refused_by_the_formulas_name() -> None:
 
 def test_cases_cover_every_layout_dtype_and_content() -> None:
     assert {case.activations.dtype for case in CASES} == {torch.float32, torch.bfloat16, torch.float16}
-    assert {case.gradients.layout for case in CASES} == {"contiguous", "channels_last", "expanded", "cropped"}
+    assert {case.gradients for case in CASES} == {"contiguous", "channels_last", "expanded", "cropped"}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from xaimed_reports.jsonform import to_json
-from xaimed_reports.records import SCHEMA, Case, Conditions, Fidelity, Machine, Memory, Row, Run, Timing
+from xaimed_reports.store.jsonform import to_json
+from xaimed_reports.store.records import SCHEMA, Case, Conditions, Fidelity, Machine, Memory, Row, Run, Timing
 
 FORWARD_S = 0.100
 

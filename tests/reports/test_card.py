@@ -1,4 +1,4 @@
-"""A stored profile card: read back as it was, told in full, drawn under its own roofs."""
+"""A stored profile card: read back as it was, shown in full, drawn under its own roofs."""
 
 import base64
 import json
@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_reports.card import (
+from xaimed_bench.cli import main
+from xaimed_reports.profile.card import (
     Agreement,
     Card,
     EnergyUse,
@@ -23,12 +23,12 @@ from xaimed_reports.card import (
     load_card,
     store_card,
 )
-from xaimed_reports.card_markdown import card_markdown
-from xaimed_reports.devices import device_folder, device_name
-from xaimed_reports.jsonform import UnreadableError
-from xaimed_reports.page import page
-from xaimed_reports.records import Conditions, Gpu, Machine
-from xaimed_reports.roofline import roofline
+from xaimed_reports.profile.card_markdown import card_markdown
+from xaimed_reports.profile.roofline import roofline
+from xaimed_reports.show.page import page
+from xaimed_reports.store.devices import device_folder, device_name
+from xaimed_reports.store.jsonform import UnreadableError
+from xaimed_reports.store.records import Conditions, Gpu, Machine
 
 
 def machine(cpu="AMD EPYC", threads=2, gpu=None):

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_reports.compare import compare
-from xaimed_reports.floor import floor_of, load_floor, smallest_visible_effect, store_floor
-from xaimed_reports.records import Conditions, Memory
-from xaimed_reports.statistics import Noise, changes, clopper_pearson, holm
+from xaimed_bench.cli import main
+from xaimed_reports.compare.compare import compare
+from xaimed_reports.compare.floor import floor_of, load_floor, smallest_visible_effect, store_floor
+from xaimed_reports.compare.statistics import Noise, changes, clopper_pearson, holm
+from xaimed_reports.store.records import Conditions, Memory
 
 
 def processes(make_run, make_row, factor=1.0, *, count=6, seed=0, noise=0.01, **fields):

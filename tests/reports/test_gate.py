@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_core.measure import alternate
-from xaimed_reports.records import Conditions
+from xaimed_bench.cli import main
+from xaimed_bench.measure import alternate
+from xaimed_reports.store.records import Conditions
 
 BUSY = Conditions(2.0, 0.0, 0.5, 3, 2)
 

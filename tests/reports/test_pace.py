@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from xaimed_reports.compare import compare
-from xaimed_reports.disturbance import disturbance
-from xaimed_reports.floor import Floor, floor_of
-from xaimed_reports.jsonform import UnreadableError, from_json, to_json
-from xaimed_reports.pace import FEWEST_RUNS, Pace, forward_of, pace_of, unsteadiness, values_at
+from xaimed_reports.compare.compare import compare
+from xaimed_reports.compare.disturbance import disturbance
+from xaimed_reports.compare.floor import Floor, floor_of
+from xaimed_reports.compare.pace import FEWEST_RUNS, Pace, forward_of, pace_of, unsteadiness, values_at
+from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
 
 OVERHEAD_S = 0.02
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xaimed_reports.ratio import block_ratios, ratio
+from xaimed_bench.measure.plan import median_error
+from xaimed_reports.compare.ratio import block_ratios, interval_of_median, ratio
 
 
 def test_the_ratio_is_the_median_of_the_blocks_ratios(make_timing):
@@ -30,6 +32,16 @@ def test_repeated_calls_of_a_block_count_once(make_timing):
 def test_the_confidence_is_that_of_the_order_statistics(blocks, confidence, make_timing):
     found = ratio(make_timing(*[2.0] * blocks), make_timing(*[1.0] * blocks))
     assert found.confidence == pytest.approx(confidence, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [*range(6, 40), 120, 1200])
+def test_an_interval_of_a_median_is_the_narrowest_that_holds_it_in_95_of_100(count):
+    values = np.arange(1.0, count + 1)
+    low, high, confidence = interval_of_median(values)
+    below = stats.binom(count, 0.5).cdf
+    assert confidence == pytest.approx(1 - 2 * below(low - 1))
+    assert confidence >= 0.95 > 1 - 2 * below(low)
+    assert median_error(values) == (high - low) / 2 / np.median(values)
 
 
 def test_the_interval_holds_the_true_ratio_as_often_as_it_claims(make_timing):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from xaimed_core.cli import main
-from xaimed_reports.card import KernelShare, Roofs
-from xaimed_reports.floor import Floor
-from xaimed_reports.journal import Journal, recover
-from xaimed_reports.jsonform import UnreadableError, from_json, to_json
-from xaimed_reports.load import load
-from xaimed_reports.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
-from xaimed_reports.static import Accepted
+from xaimed_bench.cli import main
+from xaimed_reports.compare.floor import Floor
+from xaimed_reports.profile.card import KernelShare, Roofs
+from xaimed_reports.profile.static import Accepted
+from xaimed_reports.store.journal import Journal, recover
+from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
+from xaimed_reports.store.load import load
+from xaimed_reports.store.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -54,11 +54,15 @@ def test_samples_that_are_no_times_are_refused(make_timing):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"wall_s": "fast"}, "wall_s must be a list"),
-        ({"wall_s": [0.1, None]}, r"wall_s\[1\] must be a finite number"),
+        ({"wall_s": "fast"}, r"Timing\.wall_s: Expected `array`, got `str`"),
+        ({"wall_s": [0.1, None]}, r"Timing\.wall_s\[1\]: Expected `float`, got `None`"),
         ({"wall_s": [float("nan")]}, "finite"),
-        ({"first_s": True}, "first_s must be"),
-        ({"order": "random"}, "order must be one of 'interleaved', 'separated'"),
+        ({"first_s": True}, r"Timing\.first_s: Expected `float`, got `bool`"),
+        ({"first_s": float("inf")}, "finite"),
+        ({"first_s": 10**400}, "below 2\\^63"),
+        ({"block": [2**64, 1]}, "below 2\\^63"),
+        ({"cache": "\ud800"}, "text of whole characters"),
+        ({"order": "random"}, r"Timing\.order: Invalid enum value 'random'"),
     ],
 )
 def test_a_field_of_another_type_is_named(change, said, make_timing):
@@ -69,7 +73,7 @@ def test_a_field_of_another_type_is_named(change, said, make_timing):
 def test_a_missing_field_is_named(make_row):
     data = to_json(make_row())
     del data["case"]["bench"]
-    with pytest.raises(UnreadableError, match=r"Row\.case\.bench is missing"):
+    with pytest.raises(UnreadableError, match=r"Row\.case: .*missing required field `bench`"):
         from_json(Row, data)
 
 

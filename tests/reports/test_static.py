@@ -2,8 +2,8 @@
 
 import pytest
 
-from xaimed_reports.jsonform import UnreadableError
-from xaimed_reports.static import load_static, static_changes, static_summary, store_static
+from xaimed_reports.profile.static import load_static, static_changes, static_summary, store_static
+from xaimed_reports.store.jsonform import UnreadableError
 
 COMPILER = "triton 3.8.0, ptxas 12.9"
 FOUND = {

@@ -3,15 +3,16 @@
 import pytest
 from rich.console import Console
 
-from xaimed_core.cli import main
-from xaimed_reports.jsonform import from_json, to_json
-from xaimed_reports.markdown import SECTIONS, markdown
-from xaimed_reports.page import page
-from xaimed_reports.records import Case, Ceiling, Fidelity, Part, Quality, Row
-from xaimed_reports.terminal import show
-from xaimed_reports.tradeoff import EQUAL_COST, advise, gains, places, reckon
-from xaimed_reports.tradeoff_figure import Mark, front, pictures, standing_alone
-from xaimed_reports.tradeoff_words import bought, in_short, recommendations, tables, told
+from xaimed_bench.cli import main
+from xaimed_reports.show.drawing import standing_alone
+from xaimed_reports.show.markdown import SECTIONS, markdown
+from xaimed_reports.show.page import page
+from xaimed_reports.show.terminal import show
+from xaimed_reports.store.jsonform import from_json, to_json
+from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
+from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, extrapolate, gains, places
+from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures
+from xaimed_reports.tradeoff.tradeoff_words import answer, in_short, recommendations, tables
 
 FORWARD_S = 0.1
 COUNT = 8
@@ -39,7 +40,7 @@ def quality(deletion=0.3, insertion=0.6, lesion=0.2, *, images="scans", wobble=T
 
 @pytest.fixture
 def ask(make_row, make_run):
-    """A run of one network: ``methods`` by name to (forwards, qualities), grad-cam's three times as dear."""
+    """A run of one network: ``methods`` by name to (forwards, qualities), grad-cam's three times as slow."""
 
     def row_of(method, forwards, impl="ours", *, layer="last", **fields):
         case = Case("trading", {"method": method, "model": "resnet50", "layer": layer, "batch": "4"}, 4)
@@ -82,18 +83,18 @@ def entries(run):
 
 def test_a_run_that_judged_no_maps_says_nothing_of_a_tradeoff(pair):
     assert places(pair) == ()
-    assert tables(pair) == told(pair) == recommendations(pair) == pictures(pair) == []
+    assert tables(pair) == answer(pair) == recommendations(pair) == pictures(pair) == []
     with pytest.raises(ValueError, match="bench_tradeoff"):
         SECTIONS["tradeoff"](pair)
 
 
-def test_the_whole_is_reckoned_from_two_parts_and_what_is_paid_once(ask):
+def test_the_whole_is_extrapolated_from_two_parts_and_what_is_paid_once(ask):
     exact, _ = entries(ask(both(quality(), quality()), batch_s=1.5, fixed_s=0.3))
-    found = exact.reckoned
+    found = exact.extrapolated
     assert found.step_s == pytest.approx(1.5)
     assert found.fixed_s == pytest.approx(0.3)
     assert found.whole_s == pytest.approx(0.3 + 256 * 1.5)
-    assert found.times_ours.value == pytest.approx((0.3 + 256 * 1.5) / 0.105)
+    assert found.speedup.value == pytest.approx((0.3 + 256 * 1.5) / 0.105)
     assert exact.their_forwards == pytest.approx((0.3 + 256 * 1.5) / FORWARD_S)
 
 
@@ -102,28 +103,28 @@ def test_a_slow_block_moves_neither_a_step_nor_the_ratio(make_row, make_timing):
         make_row(str(n), [0.3 + n * 1.5] * 5 + [9 * (0.3 + n * 1.5)], part=Part("step", n, 256))
         for n in (2, 6)
     ]
-    found = reckon(rows, make_timing(*[0.1] * 5, 0.9))
+    found = extrapolate(rows, make_timing(*[0.1] * 5, 0.9))
     assert found.step_s == pytest.approx(1.5)
-    assert found.times_ours.value == pytest.approx(3843, rel=1e-3)
+    assert found.speedup.value == pytest.approx(3843, rel=1e-3)
 
 
-def test_the_arithmetic_is_shown_and_called_reckoned(ask):
-    text = " ".join(told(ask(both(quality(), quality()))))
+def test_the_arithmetic_is_shown_and_called_extrapolated(ask):
+    text = " ".join(answer(ask(both(quality(), quality()))))
     assert (
         "not run whole. Of its 256 steps, one ablation batch of 32 each, 2 took 3.3 s and 6 took 9.3 s"
         in text
     )
-    assert "1.5 s each and 300 ms besides. Reckoned, not measured: 300 ms + 256 x 1.5 s = 384 s" in text
+    assert "1.5 s each and 300 ms besides. Extrapolated, not measured: 300 ms + 256 x 1.5 s = 384 s" in text
     (_, rows), *_ = tables(ask(both(quality(), quality())))
     assert {row[0]: row[2].endswith("*") for row in rows} == {"xgradcam": False, "ablationcam": True}
 
 
-def test_costs_are_told_over_xgradcam_in_grad_cam_and_here(ask):
-    text = " ".join(told(ask(both(quality(), quality()))))
+def test_costs_are_said_over_xgradcam_in_grad_cam_and_here(ask):
+    text = " ".join(answer(ask(both(quality(), quality()))))
     assert "In grad-cam AblationCAM costs 3,843 plain forwards, 1,281 times its XGradCAM" in text
     assert (
-        "Here it costs 1.05 plain forwards (the first call, which records the tail, 10), 1.05 times our XGradCAM: 3,660"
-        in text
+        "In xaimed it costs 1.05 plain forwards (the first call, which records the tail, 10), "
+        "1.05 times xaimed's XGradCAM: 3,660" in text
     )
 
 
@@ -164,7 +165,7 @@ def test_costs_are_told_over_xgradcam_in_grad_cam_and_here(ask):
     ids=["coincide", "gained", "lost", "both", "nothing gained"],
 )
 def test_what_the_cost_buys_follows_the_numbers(ask, cheap, exact, said, unsaid):
-    text = bought(*entries(ask(both(cheap, exact))))
+    text = answer(ask(both(cheap, exact)))[0]
     assert all(words in text for words in said), text
     assert not any(words in text for words in unsaid), text
 
@@ -174,7 +175,7 @@ def test_a_lesion_found_better_counts_and_every_kind_of_images_is_named(ask):
         (quality(), quality(lesion=lesion, images="phantoms", wobble=False)) for lesion in (0.2, 0.3)
     )
     run = ask({"xgradcam": (1.0, cheap), "ablationcam": (1.05, exact)})
-    assert "share of the map inside the lesion by 0.1 ±" in bought(*entries(run))
+    assert "share of the map inside the lesion by 0.1 ±" in answer(run)[0]
     assert [(g.measure, g.images) for g in gains(*entries(run))] == [
         ("deletion", "scans"),
         ("insertion", "scans"),
@@ -182,9 +183,9 @@ def test_a_lesion_found_better_counts_and_every_kind_of_images_is_named(ask):
         ("insertion", "phantoms"),
         ("in_lesion", "phantoms"),
     ]
-    assert "8 scans and 8 phantoms" in told(run)[-1]
-    assert "Lesions take 2.0% of a phantom" in told(run)[-1]
-    assert "the most any map has is 30.0% (ablationcam, resnet50, last layer)" in told(run)[-1]
+    assert "8 scans and 8 phantoms" in answer(run)[-1]
+    assert "Lesions take 2.0% of a phantom" in answer(run)[-1]
+    assert "The most any map has is 30.0% (ablationcam, resnet50, last layer)" in answer(run)[-1]
 
 
 def test_a_lesion_that_neither_map_finds_tells_nothing(ask):
@@ -196,22 +197,22 @@ def test_a_lesion_that_neither_map_finds_tells_nothing(ask):
     assert [g.measure for g in gains(*entries(run))] == ["deletion", "insertion"]
 
 
-def test_the_mathematics_is_told_only_where_the_routes_say_so(ask):
+def test_the_mathematics_is_said_only_where_the_routes_say_so(ask):
     pooled = (
         "xgradcam: the layer is only pooled, so that gradcam give the same map",
         "ablationcam: closed-form: mean",
     )
-    assert "only pooling and a linear layer" in told(ask(both(quality(), quality()), notes=pooled))[0]
+    assert "only pooling and a linear layer" in answer(ask(both(quality(), quality()), notes=pooled))[0]
     for notes in ((), pooled[:1], pooled[1:]):
-        assert "only pooling" not in told(ask(both(quality(), quality()), notes=notes))[0]
+        assert "only pooling" not in answer(ask(both(quality(), quality()), notes=notes))[0]
 
 
-def test_the_ceiling_and_the_share_reached_are_told(ask):
+def test_the_ceiling_and_the_share_reached_are_said(ask):
     run = ask(both(quality(), quality()), ceiling=Ceiling(2048, 4_000_000_000, 8_192_000_000))
     assert (
         "Ceiling: 2048 forwards of 4 GFLOP over 8.192 GFLOP that exactness leaves = 1,000x; "
         "by time 1,950x is reached, 195% of it"
-    ) in told(run)[0]
+    ) in answer(run)[0]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_the_ceiling_and_the_share_reached_are_told(ask):
         ({"xgradcam": 0.299, "ablationcam": 0.30}, {"xgradcam": 1.0, "ablationcam": 1.05}, "ablationcam"),
         ({"xgradcam": 0.30, "ablationcam": 0.20}, {"xgradcam": 3.0, "ablationcam": 1.0}, "xgradcam"),
     ],
-    ids=["as good, cheaper", "worse, cheaper", "nearly as good, cheaper", "same cost", "best, dearer"],
+    ids=["as good, cheaper", "worse, cheaper", "nearly as good, cheaper", "same cost", "best, costlier"],
 )
 def test_the_recommended_map_is_the_cheapest_of_the_best(ask, scores, costs, chosen):
     assert EQUAL_COST > 1.05

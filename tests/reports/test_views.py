@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from xaimed_core.cli import COMMANDS, main
-from xaimed_reports.compare import compare
-from xaimed_reports.figures import log_axis
-from xaimed_reports.load import pictures_path
-from xaimed_reports.markdown import markdown
-from xaimed_reports.page import page
-from xaimed_reports.pictures import pictures_of
-from xaimed_reports.records import Case, Conditions
-from xaimed_reports.summary import lines, sentences
-from xaimed_reports.terminal import COLOURS, show
-from xaimed_reports.verdict_list import action_benchmark, comparison_markdown, show_comparison
-from xaimed_reports.verdicts import MEANINGS, Verdict
-from xaimed_reports.words import byte_count, case_words, seconds, times
+from xaimed_bench.cli import COMMANDS, main
+from xaimed_reports.compare.compare import compare
+from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
+from xaimed_reports.compare.verdicts import MEANINGS, Verdict
+from xaimed_reports.format import byte_count, case_words, seconds, times
+from xaimed_reports.show.figures import Point, scatter
+from xaimed_reports.show.markdown import markdown
+from xaimed_reports.show.page import page
+from xaimed_reports.show.pictures import pictures_of
+from xaimed_reports.show.summary import lines, sentences
+from xaimed_reports.show.terminal import COLOURS, show
+from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.records import Case, Conditions
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -67,7 +67,7 @@ def test_a_run_in_which_nothing_was_judged_is_not_praised(make_run, make_row):
     alone, empty = make_run(make_row(fidelity=None)), make_run()
     for run, said in (
         (undecided, "Of 1 cases timed against the reference none could be decided."),
-        (alone, "No output of ours was checked; not compared: 1 alone"),
+        (alone, "No output of xaimed was checked; not compared: 1 alone"),
         (empty, "Nothing was checked and nothing compared"),
     ):
         for text in (" ".join(in_terminal(run).split()), markdown(run), page(run, {})):
@@ -98,6 +98,16 @@ def test_a_verdict_needs_the_whole_interval(other, verdict, make_run, make_row):
     (line,) = lines(make_run(ours, make_row("reference", other)))
     assert line.verdict == verdict
     assert line.why
+
+
+def test_the_other_column_has_the_name_that_the_other_program_gives(make_run, make_row):
+    theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
+    one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
+    assert "| case | xaimed | grad-cam |" in markdown(one)
+    assert "Against grad-cam xaimed was faster in 1 of 1 timed cases" in markdown(one)
+    assert "| case | xaimed | other |" in markdown(several)
+    for text in (in_terminal(several), markdown(several), page(several, {})):
+        assert not re.search(r"\bours\b", text)
 
 
 def test_markup_in_names_is_shown_and_not_obeyed(make_run, make_row):
@@ -148,7 +158,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
     assert "script" not in outline.tags
     assert outline.images
     assert all(image["alt"] for image in outline.images)
-    assert all(address.startswith("data:image/png;base64,") for address in outline.addresses)
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in outline.addresses)
     assert not re.search(r"@import|url\(|https?:", text)
 
 
@@ -158,7 +168,10 @@ def test_the_page_has_every_part(pair, with_pictures):
         assert part in text
     for sentence in sentences(pair):
         assert sentence in text
-    assert text.count("<circle") >= 12
+    assert text.count("<use") >= 12
+    lanes = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert {"xaimed", "plain forward"} <= set(lanes)
+    assert "ours" not in lanes
 
 
 def test_the_samples_say_what_they_were_taken_under(make_run, make_row):
@@ -196,10 +209,17 @@ def test_numbers_read_as_people_write_them():
 
 
 @pytest.mark.parametrize("values", [(1.0,), (0.97, 1.02), (1e-9, 1e9), (3.0, 500.0)])
-def test_axes_hold_their_values_between_few_ticks(values):
-    axis = log_axis(values)
-    assert all(0 <= axis.at(v) <= 100 for v in values)
-    assert len(axis.ticks) <= 6
+def test_drawings_say_every_point_between_few_ticks(values):
+    points = [Point(f'<case> "{v:g}" $x$', v, v, ours=True) for v in values]
+    text = scatter(points, [], x_name="cost", y_name="distance")
+    outline = Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert all(f"<title>&lt;case&gt; &quot;{v:g}&quot; $x$</title>" in text for v in values)
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert {"cost", "distance"} < set(words)
+    assert 2 <= sum(word.endswith("x") for word in words) <= 8
+    assert text == scatter(points, [], x_name="cost", y_name="distance")
 
 
 def test_a_comparison_reads_the_same_in_the_terminal_and_in_a_pull_request(make_run, make_row):
@@ -221,7 +241,7 @@ def test_the_export_holds_times_memory_and_fidelity_apart(pair):
 
 
 def in_a_fresh_process(code):
-    paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "reports")]
+    paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "reports"), str(ROOT / "bench")]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -232,7 +252,7 @@ def in_a_fresh_process(code):
 def test_help_starts_without_torch(words):
     said = in_a_fresh_process(
         f"import runpy; sys.argv = ['xaimed', *{words!r}]\n"
-        "try:\n    runpy.run_module('xaimed_core.cli', run_name='__main__')\n"
+        "try:\n    runpy.run_module('xaimed_bench', run_name='__main__')\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'torch', 'scipy', 'matplotlib', 'triton', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -245,7 +265,7 @@ def test_stored_runs_are_shown_and_compared_without_torch(command, tmp_path):
     golden = str(ROOT / "tests/reports/golden/schema-1.json")
     rest = ["--html", str(tmp_path / "p.html")] if command == "report" else [golden]
     in_a_fresh_process(
-        f"from xaimed_core.cli import main\nassert main({[command, golden, *rest]!r}) in (0, 1)\n"
+        f"from xaimed_bench.cli import main\nassert main({[command, golden, *rest]!r}) in (0, 1)\n"
         "assert 'torch' not in sys.modules"
     )
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core import explain
-from xaimed_core.tail import decide, program, steps
-from xaimed_core.tail.mechanisms import ByPlan, ByRows
-from xaimed_core.tail.tape import TapeRecorder
+from xaimed_core.tail import decide
+from xaimed_core.tail.plan import steps
+from xaimed_core.tail.record import program
+from xaimed_core.tail.record.tape import TapeRecorder
+from xaimed_core.tail.run.mechanisms import ByPlan, ByRows
 from xaimed_core.targets import FunctionTargets
 
 
@@ -163,7 +165,7 @@ def test_what_is_still_needed_is_kept_as_it_was_read(
 
 
 def _allow(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("xaimed_core.tail.tape.refuse_unfit", lambda *_: None)
+    patch.setattr("xaimed_core.tail.record.tape.refuse_unfit", lambda *_: None)
 
 
 def _value_without_guard(self: TapeRecorder, tensor: Tensor, memory: Any) -> int:

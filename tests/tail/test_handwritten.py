@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.data import IMAGENET, phantoms
-from xaimed_core.models import calibrate_on_phantoms, classifier_of
-from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_bench.data import IMAGENET, phantoms
+from xaimed_bench.models import calibrate_on_phantoms, classifier_of
+from xaimed_core.tail.run.mechanisms import ByPlan
 
 SIZE = 48
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail.calls import Call, Value
-from xaimed_core.tail.mechanisms import ByPlan
-from xaimed_core.tail.rules import Site
-from xaimed_core.tail.rules.moving import reshape
-from xaimed_core.tail.values import Block
+from xaimed_core.tail.carry.rules import Site
+from xaimed_core.tail.carry.rules.reshaping import reshape
+from xaimed_core.tail.carry.values import Block
+from xaimed_core.tail.record.calls import Call, Value
+from xaimed_core.tail.run.mechanisms import ByPlan
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets
 
 CHANNELS = 6

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.data import IMAGENET, phantoms
-from xaimed_core.models import MODELS, build_model, calibrate_on_phantoms, classifier_of
-from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_bench.data import IMAGENET, phantoms
+from xaimed_bench.models import MODELS, build_model, calibrate_on_phantoms, classifier_of
+from xaimed_core.tail.run.mechanisms import ByPlan
 
 STRONGEST, OTHERS = 3, 2
 """Channels of a layer: brute force in float64 costs a forward for each."""

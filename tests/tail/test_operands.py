@@ -11,13 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail.calls import Tape, Value, alike
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByRows
-from xaimed_core.tail.program import fit
-from xaimed_core.tail.tape import TapeRecorder
-
-from .conftest import Headed, brute_force
+from tests.tail.conftest import Headed, brute_force
+from xaimed_core.tail.record.calls import Tape, Value, alike
+from xaimed_core.tail.record.guards import Unsupported
+from xaimed_core.tail.record.program import fit
+from xaimed_core.tail.record.tape import TapeRecorder
+from xaimed_core.tail.run.mechanisms import ByRows
 
 pytestmark = [
     # of nested tensors of the default layout, once a process
@@ -182,7 +181,7 @@ def test_a_recorder_never_raises_in_the_models_forward(activation: Callable[[], 
     recorder = TapeRecorder(nn.Identity(), activation())
     with recorder:
         logits = torch.ones(2, 3) + 1
-    with pytest.raises(Refusal, match=reason):
+    with pytest.raises(Unsupported, match=reason):
         recorder.tape(logits)
 
 
@@ -207,7 +206,7 @@ TABLE = torch.randn(5, 54)
     ],
 )
 def test_two_recordings_of_different_tails_are_no_program(head: Callable, reason: str, one_row: bool) -> None:
-    with pytest.raises(Refusal, match=reason) as caught:
+    with pytest.raises(Unsupported, match=reason) as caught:
         fit(recorded(head, 2), 2, recorded(head, 3), 3)
     assert caught.value.one_row is one_row
 
@@ -218,5 +217,7 @@ def test_operands_that_cannot_be_compared_refuse_a_program() -> None:
         (call,) = found.calls
         return replace(found, calls=(replace(call, kwargs={"of": Uncomparable()}),))
 
-    with pytest.raises(Refusal, match="an argument is a Uncomparable for 2 images and a Uncomparable for 3"):
+    with pytest.raises(
+        Unsupported, match="an argument is a Uncomparable for 2 images and a Uncomparable for 3"
+    ):
         fit(tape(2), 2, tape(3), 3)

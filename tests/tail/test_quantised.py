@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import Headed, brute_force
 from xaimed_core import explain
-from xaimed_core.tail.mechanisms import ByPlan
-
-from .conftest import Headed, brute_force
+from xaimed_core.tail.run.mechanisms import ByPlan
 
 pytestmark = [
     # torch moves these to other packages; networks that people have were quantised with them

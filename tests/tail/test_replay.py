@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail.mechanisms import ByRows
+from xaimed_core.tail.run.mechanisms import ByRows
 
 EVERY = list(range(6))
 

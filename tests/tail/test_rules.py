@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_core.tail.run.mechanisms import ByPlan
 from xaimed_core.targets import ClassTargets
 
 

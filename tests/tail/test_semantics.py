@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xaimed_core.forward import observe, unwrap
 from xaimed_core.tail import observe_tail
-from xaimed_core.tail.mechanisms import ByPlan
+from xaimed_core.tail.run.mechanisms import ByPlan
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.tail.mechanisms import ByPlan
-from xaimed_core.tail.series import BOUNDED_AT, SMOOTH, SURE, series_drops
+from xaimed_core.tail.plan.series import BOUNDED_AT, SMOOTH, SURE, series_drops
+from xaimed_core.tail.run.mechanisms import ByPlan
 from xaimed_core.targets import ClassTargets, ContrastTargets
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": nn.functional.silu}

@@ -2,7 +2,7 @@
 
 ``from pytorch_grad_cam import XGradCAM`` becomes ``from xaimed_core.compat import XGradCAM``; module paths, arguments
 and results (numpy, float32, ``[n, height, width]``) are the same, so are the maps to 1e-4: grad-cam's epsilons
-are kept (`xaimed_core.epsilons`). What differs, on purpose:
+are kept (`xaimed_core.semantics`). What differs, on purpose:
 
 - The layer's own output is explained, before any later in-place operation. On a CPU grad-cam sees it after (DenseNet).
 - AblationCAM sets every channel to 0. grad-cam does so where the smallest activation is exactly 0, else it writes

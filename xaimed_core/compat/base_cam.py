@@ -16,10 +16,10 @@ from xaimed_core.admission import admit_module, real_images
 from xaimed_core.compat.refusals import MEMBERS, NotMirroredError, refused
 from xaimed_core.compat.utils.model_targets import category_of
 from xaimed_core.engine import explain
-from xaimed_core.epsilons import MIN_MAX_EPS
 from xaimed_core.forward import observe, unwrap
 from xaimed_core.layers import resolve_layers
 from xaimed_core.layout import ChannelsFirst, ChannelsLast, LayoutError, LayoutLike
+from xaimed_core.semantics import MIN_MAX_EPS
 from xaimed_core.targets import ScoreFunction
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.rescale_maps import rescale_maps

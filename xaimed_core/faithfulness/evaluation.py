@@ -23,13 +23,13 @@ from xaimed_core.faithfulness.unperturbed import (
     without_reason,
 )
 from xaimed_core.forward import unwrap
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.maps import Explained, Maps, one_of
 from xaimed_core.numbers_given import is_real
 from xaimed_core.outputs import OutputChoice, outputs_of
 from xaimed_core.progress import Progress
 from xaimed_core.rows import outputs_of_each
 from xaimed_core.targets import Targets, TargetsLike
-from xaimed_core.thread_state import self_contained
 
 NoiseSpace = Literal["input", "pixels"]
 """The unit of the noise: what the model reads (as grad-cam), or pixels in [0, 1] (as ROAD's authors)."""
@@ -266,7 +266,7 @@ def noise_in(
             if len(given) != images.shape[1]:
                 raise ValueError(
                     f'noise_space="pixels" needs std, the {images.shape[1]} numbers above 0 that channels were divided '
-                    f"by, e.g. xaimed_core.data.IMAGENET.std; got {std!r}"
+                    f"by, e.g. (0.229, 0.224, 0.225); got {std!r}"
                 )
             return tuple(noise / float(s) for s in given)
         case _:

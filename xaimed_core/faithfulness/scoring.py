@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_module
 from xaimed_core.faithfulness.metric import ScoreLike
-from xaimed_core.subject import ready, subject_of
+from xaimed_core.isolation.subject import ready, subject_of
 from xaimed_core.targets import Targets
 
 MANY = 32

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.classes import class_names_of
+from xaimed_core.display import new_figure
 from xaimed_core.faithfulness.baselines import BLUR_BIAS, blurred, centre_gaussian, random_maps
 from xaimed_core.faithfulness.door import check_options, fitting_images, fitting_maps
 from xaimed_core.faithfulness.evaluation import Faithfulness, measured, perturbations, with_removal
@@ -19,11 +20,11 @@ from xaimed_core.faithfulness.removal import Impute
 from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
 from xaimed_core.faithfulness.unperturbed import unperturbed
 from xaimed_core.forward import unwrap
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.maps import Explained, asked_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.targets import Targets, TargetsLike
-from xaimed_core.thread_state import self_contained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,10 +75,11 @@ class RoadTable:
         return f"Without a score, and in no mean: {'; '.join(sorted(reasons))}. " if reasons else ""
 
     def figure(self) -> Figure:
-        """The mean curves: the score against the fraction removed, one panel for each order."""
-        from matplotlib.figure import Figure
+        """The mean curves: the score against the fraction removed, one panel for each order.
 
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
+        Raises ModuleNotFoundError without matplotlib.
+        """
+        figure = new_figure(11, 4.5)
         panels = figure.subplots(1, 2, sharey=True)
         titles = ("least relevant first: should stay up", "most relevant first: should fall")
         colours: dict[str, int] = {}

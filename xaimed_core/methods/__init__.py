@@ -1,30 +1,62 @@
 """The CAM methods, each a value in a file of its own. To add one: write its file, name it here."""
 
-from xaimed_core.methods.ablationcam import ABLATIONCAM
-from xaimed_core.methods.eigencam import EIGENCAM
-from xaimed_core.methods.eigengradcam import EIGENGRADCAM
-from xaimed_core.methods.gradcam import GRADCAM
-from xaimed_core.methods.gradcampp import GRADCAM_PLUS_PLUS
-from xaimed_core.methods.hirescam import HIRESCAM
-from xaimed_core.methods.layercam import LAYERCAM
-from xaimed_core.methods.method import ChannelProbe, InputProbe, Kind, Method, Projection, Reduction
-from xaimed_core.methods.scorecam import SCORECAM
-from xaimed_core.methods.xgradcam import XGRADCAM
+from __future__ import annotations
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        GRADCAM,
-        GRADCAM_PLUS_PLUS,
-        XGRADCAM,
-        LAYERCAM,
-        HIRESCAM,
-        EIGENCAM,
-        EIGENGRADCAM,
-        ABLATIONCAM,
-        SCORECAM,
-    )
+from collections.abc import Iterator, Mapping
+from pkgutil import resolve_name
+from typing import final
+
+from xaimed_core.methods.method import (
+    AblationValue,
+    ChannelProbe,
+    InputProbe,
+    Kind,
+    Method,
+    Projection,
+    Reduction,
+)
+
+_HOMES = {
+    "gradcam": "gradcam:GRADCAM",
+    "gradcam++": "gradcampp:GRADCAM_PLUS_PLUS",
+    "xgradcam": "xgradcam:XGRADCAM",
+    "layercam": "layercam:LAYERCAM",
+    "hirescam": "hirescam:HIRESCAM",
+    "eigencam": "eigencam:EIGENCAM",
+    "eigengradcam": "eigengradcam:EIGENGRADCAM",
+    "ablationcam": "ablationcam:ABLATIONCAM",
+    "scorecam": "scorecam:SCORECAM",
 }
+
+
+@final
+class _Methods(Mapping[str, Method]):
+    """A method's file loads when the method is asked for."""
+
+    def __getitem__(self, name: str) -> Method:
+        return resolve_name(f"{__name__}.{_HOMES[name]}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+METHODS: Mapping[str, Method] = _Methods()
 """Every method by name; API, command line, tests against grad-cam, benchmarks and reports are made from it."""
 
-__all__ = ["METHODS", "ChannelProbe", "InputProbe", "Kind", "Method", "Projection", "Reduction"]
+PAPER: tuple[str, ...] = ("gradcam++", "xgradcam", "eigengradcam", "ablationcam", "layercam")
+"""The five methods of arXiv 2503.08420, by name."""
+
+__all__ = [
+    "METHODS",
+    "PAPER",
+    "AblationValue",
+    "ChannelProbe",
+    "InputProbe",
+    "Kind",
+    "Method",
+    "Projection",
+    "Reduction",
+]

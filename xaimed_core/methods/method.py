@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, cast, final
+from typing import Any, Literal, cast, final, get_args
 
 from xaimed_kernels.gradient_maps import Formula
 
@@ -14,6 +14,9 @@ Tile = Any
 
 Total = Callable[[Tile], Tile]
 """The sum over positions, the axis kept."""
+
+AblationValue = Literal["zero", "minimum", "mean"]
+"""What stands in an ablated channel: 0, or that image's minimum or mean of the channel over its positions."""
 
 
 @final
@@ -85,7 +88,13 @@ class Method:
         return not isinstance(self.kind, Projection) or self.kind.by_gradient
 
 
-def method_of(name: str, table: dict[str, Method]) -> Method:
+def check_value(value: object) -> None:
+    """Raise ValueError for an unknown `AblationValue`."""
+    if value not in get_args(AblationValue):
+        raise ValueError(f"no ablation value {value!r}; choose {', '.join(get_args(AblationValue))}")
+
+
+def method_of(name: str, table: Mapping[str, Method]) -> Method:
     """The method of that name. Raises ValueError that lists the names, with the nearest first."""
     if isinstance(name, str) and name in table:  # pyright: ignore[reportUnnecessaryIsInstance]
         return table[name]

@@ -11,15 +11,14 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from xaimed_core.memory import is_out_of_memory
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Capture
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByPlan, ByRows, Mechanism
-from xaimed_core.tail.plan import Plan, plan
-from xaimed_core.tail.program import fit
-from xaimed_core.tail.recording import record_calls, record_copies
-from xaimed_core.tail.replay import CallRecorder, FullForward, ModuleReplay
-from xaimed_core.tail.routes import describe
+from xaimed_core.tail.plan.plan import Plan, plan
+from xaimed_core.tail.plan.routes import describe
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import Unsupported
+from xaimed_core.tail.record.program import fit
+from xaimed_core.tail.rerun.capture import Capture, record_copies
+from xaimed_core.tail.rerun.replay import CallRecorder, ModuleReplay, record_calls
+from xaimed_core.tail.run.mechanisms import ByPlan, ByRows, Mechanism
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
 
 REMEMBERED = 32
@@ -89,38 +88,37 @@ def remember(model: nn.Module, layer: nn.Module, key: Hashable, decision: Decisi
 
 
 def mechanism(
-    decision: Decision, capture: Capture, recorded: Tape | Refusal, calls: CallRecorder | None
+    decision: Decision, capture: Capture, recorded: Tape | Unsupported, calls: CallRecorder | None
 ) -> Mechanism:
-    """The decided mechanism, with what this capture's forward recorded. Raises `Refusal` if that is another tail."""
+    """The decided mechanism, with what this capture's forward recorded. Raises `Unsupported` for another tail."""
     match decision:
         case PlanDecision(plan, route, copies, chunks):
             n = len(capture.images)
             tape = recorded if copies == 1 else record_copies(capture, copies)
-            if isinstance(tape, Refusal):
+            if isinstance(tape, Unsupported):
                 raise tape
             if not plan.program.fits(tape, n * copies):
-                raise Refusal("this is not the tail that was planned")
+                raise Unsupported("this is not the tail that was planned")
             return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
         case RowsDecision(route, whole, alone, bytes_per_row, in_order):
-            if whole:
-                found = ByRows(capture, FullForward(capture, bytes_per_row), route, alone, in_order)
-            else:
+            kept = None
+            if not whole:
                 capture = capture if calls is not None else capture.hooking_everything()
                 kept = tuple((calls or record_calls(capture)).calls)
-                found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone)
+            found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone, in_order)
             if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
-                raise Refusal("rows run in another batch disagree with the batch that they come from")
+                raise Unsupported("rows run in another batch disagree with the batch that they come from")
             return found
         case _:
             assert_never(decision)
 
 
-def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tuple[Decision, bool]:
+def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) -> tuple[Decision, bool]:
     """The cheapest mechanism that agrees with brute force, and whether there were finite values to check it on.
 
     Raises ValueError where an image's output depends on the other images, so that nothing could.
     """
-    alone = isinstance(recorded, Refusal) and recorded.one_row
+    alone = isinstance(recorded, Unsupported) and recorded.one_row
     try:
         truth = brute_force(capture, alone=alone)
     except (
@@ -133,31 +131,33 @@ def decide(capture: Capture, recorded: Tape | Refusal, memory_bytes: int) -> tup
         ), True
     try:
         planned = _planned(capture, recorded, truth)
-    except Refusal as refusal:
-        planned = refusal
+    except Unsupported as unsupported:
+        planned = unsupported
     if truth.apart > MIXING:
         reason = "an image gives other scores in another batch than the caller's"
         return _in_order(capture, planned, reason), True
     try:
-        if isinstance(planned, Refusal):
+        if isinstance(planned, Unsupported):
             raise planned
         decision = planned
         found = mechanism(decision, capture, recorded, None)
         if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
-            raise Refusal("the recorded operations disagree with brute force")
+            raise Unsupported("the recorded operations disagree with brute force")
         return decision, truth.sure
-    except Refusal as refusal:
-        return _rows(capture, truth, refusal.reason, alone or refusal.one_row, memory_bytes), truth.sure
+    except Unsupported as unsupported:
+        return _rows(
+            capture, truth, unsupported.reason, alone or unsupported.one_row, memory_bytes
+        ), truth.sure
 
 
-def _in_order(capture: Capture, recorded: Tape | PlanDecision | Refusal, reason: str) -> RowsDecision:
+def _in_order(capture: Capture, recorded: Tape | PlanDecision | Unsupported, reason: str) -> RowsDecision:
     """For rows that belong to the caller's batch, as where the model holds something for each image.
 
     Raises ValueError where the images also depend on each other.
     """
-    reads = isinstance(recorded, Refusal) and recorded.one_row
+    reads = isinstance(recorded, Unsupported) and recorded.one_row
     if len(capture.images) > 1 and (reads or mixing(capture) > MIXING):
-        because = recorded.reason if isinstance(recorded, Refusal) else "they disagree with brute force"
+        because = recorded.reason if isinstance(recorded, Unsupported) else "they disagree with brute force"
         _refuse_mixing(f"{because}; {reason}")
     route = f"full-forward, all images of the batch at a time: {reason}"
     return RowsDecision(route, True, False, 0, in_order=True)
@@ -174,17 +174,17 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
-def _planned(capture: Capture, recorded: Tape | Refusal, truth: BruteForce) -> PlanDecision:
-    if isinstance(recorded, Refusal):
+def _planned(capture: Capture, recorded: Tape | Unsupported, truth: BruteForce) -> PlanDecision:
+    if isinstance(recorded, Unsupported):
         raise recorded
-    if isinstance(truth.tape, Refusal):
+    if isinstance(truth.tape, Unsupported):
         raise truth.tape
     n, m, copies = len(capture.images), truth.rows, 1
     try:
         program = fit(recorded, n, truth.tape, m)
-    except Refusal:
+    except Unsupported:
         tape = record_copies(capture, m + 1) if n == 1 else recorded
-        if isinstance(tape, Refusal) or n != 1:
+        if isinstance(tape, Unsupported) or n != 1:
             raise
         program, copies = fit(tape, m + 1, truth.tape, m), m
     found = plan(program, capture.channels, capture.channel_dim)
@@ -221,8 +221,8 @@ def _disagreement(
     decision: RowsDecision, capture: Capture, truth: BruteForce, calls: CallRecorder, memory_bytes: int
 ) -> float:
     try:
-        found = mechanism(decision, capture, Refusal(decision.route), calls)
-    except Refusal:
+        found = mechanism(decision, capture, Unsupported(decision.route), calls)
+    except Unsupported:
         return float("inf")
     assert isinstance(found, ByRows)
     return max(disagreement(found, capture, truth, memory_bytes), unablated_disagreement(found, capture))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Protocol, final
 
 from torch import Tensor
 
-from xaimed_core.subject import Subject
+from xaimed_core.isolation.subject import Subject
+from xaimed_core.methods import AblationValue
 from xaimed_core.targets import Targets
-
-AblationValue = Literal["zero", "minimum", "mean"]
-"""What stands in an ablated channel: 0, or that image's minimum or mean of the channel over its positions."""
 
 
 @final

@@ -10,22 +10,23 @@ from typing import assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.isolation.subject import Subject, drew_since, generators
+from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.memory import memory_bound
+from xaimed_core.methods import AblationValue
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
-from xaimed_core.subject import Subject, drew_since, generators
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Autocast, Capture
+from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.interface import AblationValue, ChannelDrops, ClassDrops, Tail, TailObserver
-from xaimed_core.tail.mechanisms import Mechanism
-from xaimed_core.tail.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
-from xaimed_core.tail.replay import CallRecorder
-from xaimed_core.tail.tape import DrawWatch, TapeRecorder
-from xaimed_core.tail.values import exact
+from xaimed_core.tail.interface import ChannelDrops, ClassDrops, Tail, TailObserver
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import DrawWatch, Unsupported
+from xaimed_core.tail.record.tape import TapeRecorder
+from xaimed_core.tail.rerun.capture import Autocast, Capture
+from xaimed_core.tail.rerun.replay import CallRecorder
+from xaimed_core.tail.run.mechanisms import Mechanism
+from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets
-from xaimed_core.thread_state import self_contained
 
 
 def observe_tail(
@@ -60,7 +61,7 @@ class _Seen:
     subject: Subject
     calls: CallRecorder | None = None
     tape: TapeRecorder | None = None
-    refused: Refusal | None = None
+    refused: Unsupported | None = None
     draws: DrawWatch | None = None
     activation: Tensor | None = None
     differentiable: bool = False
@@ -120,8 +121,8 @@ class _Observer:
             return seen.draws
         try:
             seen.tape = TapeRecorder(seen.subject.root, activation)
-        except Refusal as refusal:
-            seen.refused, seen.draws = refusal, DrawWatch()
+        except Unsupported as unsupported:
+            seen.refused, seen.draws = unsupported, DrawWatch()
             return seen.draws
         return seen.tape
 
@@ -165,7 +166,7 @@ class _Observer:
             if known is not None:
                 try:
                     return mechanism(known, capture, recorded, seen.calls)
-                except Refusal:  # the model was changed, or runs other operations for this many images
+                except Unsupported:  # the model was changed, or runs other operations for this many images
                     continue
         decision, sure = decide(capture, recorded, memory_bound(self.images.device, self.memory_bytes))
         if isinstance(decision, RowsDecision):
@@ -176,9 +177,9 @@ class _Observer:
             remember(self.model, self.layer, key, decision)
         try:
             return mechanism(decision, capture, recorded, seen.calls)
-        except Refusal as refusal:
+        except Unsupported as unsupported:
             raise ValueError(
-                f"the network ran other operations for the same images a moment later ({refusal.reason}); "
+                f"the network ran other operations for the same images a moment later ({unsupported.reason}); "
                 "make the forward pass deterministic"
             ) from None
 
@@ -192,13 +193,13 @@ class _Observer:
         return *self._key(autocast), "rows", len(self.images)
 
 
-def _recorded(seen: _Seen, logits: Tensor) -> Tape | Refusal:
+def _recorded(seen: _Seen, logits: Tensor) -> Tape | Unsupported:
     if seen.tape is None:
-        return seen.refused or Refusal("nothing was recorded")
+        return seen.refused or Unsupported("nothing was recorded")
     try:
         return seen.tape.tape(logits)
-    except Refusal as refusal:
-        return refusal
+    except Unsupported as unsupported:
+        return unsupported
 
 
 def _refuse_fault(seen: _Seen) -> None:

@@ -8,15 +8,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from xaimed_core.tail.ablation import ablate, replacement
-from xaimed_core.tail.calls import Tape
-from xaimed_core.tail.capture import Capture
-from xaimed_core.tail.guards import Refusal
-from xaimed_core.tail.mechanisms import ByRows, Mechanism
-from xaimed_core.tail.outcomes import Ablations, AllClasses
-from xaimed_core.tail.recording import record
-from xaimed_core.tail.replay import FullForward
-from xaimed_core.tail.values import exact
+from xaimed_core.tail.carry.values import exact
+from xaimed_core.tail.record.calls import Tape
+from xaimed_core.tail.record.guards import Unsupported
+from xaimed_core.tail.rerun.capture import Capture, record
+from xaimed_core.tail.rerun.replay import ModuleReplay
+from xaimed_core.tail.run.ablation import ablate, replacement
+from xaimed_core.tail.run.mechanisms import ByRows, Mechanism
+from xaimed_core.tail.run.outcomes import Ablations, AllClasses
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Of the largest logit: what rounding alone may leave between two ways through a deep network."""
@@ -35,7 +34,7 @@ class BruteForce:
 
     ablations: Ablations
     logits: Tensor
-    tape: Tape | Refusal
+    tape: Tape | Unsupported
     rows: int
     apart: float
     sure: bool
@@ -94,7 +93,7 @@ def unablated_disagreement(mechanism: ByRows, capture: Capture) -> float:
     with capture.running():
         for i in sorted({*finite[:1], *finite[-1:]}):
             image = torch.tensor([i], device=capture.activation.device)
-            found = exact(mechanism.runner.outputs(image, capture.activation[image]))
+            found = exact(mechanism.replay.outputs(image, capture.activation[image]))
             change = found - exact(capture.logits)[image]
             worst = max(worst, _excess(change, exact(capture.logits)[finite], capture))
     return worst
@@ -120,7 +119,7 @@ def mixing(capture: Capture) -> float:
     ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest.expand(n))
     one = capture.activation.clone()
     one[finite[0]] = ablated[finite[0]]
-    whole = FullForward(capture, 0)
+    whole = ModuleReplay(capture, None, 0)
     with capture.running():
         alone, together = (exact(whole.outputs(every, rows)) for rows in (one, ablated))
     others, own = finite[1:], finite[:1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from xaimed_kernels.gradient_maps.formula import Formula
-from xaimed_kernels.inputs import Activations
+from xaimed_kernels.inputs import Activations, Layout, OnActivations
 
 
 def _mean(a: Any, g: Any, total: Any, positions: int) -> Any:
@@ -54,33 +54,20 @@ THREE = (FORMULAS["ratio"], FORMULAS["nested"], FORMULAS["positive"])
 
 @final
 @dataclass(frozen=True)
-class Case:
-    """Activations, gradients and formulas."""
+class Case(OnActivations):
+    """Activations, the layout of the gradients, and formulas."""
 
-    activations: Activations
-    gradients: Activations
-    formulas: tuple[Formula, ...]
+    gradients: Layout = "contiguous"
+    formulas: tuple[Formula, ...] = THREE
 
     def __str__(self) -> str:
         names = "+".join(formula.name for formula in self.formulas)
-        return f"{self.activations}~{self.gradients.layout}-{names}"
-
-    @property
-    def interpretable(self) -> bool:
-        """Small enough for Triton's interpreter."""
-        return self.activations.values <= 20_000 and self.activations.shape[0] <= 16
+        return f"{self.activations}~{self.gradients}-{names}"
 
     def make(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Activations and gradients."""
-        return self.activations.make(device, seed=1), self.gradients.make(device, seed=2)
-
-
-def _case(
-    activations: Activations, gradients: str = "contiguous", formulas: tuple[Formula, ...] = THREE
-) -> Case:
-    layout: Any = gradients
-    like = Activations(activations.shape, layout, "signed", activations.dtype, 1e-3)
-    return Case(activations, like, formulas)
+        gradients = replace(self.activations, layout=self.gradients, content="signed", scale=1e-3)
+        return self.activations.make(device, seed=1), gradients.make(device, seed=2)
 
 
 SHAPES = (
@@ -103,35 +90,26 @@ LARGE_SHAPES = ((4, 2048, 7, 7), (2, 1024, 14, 14), (2, 256, 56, 56), (1, 5, 112
 """Layers as they occur; 112 x 112 is the largest tile, the volume is beyond it."""
 
 CASES = (
-    *(_case(Activations(shape)) for shape in (*SHAPES, *LARGE_SHAPES)),
-    *(_case(Activations((2, 37, 7, 7), layout), "channels_last") for layout in ("channels_last", "cropped")),
+    *(Case(Activations(shape)) for shape in (*SHAPES, *LARGE_SHAPES)),
+    *(Case(Activations((2, 37, 7, 7), layout), "channels_last") for layout in ("channels_last", "cropped")),
     *(
-        _case(Activations(shape, "channels_last"), "channels_last")
+        Case(Activations(shape, "channels_last"), "channels_last")
         for shape in ((1, 6, 14, 14), (1, 3, 33, 33))
     ),
-    _case(Activations((2, 37, 7, 7)), "expanded"),
-    _case(Activations((2, 37, 7, 7), "cropped"), "cropped"),
-    *(_case(Activations((2, 9, 6, 5), dtype=dtype)) for dtype in (torch.bfloat16, torch.float16)),
+    Case(Activations((2, 37, 7, 7)), "expanded"),
+    Case(Activations((2, 37, 7, 7), "cropped"), "cropped"),
+    *(Case(Activations((2, 9, 6, 5), dtype=dtype)) for dtype in (torch.bfloat16, torch.float16)),
     *(
-        _case(Activations((2, 9, 6, 5), content=content))
+        Case(Activations((2, 9, 6, 5), content=content))
         for content in ("signed", "zero", "cancelling", "constant")
     ),
-    *(_case(Activations((2, 9, 6, 5), scale=scale)) for scale in (1e-12, 1e6)),
-    *(_case(Activations((2, 9, 6, 5)), formulas=(formula,)) for formula in FORMULAS.values()),
-    _case(Activations((2, 9, 6, 5)), formulas=tuple(FORMULAS.values())),
+    *(Case(Activations((2, 9, 6, 5), scale=scale)) for scale in (1e-12, 1e6)),
+    *(Case(Activations((2, 9, 6, 5)), formulas=(formula,)) for formula in FORMULAS.values()),
+    Case(Activations((2, 9, 6, 5)), formulas=tuple(FORMULAS.values())),
 )
-
-LAYERS = (
-    (256, 2048, 7, 7),
-    (64, 1024, 14, 14),
-    (64, 512, 28, 28),
-    (64, 256, 56, 56),
-    (64, 64, 112, 112),
-)
-"""Layers of ResNet-50 and VGG-16, at batches beyond a GPU's L2."""
 
 BENCH_CASES = tuple(
-    _case(Activations(shape, layout, dtype=dtype), layout)
+    Case(Activations(shape, layout, dtype=dtype), layout)
     for shape in (
         (64, 2048, 7, 7),
         (64, 1024, 14, 14),
@@ -142,3 +120,4 @@ BENCH_CASES = tuple(
     for layout in ("contiguous", "channels_last")
     for dtype in (torch.float32, torch.bfloat16)
 )
+"""Layers of ResNet-50 and VGG-16, at batches beyond a GPU's L2."""

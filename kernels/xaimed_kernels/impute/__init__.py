@@ -76,8 +76,9 @@ def impute(
     gradient flows through. Results do not depend on what else is in the batch.
 
     Raises: ValueError for shapes, devices, ``tol`` or ``noise`` that do not fit and for kept pixels that are not
-    finite (removed ones may be anything), TypeError for dtypes, RuntimeError if ``tol`` is not reached. On a GPU
-    this takes one synchronisation, at the end; inside a CUDA graph nothing is read back, so check ``error`` there.
+    finite (removed ones may be anything), TypeError for dtypes, RuntimeError if ``tol`` is not reached,
+    ModuleNotFoundError for ``backend="reference"`` without SciPy. On a GPU this takes one synchronisation, at the end;
+    inside a CUDA graph nothing is read back, so check ``error`` there.
     """
     _check(images, keep, tol)
     spread = _noise_of(noise, images)

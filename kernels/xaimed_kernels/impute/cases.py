@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import final
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
+
+from xaimed_kernels.impute import FLOAT32_TOL
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[Generator, int, int], Mask]
@@ -183,3 +187,68 @@ def mask(family: str, height: int, width: int, *, seed: int = 0) -> Tensor:
     return torch.from_numpy(
         np.ascontiguousarray(FAMILIES[family](np.random.default_rng(seed), height, width))
     )
+
+
+CAM_MASKS = tuple(f"cam, {kept} kept" for kept in ("20%", "50%", "80%"))
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """Seeded images of 3 channels, each with a mask of every one of these families, and the tolerance."""
+
+    height: int
+    width: int
+    images: int = 2
+    families: tuple[str, ...] = CAM_MASKS
+    tol: float = 1e-4
+
+    def __str__(self) -> str:
+        return f"{self.label}-tol{self.tol:g}"
+
+    @property
+    def plain(self) -> bool:
+        """Always contiguous float32."""
+        return True
+
+    @property
+    def interpretable(self) -> bool:
+        """A solution takes the interpreter minutes."""
+        return False
+
+    @property
+    def label(self) -> str:
+        """Sizes and masks."""
+        kept = "+".join(family.removeprefix("cam, ") for family in self.families)
+        return f"{self.images}x3x{self.height}x{self.width}, {kept}"
+
+    @property
+    def values(self) -> int:
+        """How many values are solved for, or kept."""
+        return self.images * len(self.families) * 3 * self.height * self.width
+
+    def at_most(self, images: int) -> Case:
+        """The case with no more images than these."""
+        return replace(self, images=min(self.images, images))
+
+    def make(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Images ``[n, 3, h, w]`` and masks ``[n, families, h, w]``; on "meta" their shapes alone."""
+        size, shape = (self.height, self.width), (self.images, len(self.families), self.height, self.width)
+        if str(device) == "meta":
+            pixels = torch.empty(self.images, 3, *size, device="meta")
+            return pixels, torch.empty(shape, dtype=torch.bool, device="meta")
+        seeds = range(self.images)
+        keep = [torch.stack([mask(family, *size, seed=i) for family in self.families]) for i in seeds]
+        return torch.stack([image(*size, seed=i) for i in seeds]).to(device), torch.stack(keep).to(device)
+
+
+CASES = (
+    Case(224, 224),
+    Case(512, 512),
+    Case(33, 30),
+    Case(224, 224, tol=FLOAT32_TOL / 10),
+)
+"""Images of classifiers, larger ones, one so small that a single program holds all its coarse grids, and a solution
+refined in float64."""
+
+BENCH_CASES = tuple(Case(224, 224, images=64, families=(family,)) for family in CAM_MASKS)

@@ -35,9 +35,15 @@ def impute_directly(images: Tensor, keep: Tensor, tol: float) -> Filled:
 
 
 def solve(image: NDArray[np.float64], keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fill one image ``[c, h, w]`` where ``keep [h, w]`` is False; 0 where nothing is kept."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.linalg import splu
+    """Fill one image ``[c, h, w]`` where ``keep [h, w]`` is False; 0 where nothing is kept. Needs SciPy."""
+    try:
+        from scipy.sparse import coo_array
+        from scipy.sparse.linalg import splu
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'backend="reference" needs SciPy, which is not installed: pip install scipy, or leave backend out',
+            name=error.name,
+        ) from None
 
     filled = np.where(keep, image, 0.0)
     if keep.all() or not keep.any():

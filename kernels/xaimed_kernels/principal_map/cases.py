@@ -8,28 +8,22 @@ from typing import Literal, assert_never, final
 import torch
 from torch import Tensor
 
-from xaimed_kernels.inputs import Activations
+from xaimed_kernels.inputs import Activations, OnActivations
 
 Weights = Literal["none", "n c", "n c s"]
 
 
 @final
 @dataclass(frozen=True)
-class Case:
+class Case(OnActivations):
     """Activations in which one pattern of positions stands out, so that eigenvalues are separated."""
 
-    activations: Activations
     weights: Weights = "n c s"
     offset: float = 0.0
     """Added to every activation: centring has to take it out again."""
 
     def __str__(self) -> str:
         return f"{self.activations}-{self.weights.replace(' ', '-')}-offset{self.offset:g}"
-
-    @property
-    def interpretable(self) -> bool:
-        """Small enough for Triton's interpreter."""
-        return self.activations.values <= 20_000 and self.activations.shape[0] <= 16
 
     def make(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Activations and weights; activations are noise and a pattern of 3 times its size, channel by channel."""

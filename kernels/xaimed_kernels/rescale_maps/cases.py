@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -20,18 +20,33 @@ class Case:
     size: tuple[int, ...]
     images: int = 7
     eps: float = 0.0
+    special: bool = True
+    """Whether some of the maps are special, where there are 7 at least."""
 
     def __str__(self) -> str:
-        layers = "+".join("x".join(map(str, sides)) for sides in self.layers)
-        return f"{self.images}x{layers}-to-{'x'.join(map(str, self.size))}-eps{self.eps:g}"
+        return f"{self.label}-to-{'x'.join(map(str, self.size))}-eps{self.eps:g}"
+
+    @property
+    def plain(self) -> bool:
+        """Always contiguous float32."""
+        return True
+
+    @property
+    def label(self) -> str:
+        """Images and sides of the layers."""
+        return f"{self.images}x{'+'.join('x'.join(map(str, sides)) for sides in self.layers)}"
 
     @property
     def interpretable(self) -> bool:
         """Small enough for Triton's interpreter."""
         return self.images <= 16 and torch.Size(self.size).numel() <= 2_000
 
+    def at_most(self, images: int) -> Case:
+        """The case with no more images than these."""
+        return replace(self, images=min(self.images, images))
+
     def make(self, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-        """One tensor for each layer: of 7 images, 5 are special in the same way in each layer.
+        """One tensor for each layer; images that are special are so in the same way in each.
 
         Image 1 is negative, 2 a positive constant, 3 holds a NaN, 4 an infinity, 5 is tiny.
         """
@@ -39,7 +54,7 @@ class Case:
         raws: list[Tensor] = []
         for sides in self.layers:
             raw = torch.randn(self.images, *sides, generator=generator)
-            if self.images >= 7:
+            if self.special and self.images >= 7:
                 raw[1], raw[2], raw[5] = -raw[1].abs(), 3.0, raw[5] * 1e-20
                 raw[3].view(-1)[-1], raw[4].view(-1)[0] = torch.nan, -torch.inf
             raws.append(raw.to(device))
@@ -62,4 +77,6 @@ CASES = (
     Case(((7, 7),), (9, 9), images=256),
 )
 
-BENCH_CASES = tuple(Case((sides,), (224, 224), images=64) for sides in ((7, 7), (14, 14), (56, 56)))
+BENCH_CASES = tuple(
+    Case((sides,), (224, 224), images=64, special=False) for sides in ((7, 7), (14, 14), (56, 56))
+)

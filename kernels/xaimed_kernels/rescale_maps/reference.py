@@ -33,13 +33,11 @@ def rescale_maps_reference(layers: tuple[Tensor, ...], size: tuple[int, ...], ep
     finite = torch.stack([raw.isfinite().flatten(1).all(1) for raw in raws]).all(0)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     resized = [
-        interpolate(_min_max(raw.relu(), eps)[0].unsqueeze(1), size, mode=mode, align_corners=False).squeeze(
-            1
-        )
+        interpolate(min_max(raw.relu(), eps)[0].unsqueeze(1), size, mode=mode, align_corners=False).squeeze(1)
         for raw in raws
     ]
     aggregated = torch.stack(resized).mean(0)
-    maps, empty = _min_max(aggregated, eps, rounding(aggregated.dtype))
+    maps, empty = min_max(aggregated, eps, rounding(aggregated.dtype))
     return RescaledMaps(maps.where(_per_map(finite, maps), torch.nan), empty & finite, finite)
 
 
@@ -52,7 +50,7 @@ def rounding(dtype: torch.dtype) -> float:
     return 8 * torch.finfo(dtype).eps
 
 
-def _min_max(maps: Tensor, eps: float, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+def min_max(maps: Tensor, eps: float = 0.0, noise: float = 0.0) -> tuple[Tensor, Tensor]:
     """Each map of ``[n, *spatial]`` from 0 to its largest value over ``eps +`` that value, and which are constant.
 
     A map that varies by no more than ``noise`` times its largest value is constant, and 0.

@@ -8,24 +8,18 @@ from typing import final
 import torch
 from torch import Tensor
 
-from xaimed_kernels.inputs import Activations
+from xaimed_kernels.inputs import Activations, OnActivations
 
 
 @final
 @dataclass(frozen=True)
-class Case:
+class Case(OnActivations):
     """Activations, and weights ``[n, c]`` or, ``by_position``, like the activations."""
 
-    activations: Activations
     by_position: bool = False
 
     def __str__(self) -> str:
         return f"{self.activations}-{'n-c-s' if self.by_position else 'n-c'}"
-
-    @property
-    def interpretable(self) -> bool:
-        """Small enough for Triton's interpreter."""
-        return self.activations.values <= 20_000 and self.activations.shape[0] <= 16
 
     def make(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Activations and weights."""

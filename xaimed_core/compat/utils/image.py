@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xaimed_core.compat.refusals import UTILITIES, refused
-from xaimed_core.epsilons import MIN_MAX_EPS
+from xaimed_core.semantics import MIN_MAX_EPS
 
 COLORMAP_JET: Final = 2
 """OpenCV's number of its jet colours."""

@@ -105,19 +105,25 @@ class FasterRCNNBoxScoreTarget:
 
     def __call__(self, model_outputs: Mapping[str, Tensor]) -> Tensor:
         """The score ``[1]`` of one image's detections, a mapping with "boxes", "labels" and "scores"."""
-        from torchvision.ops import box_iou
-
         boxes = model_outputs["boxes"]
         score = torch.zeros(1, device=boxes.device, dtype=boxes.dtype)
         if len(boxes) == 0:
             return score
         for box, label in zip(self.bounding_boxes, self.labels, strict=False):
-            wanted = torch.as_tensor(box, device=boxes.device, dtype=boxes.dtype)[None]
-            overlaps = box_iou(wanted, boxes)[0]
+            wanted = torch.as_tensor(box, device=boxes.device, dtype=boxes.dtype)
+            overlaps = _overlaps(wanted, boxes)
             best = overlaps.argmax()
             if overlaps[best] > self.iou_threshold and model_outputs["labels"][best] == label:
                 score = score + overlaps[best] + model_outputs["scores"][best]
         return score
+
+
+def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
+    """Intersection over union ``[n]`` of a box (x1, y1, x2, y2) with each of ``boxes [n, 4]``."""
+    low, high = torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return shared / (area + areas - shared)
 
 
 class FinerWeightedTarget:

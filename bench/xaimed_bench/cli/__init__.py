@@ -1,0 +1,147 @@
+"""The `xaimed` command. Each subcommand is imported when called, so that those without torch start at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+from xaimed_bench.cli.given import Parser
+from xaimed_reports.store.jsonform import UnusableError
+
+COMMANDS = {
+    "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",
+    "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
+    "trial": "put the regression gate on trial here: false alarms, power, load",
+    "profile": "measure what this device can do, and how much of it the kernels reach",
+    "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
+    "doctor": "print what a bug report needs to know about this machine",
+}
+
+SHOWING = ("jinja2", "matplotlib", "rich", "scipy")
+NEEDS = {
+    "report": SHOWING,
+    "compare": SHOWING,
+    "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
+    "profile": (*SHOWING, "torchvision"),
+    "study": (*SHOWING, "PIL", "torchvision"),
+}
+"""Packages of the extra ``bench`` without which a subcommand does not start."""
+
+USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
+"""Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed
+itself; Ctrl-C. A subcommand adds 1 where it found something, and 3 where nothing could be judged."""
+MOST_LINES = 3
+"""Of a message."""
+
+
+class Command(Protocol):
+    """What the module of a subcommand offers."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the subcommand's arguments."""
+        ...
+
+    def run(self, given: argparse.Namespace) -> int:
+        """Do it and return the exit code."""
+        ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code. The one place where errors become messages.
+
+    What the user gave or the system refuses (UnusableError, OSError) is said in `MOST_LINES` lines at most, with exit
+    code 2, and so is a package that is not installed. Any other error is a fault of xaimed, shown with its traceback.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = f"xaimed {given[0]}" if given and given[0] in COMMANDS else "xaimed"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another
+    try:
+        try:
+            return _run(given)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (UnusableError, OSError) as error:
+        _forget_output()
+        print(f"{name}: {_said(error)}", file=sys.stderr)
+        return UNUSABLE_INPUT
+    except Exception as error:
+        if (package := _missing_package(error)) is not None:
+            print(f"{name}: {not_installed(package)}", file=sys.stderr)
+            return UNUSABLE_INPUT
+        traceback.print_exc()
+        print(f"{name}: this is a fault of xaimed; please report it with the lines above", file=sys.stderr)
+        return FAULT
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] not in COMMANDS:
+        return _overview(given)
+    name, *rest = given
+    command = cast(Command, importlib.import_module(f"{__name__}.{name}"))
+    doc = (sys.modules[f"{__name__}.{name}"].__doc__ or "").strip()
+    parser = Parser(
+        prog=f"xaimed {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.arguments(parser)
+    asked = parser.parse_args(rest)
+    if missing := [package for package in NEEDS.get(name, ()) if find_spec(package) is None]:
+        raise UnusableError(not_installed(", ".join(missing)))
+    return command.run(asked)
+
+
+def _said(error: UnusableError | OSError) -> str:
+    """An error as a user reads it."""
+    if isinstance(error, BrokenPipeError):
+        return "the output was closed before all was written"
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return "\n".join(text.splitlines()[:MOST_LINES])
+
+
+def not_installed(packages: str) -> str:
+    """What to do about packages that are missing, in one line."""
+    return f"not installed: {packages}; type pip install 'xaimed[bench]'"
+
+
+def _missing_package(error: Exception) -> str | None:
+    """The package of others that an import did not find; None for other errors, and for a part of an installed one."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    return None if name is None or "." in name or name.startswith("xaimed_") else name
+
+
+def _forget_output() -> None:
+    """Where stdout cannot be written to, keep Python from trying again, and complaining, at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # a stdout that is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _overview(given: list[str]) -> int:
+    if given == ["--version"]:
+        from xaimed_core import __version__
+
+        print(f"xaimed {__version__}")
+        return USABLE
+    if given and given[0] not in ("-h", "--help", "help"):
+        raise UnusableError(f"no command {given[0]!r}; there are {', '.join(COMMANDS)}: see xaimed --help")
+    print("usage: xaimed COMMAND [...]       xaimed COMMAND --help says more\n")
+    for name, what in COMMANDS.items():
+        print(f"  {name:<9} {what}")
+    print("\nTo measure: pytest bench --benchmark-json=out.json, or make bench in a checkout.")
+    return USABLE

@@ -1,0 +1,170 @@
+"""Judge new results against old ones.
+
+  xaimed compare old.json new.json        two stored runs, row by row
+  xaimed compare --base main              this checkout against a revision, in alternating fresh processes
+  xaimed compare --floor                  this checkout against itself: how much the machine alone varies
+
+Exit codes: 0 rows were judged, and nothing speaks against the change; 1 a row is slower, larger, gone, wrong or
+failed, or became too noisy to judge on a quiet machine; 2 input that cannot be used, files without a row in common
+among it; 3 inconclusive: something disturbed the machine, or no row was judged. The last line counts what was judged.
+What each verdict rests on: docs/reading-verdicts.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from xaimed_bench.cli.given import count, file_to_write, folder_to_write, keep_apart, words, write
+from xaimed_reports.store.jsonform import UnusableError
+
+if TYPE_CHECKING:
+    from xaimed_reports.compare.compare import Comparison
+    from xaimed_reports.compare.verdicts import Verdict
+    from xaimed_reports.store.records import Run
+
+FLOOR_FILE = Path("xaimed-results/floor.json")
+KEEP = Path("xaimed-results/compare")
+FEWEST_RUNS = 6
+"""Below so many processes a side no interval is worth its name."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Files or revisions, what to fail on, and where to write."""
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two stored runs: old, new")
+    parser.add_argument("--base", type=words, metavar="REV", help="revision to compare this checkout with")
+    parser.add_argument("--floor", action="store_true", help="measure this checkout against itself")
+    parser.add_argument(
+        "--runs",
+        type=count(FEWEST_RUNS),
+        help=f"processes a side, {FEWEST_RUNS} at least (default {FEWEST_RUNS})",
+    )
+    parser.add_argument(
+        "--only",
+        type=words,
+        metavar="WORDS",
+        help="measure only rows whose name holds these words (pytest -k)",
+    )
+    parser.add_argument("--confirm", action="store_true", help="run slower rows again; both runs must agree")
+    parser.add_argument(
+        "--keep",
+        type=folder_to_write,
+        default=str(KEEP),
+        metavar="DIR",
+        help="where each process's results go (%(default)s)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="take what --keep already holds of the same commits"
+    )
+    parser.add_argument(
+        "--floor-file",
+        type=file_to_write,
+        default=str(FLOOR_FILE),
+        metavar="FILE",
+        help="this machine's floor (%(default)s)",
+    )
+    parser.add_argument(
+        "--fail-on", type=_verdicts, metavar="VERDICTS", help="what exits 1, e.g. slower,wrong,gone"
+    )
+    parser.add_argument(
+        "--markdown", type=file_to_write, metavar="FILE", help="write the findings for a pull request"
+    )
+    parser.add_argument(
+        "--export", type=file_to_write, metavar="FILE", help="write new times for github-action-benchmark"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Compare, print, write. Returns the exit code."""
+    _need_one_question(given)
+    if given.floor_file != FLOOR_FILE and not given.floor_file.exists() and not given.floor:
+        raise UnusableError(f"{given.floor_file}: no such file; measure one with: xaimed compare --floor")
+    keep_apart([*given.files, given.floor_file], [given.markdown, given.export])
+    if not given.files:
+        return _measure(given)
+    from xaimed_reports.store.load import load
+
+    base, new = ([load(file)] for file in given.files)
+    found = _compare(given, base, new)
+    _show(given, found, new[-1])
+    return found.exit_code
+
+
+def _need_one_question(given: argparse.Namespace) -> None:
+    """Raise UnusableError unless one thing is asked, and every option takes part in it."""
+    asked = sum((bool(given.files), given.base is not None, given.floor))
+    if asked != 1 or (given.files and len(given.files) != 2):
+        raise UnusableError("give two stored runs, or --base REV, or --floor; see xaimed compare --help")
+    measures = ("runs", "only", "confirm", "keep", "resume")
+    judges = ("confirm", "fail_on", "markdown", "export")
+    for name in measures if given.files else judges if given.floor else ():
+        if getattr(given, name) not in (None, False, KEEP):
+            what = (
+                "two stored runs, which are not measured again"
+                if given.files
+                else "--floor, which judges nothing"
+            )
+            raise UnusableError(f"--{name.replace('_', '-')} has no meaning for {what}; leave it out")
+
+
+def _measure(given: argparse.Namespace) -> int:
+    from xaimed_bench.measure.alternate import Alternation, measure_floor
+
+    runs, base = given.runs or FEWEST_RUNS, given.base or "HEAD"
+    with Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume) as sides:
+        if given.floor:
+            return measure_floor(sides, given.floor_file, given.only)
+        old, new = sides.measure(given.only)
+        found = _compare(given, old, new)
+        _show(given, found, new[-1])
+        if given.confirm and found.exit_code == 1 and found.slower:
+            print(f"\nRunning {len(found.slower)} slower rows again:")
+            again = sides.measure(given.only, keys=found.slower, called="again")
+            found = found.with_rows_of(_compare(given, *again))
+            _show(given, found, new[-1])
+        return found.exit_code
+
+
+def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run]) -> Comparison:
+    """Judge. Raises UnusableError where no row of ours is in both."""
+    from xaimed_reports.compare.compare import FAILING, compare
+    from xaimed_reports.compare.floor import load_floor
+    from xaimed_reports.compare.sides import Side
+
+    old, now = (Side(tuple(runs)).rows.keys() for runs in (base, new))
+    if not old & now:
+        first, second = [file.name for file in given.files] or ["the base", "the checkout"]
+        raise UnusableError(
+            f"no row of ours is in both {first} ({len(old)} rows) and {second} ({len(now)} rows): nothing to compare"
+        )
+    floor = load_floor(given.floor_file, new[0].machine)
+    return compare(base, new, floor=floor, fail_on=given.fail_on or FAILING)
+
+
+def _show(given: argparse.Namespace, found: Comparison, newest: Run) -> None:
+    from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
+    from xaimed_reports.show.terminal import console
+
+    if given.markdown:
+        write(given.markdown, comparison_markdown(found))
+    if given.export:
+        write(given.export, json.dumps(action_benchmark(newest), indent=1))
+    show_comparison(found, console())
+
+
+def _verdicts(text: str) -> frozenset[Verdict]:
+    """The type of --fail-on: one or more of the verdicts that a comparison gives."""
+    from xaimed_reports.compare.verdicts import Verdict as Verdicts
+
+    known: tuple[Verdict, ...] = tuple(verdict for verdict in get_args(Verdicts) if verdict != "alone")
+    asked = {word.strip() for word in text.split(",") if word.strip()}
+    if unknown := sorted(asked - set(known)):
+        raise argparse.ArgumentTypeError(f"no verdict {', '.join(unknown)}; there are {', '.join(known)}")
+    if not asked:
+        raise argparse.ArgumentTypeError(
+            f"no verdict given, so that nothing could fail; there are {', '.join(known)}"
+        )
+    return frozenset(verdict for verdict in known if verdict in asked)

@@ -1,0 +1,88 @@
+"""What a user gives on the command line: read, and refused before anything is measured or written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn, final
+
+from xaimed_reports.store.jsonform import UnusableError
+
+STDOUT = Path("-")
+
+
+@final
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line; the usage is for --help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UnusableError."""
+        raise UnusableError(f"{message}; see {self.prog} --help")
+
+
+def count(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number, ``least`` at least."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number < 2**31:
+            raise argparse.ArgumentTypeError(f"{text!r} given; give a whole number, {least} at least")
+        return number
+
+    return read
+
+
+def words(text: str) -> str:
+    """The type of an option that takes a text: an empty one would mean that it was not given."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nothing given; give a value, or leave the option out")
+    return text
+
+
+def file_to_write(text: str) -> Path:
+    """The type of an option that names a file to write, or - for stdout. `write` makes its folder where missing."""
+    path = Path(words(text))
+    if path == STDOUT:
+        return path
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} must not be written to; give another name")
+    folder_to_write(str(path.parent))
+    return path
+
+
+def folder_to_write(text: str) -> Path:
+    """The type of an option that names a folder to write into, which may be missing."""
+    path = Path(words(text))
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is a file, not a folder; give another name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{there} must not be written to; give another folder")
+    return path
+
+
+def keep_apart(read: Iterable[Path], written: Iterable[Path | None]) -> None:
+    """Raise UnusableError where a file would be written over one that is read, or over another that is written."""
+    taken = {path.resolve() for path in read}
+    for path in written:
+        if path is None or path == STDOUT:
+            continue
+        if path.resolve() in taken:
+            raise UnusableError(f"{path} is given twice, and would be written over; give another name")
+        taken.add(path.resolve())
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text to stdout or to a file, whose folder is made."""
+    if path == STDOUT:
+        print(text)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

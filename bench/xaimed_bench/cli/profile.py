@@ -1,0 +1,139 @@
+"""What this device can do, or what the compiler made of the kernels.
+
+  xaimed profile                       the profile card of this device: roofs, images per second, shares of the roofs,
+                                       ROAD, agreement of precisions, memory, energy, largest batch
+  xaimed profile --only roofs,kernels  these parts; the others stay as they were stored
+  xaimed profile --static              every kernel compiled for every GPU, none needed; 1 when a figure moved
+  xaimed profile --static --accept     take the present figures as the accepted ones
+
+Results go to reports/results/<device>/ in a checkout, else to ./xaimed-results/. Finished parts are stored at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaimed_bench.cli.given import folder_to_write, words
+from xaimed_bench.device import DEVICE_HELP
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError
+
+if TYPE_CHECKING:
+    from xaimed_reports.profile.card import Card
+    from xaimed_reports.store.records import Machine
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Device, parts, and the static half."""
+    parser.add_argument("--device", type=words, help=DEVICE_HELP)
+    parser.add_argument("--out", type=folder_to_write, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--only",
+        type=words,
+        help="parts of the card, separated by commas; with --static: kernels whose name holds this, or one target",
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter and smaller: a first impression")
+    parser.add_argument(
+        "--static", action="store_true", help="compile every kernel and compare with what is accepted"
+    )
+    parser.add_argument("--accept", action="store_true", help="with --static: accept the present figures")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure or compile, print, store. 1 when a part failed or a compiled figure moved."""
+    checkout = Path("reports/xaimed_reports").is_dir()
+    folder = given.out or Path("reports/results" if checkout else "xaimed-results")
+    if given.static:
+        if given.device or given.quick:
+            raise UnusableError("--static compiles for every GPU at once; leave --device and --quick out")
+        return _static(folder / "static.json", accept=given.accept, only=given.only)
+    if given.accept:
+        raise UnusableError("--accept belongs to --static")
+    return _measured(given, folder, own_folder=given.out is None and checkout)
+
+
+def _static(path: Path, *, accept: bool, only: str | None) -> int:
+    if find_spec("triton") is None:
+        raise UnusableError("--static compiles with Triton, which is not installed; it exists for Linux only")
+    from xaimed_bench.measure.static import compile_all, compiler_name, jobs
+    from xaimed_reports.profile.static import load_static, static_changes, static_summary, store_static
+
+    if accept and only:
+        raise UnusableError("--accept takes all kernels; leave --only out")
+    compiler = compiler_name()
+    accepted = load_static(path, compiler)
+    if accepted is None and not accept:
+        raise UnusableError(f"no figures are accepted for {compiler}; add --accept to take the present ones")
+    wanted = jobs(only)
+    if not wanted:
+        raise UnusableError(f"no kernel's name holds {only!r}, and no target is called so")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = compile_all(wanted, lambda text: print(text, file=sys.stderr, flush=True))
+    print("\n".join(static_summary(found)))
+    if accept:
+        store_static(path, compiler, found)
+        print(f"{len(found)} configurations accepted for {compiler} in {path}")
+        return 0
+    lines = static_changes(accepted or {}, found, whole=only is None)
+    print("\n".join(lines) or f"all {len(found)} configurations compile to what is accepted for {compiler}")
+    return 1 if lines else 0
+
+
+def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> int:
+    from xaimed_bench.device import device_named
+    from xaimed_bench.measure.machine import machine_facts
+    from xaimed_bench.profile import measure_parts, setting_for
+    from xaimed_reports.profile.card import PARTS
+    from xaimed_reports.profile.card_markdown import card_markdown
+    from xaimed_reports.store.devices import device_folder
+
+    asked = [part.strip() for part in given.only.split(",")] if given.only else list(PARTS)
+    if unknown := sorted(set(asked) - set(PARTS)):
+        raise UnusableError(f"no part {', '.join(map(repr, unknown))}; choose from {', '.join(PARTS)}")
+    device = device_named(given.device)
+    setting, machine = setting_for(device, quick=given.quick), machine_facts(device)
+    place = folder / device_folder(machine) if own_folder else folder
+    place.mkdir(parents=True, exist_ok=True)  # where that fails, nothing was measured yet
+    begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
+    card = measure_parts(
+        setting,
+        begun,
+        asked,
+        keep=lambda card: _store(place, card),
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(card_markdown(card))
+    print(f"\nstored in {place}")
+    return 1 if set(card.failed) & set(asked) else 0
+
+
+def _begun(path: Path, machine: Machine, subject: str, *, keep: bool) -> Card:
+    """The card to go on with: the stored one where only some parts are asked for and the machine is the same."""
+    from xaimed_reports.profile.card import Card, load_card
+
+    if keep and path.exists():
+        try:
+            stored = load_card(path)
+        except UnreadableError as error:
+            print(f"xaimed profile: {error}; it is replaced", file=sys.stderr)
+        else:
+            if (stored.machine, stored.subject) == (machine, subject):
+                return stored
+            print(f"xaimed profile: {path} is of another machine or model; it is replaced", file=sys.stderr)
+    return Card(machine, subject)
+
+
+def _store(place: Path, card: Card) -> None:
+    from xaimed_reports.profile.card import store_card
+    from xaimed_reports.profile.card_markdown import card_markdown
+    from xaimed_reports.profile.roofline import roofline
+
+    store_card(place / "profile.json", card)
+    drawn = roofline(card)
+    if drawn is not None:
+        (place / "profile.svg").write_text(drawn, encoding="utf-8")
+    text = card_markdown(card, "profile.svg" if drawn is not None else None)
+    (place / "profile.md").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,97 @@
+"""Show a stored run.
+
+  xaimed report out.json                        a table in the terminal
+  xaimed report out.json --html report.html     one page that opens anywhere, offline
+  xaimed report out.json --markdown -           for a pull request or a README
+  xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
+
+FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journal.jsonl) of a run that ended early.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaimed_bench.cli.given import STDOUT, file_to_write, folder_to_write, keep_apart, write
+from xaimed_reports.store.jsonform import UnusableError
+
+if TYPE_CHECKING:
+    from xaimed_reports.store.records import Run
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """One file, and where to put which rendering."""
+    parser.add_argument("file", type=Path, help="the stored run")
+    parser.add_argument(
+        "--html", type=file_to_write, metavar="PAGE", help="write one self-contained HTML page"
+    )
+    parser.add_argument(
+        "--markdown",
+        type=file_to_write,
+        metavar="FILE",
+        help="write Markdown; - prints it instead of the table",
+    )
+    parser.add_argument(
+        "--section",
+        choices=("all", "tradeoff", "tradeoff-in-short"),
+        help="what --markdown shows; default: all",
+    )
+    parser.add_argument(
+        "--svg", type=folder_to_write, metavar="FOLDER", help="write cost against worth, one SVG per network"
+    )
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="CARD",
+        help="profile.json whose roofline --html shows; default: beside FILE",
+    )
+    parser.add_argument(
+        "--no-images", action="store_true", help="leave images and maps out of the page, to share it"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Load, render, write. Raises UnusableError for a file or options that cannot be used."""
+    from xaimed_reports.show.terminal import console, show
+    from xaimed_reports.store.load import load
+
+    for name, needs in (("section", "markdown"), ("profile", "html"), ("no_images", "html")):
+        if getattr(given, name) and not getattr(given, needs):
+            raise UnusableError(f"--{name.replace('_', '-')} belongs to --{needs}, which is missing")
+    keep_apart([given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown])
+    stored = load(given.file)
+    if given.markdown:
+        from xaimed_reports.show.markdown import SECTIONS
+
+        write(given.markdown, SECTIONS[given.section or "all"](stored))
+    if given.svg:
+        _draw(stored, given.svg, given.file.stem)
+    if given.html:
+        write(given.html, _page(given, stored))
+    if STDOUT not in (given.markdown, given.html):
+        show(stored, console())
+        if given.html:
+            print(f"\nPage: {given.html}")
+    return 0
+
+
+def _draw(stored: Run, folder: Path, stem: str) -> None:
+    from xaimed_reports.show.markdown import NO_MAPS
+    from xaimed_reports.tradeoff.tradeoff_figure import drawn
+
+    found = drawn(stored, stem)
+    if not found:
+        raise UnusableError(NO_MAPS)
+    for name, text in found.items():
+        write(folder / name, text)
+
+
+def _page(given: argparse.Namespace, stored: Run) -> str:
+    from xaimed_reports.profile.card import card_beside, load_card
+    from xaimed_reports.show.page import page
+    from xaimed_reports.show.pictures import pictures_of
+
+    card = load_card(given.profile) if given.profile else card_beside(given.file, stored.machine)
+    return page(stored, {} if given.no_images else pictures_of(given.file), card)

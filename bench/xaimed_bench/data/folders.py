@@ -1,0 +1,142 @@
+"""What lies in a folder of images: classes, splits, masks, and the defects its user must know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from xaimed_bench.data.labels import read_labels, split_of_path
+from xaimed_bench.data.masks import masks_among, match_masks
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
+_UNREAD = frozenset(
+    (".bmp", ".dcm", ".gif", ".heic", ".jp2", ".mha", ".nii", ".npy", ".nrrd", ".tif", ".tiff", ".webp")
+)  # fmt: skip
+"""Images of other formats, which would otherwise be missing without a word."""
+
+
+@final
+@dataclass(frozen=True)
+class ImageFile:
+    """One image in a folder: its class and split as its path tells them, and its mask's file."""
+
+    path: Path
+    name: str
+    label: str | None
+    split: str | None
+    mask: Path | None
+
+
+@final
+@dataclass(frozen=True)
+class Folder:
+    """The images found, sorted by name, the classes in alphabetical order, and the findings."""
+
+    files: tuple[ImageFile, ...]
+    classes: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+def find_images(folder: Path) -> Folder:
+    """Look through ``folder`` for jpg, jpeg and png files; nothing is decoded.
+
+    The class of an image is the name of the folder it lies in, whether or not a split (Training, test, val, ...)
+    lies between; folders named after a split, or only one folder of images, mean that there are no classes. A CSV in
+    ``folder`` with the columns ``image_id`` and ``dx`` (HAM10000) decides instead. Files under ``masks/``, or named
+    after an image beside them, are masks: of the image with the same stem ("_segmentation" and "_mask" may follow), in
+    folders of the same names where stems repeat. Hidden files and folders are skipped.
+    Raises FileNotFoundError, NotADirectoryError, or ValueError where there is no image.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"no folder at {folder}; give a folder that holds images or one folder per class"
+        )
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give the folder that holds it")
+    everything = {p: below for p in sorted(folder.rglob("*")) if _visible(below := p.relative_to(folder))}
+    found = {p: below for p, below in everything.items() if p.suffix.lower() in SUFFIXES}
+    masked = masks_among(found)
+    images = {p: below for p, below in found.items() if p not in masked}
+    unread = _unread(everything)
+    if not images:
+        raise ValueError(
+            f"no image in {folder}: looked for {', '.join(sorted(SUFFIXES))} in it and below; "
+            f"expected class folders, also below Training/ and Testing/, or images alone{'; '.join(['', *unread])}"
+        )
+    labels, label_findings = read_labels(folder, images)
+    mask_of, mask_findings = match_masks(images, {p: found[p] for p in found if p in masked})
+    files = tuple(
+        ImageFile(p, below.as_posix(), labels.get(p), split_of_path(below), mask_of.get(p))
+        for p, below in images.items()
+        if not labels or p in labels
+    )
+    classes = tuple(sorted(set(labels.values())))
+    said = (*unread, *label_findings, *_missing_in_splits(files, classes), *mask_findings, *_copies(files))
+    return Folder(files, classes, said)
+
+
+def _visible(below: Path) -> bool:
+    return not any(part.startswith(".") for part in below.parts)
+
+
+def _unread(paths: Iterable[Path]) -> list[str]:
+    others = Counter(p.suffix.lower() for p in paths if p.suffix.lower() in _UNREAD)
+    return [
+        f"{n} {suffix} files were left out: jpg, jpeg and png are read"
+        for suffix, n in sorted(others.items())
+    ]
+
+
+def _missing_in_splits(files: Sequence[ImageFile], classes: Sequence[str]) -> list[str]:
+    """Classes that one split has and another has not: spelt differently, or never tested."""
+    had: defaultdict[str, set[str | None]] = defaultdict(set)
+    for file in files:
+        if file.split is not None:
+            had[file.split].add(file.label)
+    lacking = {split: [c for c in classes if c not in labels] for split, labels in sorted(had.items())}
+    return [
+        f"no {split} image is of the class {', '.join(names)}" for split, names in lacking.items() if names
+    ]
+
+
+def _copies(files: Sequence[ImageFile]) -> list[str]:
+    """Byte-identical files, of which those that cross the splits leak training images into a test."""
+    groups = [group for group in _identical(files) if len(group) > 1]
+    extra = sum(len(group) - 1 for group in groups)
+    if not extra:
+        return []
+    findings = [
+        f"{len(files) - extra:,} of {len(files):,} files are distinct, the rest are byte-identical copies"
+    ]
+    totals = Counter(file.split for file in files)
+    leaking: Counter[str] = Counter()
+    for group in groups:
+        if any(file.split == "training" for file in group):
+            leaking.update(file.split for file in group if file.split in ("testing", "validation"))
+    findings += [
+        f"{count} of {totals[split]} {split} images are byte-identical to a training image"
+        for split, count in sorted(leaking.items())
+    ]
+    mixed = sum(len({file.label for file in group}) > 1 for group in groups)
+    return findings + ([f"{mixed} identical images carry different classes"] if mixed else [])
+
+
+def _identical(files: Iterable[ImageFile]) -> Iterable[list[ImageFile]]:
+    """Files grouped by content; only files of equal size are read."""
+    by_size: defaultdict[int, list[ImageFile]] = defaultdict(list)
+    for file in files:
+        if (
+            file.path.is_file()
+        ):  # else a link that leads nowhere, or a folder: no image, as decoding will find
+            by_size[file.path.stat().st_size].append(file)
+    for same_size in by_size.values():
+        if len(same_size) == 1:
+            continue
+        by_content: defaultdict[bytes, list[ImageFile]] = defaultdict(list)
+        for file in same_size:
+            by_content[hashlib.sha256(file.path.read_bytes()).digest()].append(file)
+        yield from by_content.values()

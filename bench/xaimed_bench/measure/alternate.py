@@ -1,0 +1,196 @@
+"""Two revisions of the code measured in alternating fresh processes: A B B A, the process being the unit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self, final
+
+from xaimed_bench.measure.checkout import RevisionError, git
+from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
+from xaimed_reports.store.load import load
+from xaimed_reports.store.records import Run
+
+BENCH = ("bench/bench_cam.py",)
+
+
+@final
+class Alternation:
+    """The work trees of both sides, as a context: they are removed at its end, also when a signal ends it.
+
+    ``runs``: processes a side. ``keep``: where each finished process's results go at once; with ``resume``, those
+    of the same commits that lie there already are not measured again. The new side is the checkout as it is,
+    uncommitted changes of tracked files included. Both sides run with this process's interpreter, hence with one set
+    of dependencies; only xaimed's own code comes from the work trees.
+    """
+
+    def __init__(self, checkout: Path, base: str, *, runs: int, keep: Path, resume: bool = False) -> None:
+        self._checkout = checkout
+        self._base = base
+        self._runs = runs
+        self._keep = keep.absolute()
+        self._resume = resume
+        self._commits: dict[str, str] = {}
+        self._trees: dict[str, Path] = {}
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Check both revisions out."""
+        with ExitStack() as opened:
+            opened.enter_context(signals_raise())
+            folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-"))
+            opened.callback(self._remove, folder)
+            self._commits = {"base": self._commit(self._base), "new": self._commit("HEAD", dirty=True)}
+            for side, commit in self._commits.items():
+                self._trees[side] = folder / side
+                git(self._checkout, "worktree", "add", "--detach", str(folder / side), commit)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the work trees."""
+        self._opened.close()
+
+    def _remove(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        git(self._checkout, "worktree", "prune")
+
+    def measure(
+        self, only: str | None = None, keys: Sequence[str] = (), *, called: str = "first"
+    ) -> tuple[list[Run], list[Run]]:
+        """Run both sides in turns, rows in another order each time; ``called`` tells one such series from another.
+
+        ``only``: rows that pytest's -k selects; ``keys``: just these rows.
+        """
+        turns = (("base", "new") if i % 2 == 0 else ("new", "base") for i in range(self._runs))
+        sides = [side for turn in turns for side in turn]
+        found = self._series(sides, called, only, keys)
+        return [run for side, run in found if side == "base"], [run for side, run in found if side == "new"]
+
+    def repeat(self, count: int, only: str | None = None) -> list[Run]:
+        """Run the new side alone ``count`` times."""
+        return [run for _, run in self._series(["new"] * count, "alike", only, ())]
+
+    @property
+    def runs(self) -> int:
+        """Processes a side."""
+        return self._runs
+
+    def _series(
+        self, sides: Sequence[str], called: str, only: str | None, keys: Sequence[str]
+    ) -> list[tuple[str, Run]]:
+        found: list[tuple[str, Run]] = []
+        began, measured = time.perf_counter(), 0
+        for i, side in enumerate(sides):
+            stored = self._keep / f"{called}-{i:02}-{side}.json"
+            run = self._kept(stored, side)
+            if run is None:
+                left = minutes_left(began, measured, measured + len(sides) - i)
+                print(f"process {i + 1} of {len(sides)}: {side}{left}", flush=True)
+                run = gate_process(
+                    self._trees[side], stored, "--shuffle", str(i), *_selection(only, keys), name=side
+                )
+                measured += 1
+            found.append((side, run))
+        return found
+
+    def _kept(self, stored: Path, side: str) -> Run | None:
+        """What an interrupted series left of this process, where it measured the same commit."""
+        if not self._resume or not stored.exists():
+            return None
+        run = load(stored)
+        return run if run.revision and self._commits[side].startswith(run.revision) else None
+
+    def _commit(self, revision: str, *, dirty: bool = False) -> str:
+        """The commit of a revision; with ``dirty``, one that also holds the uncommitted changes of tracked files."""
+        stash = git(self._checkout, "stash", "create", dated=True) if dirty else ""
+        return stash or git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
+
+
+def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
+    """Run the gate profile of the checkout ``tree`` in a fresh process, which writes ``stored``.
+
+    ``words``: further arguments of pytest. Raises RevisionError, in which ``name`` stands for the tree, when
+    nothing was measured.
+    """
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", *BENCH, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
+    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports", "bench"))
+    done = subprocess.run(
+        [*command, f"--benchmark-json={stored}", *words],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not stored.exists() or not stored.stat().st_size:
+        log = stored.with_suffix(".log")
+        log.write_text(done.stdout + done.stderr, encoding="utf-8")
+        last = "".join((done.stdout + done.stderr).strip().splitlines()[-1:]) or "nothing"
+        raise RevisionError(
+            f"the {name} side measured nothing (pytest's exit code {done.returncode});\n"
+            f"its output is in {log} and ends: {last}"
+        )
+    return load(stored)
+
+
+def minutes_left(began_s: float, done: int, of: int) -> str:
+    """E.g. ", about 3 min left", going by those done since ``began_s``; empty before the first."""
+    return f", about {(time.perf_counter() - began_s) * (of / done - 1) / 60:.0f} min left" if done else ""
+
+
+@contextmanager
+def signals_raise() -> Generator[None]:
+    """SIGTERM and SIGHUP end the program as an exception does, so that what was begun is undone; once."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
+    """Run the checkout against itself, print each row's floor and smallest visible effect, and store them.
+
+    3, and nothing is stored, where every row was disturbed; else 0.
+    """
+    runs = sides.repeat(2 * sides.runs, only)
+    floor = floor_of(runs)
+    if not floor.spread:
+        print("no floor: something disturbed the machine in every row; measure on a quiet one")
+        return 3
+    for key in floor.spread:
+        for words, count in (("two runs", 1), (f"sides of {sides.runs} processes", sides.runs)):
+            differ = floor.differ(key, processes=count)
+            visible = smallest_visible_effect(floor, key, processes=count)
+            print(
+                f"{key}, {words}: equal code differs by {differ:.1%}, a slow-down is visible from {visible:.1%}"
+            )
+    store_floor(floor, path, processes=sides.runs)
+    print(f"stored in {path}")
+    return 0
+
+
+def _selection(only: str | None, keys: Sequence[str]) -> list[str]:
+    return [*(["-k", only] if only else []), *(word for key in keys for word in ("--only-case", key))]

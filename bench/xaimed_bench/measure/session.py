@@ -1,0 +1,176 @@
+"""A whole run: measures each case once, keeps its rows, writes the journal, and shares out the time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xaimed_bench.measure.case import Question, measure_case, unmeasured
+from xaimed_bench.measure.checkout import revision
+from xaimed_bench.measure.machine import machine_facts
+from xaimed_bench.measure.plan import Plan
+from xaimed_reports.store.journal import Journal, Recovered, recover
+from xaimed_reports.store.records import Row, Run
+
+PICTURE_PIXELS = 112
+"""The longer side of a kept picture: enough to see a map, small enough to send."""
+
+
+def new_run(device: torch.device, *, profile: str, images_from: str, root: Path) -> Run:
+    """The head of a run that begins now. ``root``: the checkout whose commit is measured."""
+    return Run(
+        machine=machine_facts(device),
+        profile=profile,
+        images_from=images_from,
+        revision=revision(root),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        rows=(),
+    )
+
+
+def what_finished(journal: Path, head: Run) -> Recovered | None:
+    """What an unfinished run left; None without a journal. Raises ValueError when it measured something else."""
+    if not journal.exists():
+        return None
+    found = recover(journal.read_text(encoding="utf-8"))
+    for name in ("machine", "profile", "images_from", "revision"):
+        if getattr(found.run, name) != getattr(head, name):
+            raise ValueError(f"{journal.name} has another {name}; run without --resume to begin anew")
+    return found
+
+
+@final
+class Session:
+    """Measures questions one after another. ``expected``: how many cases are to come."""
+
+    def __init__(
+        self,
+        head: Run,
+        plan: Plan | None,
+        device: torch.device,
+        *,
+        expected: int,
+        journal: Journal | None = None,
+        recovered: Recovered | None = None,
+        cold: bool = False,
+    ) -> None:
+        self.device = device
+        self._head = head
+        self._plan = plan
+        self._cold = cold
+        self._expected = expected
+        self._journal = journal
+        self.pictures: dict[str, NDArray[np.uint8]] = {}
+        self._began_s = time.perf_counter()
+        self._measured = 0
+        self._beside_s: list[float] = []
+        self._rows: dict[str, tuple[Row, ...]] = {}
+        self._died_in = recovered.unfinished if recovered is not None else None
+        self._recovered = _by_case(recovered.run.rows if recovered is not None else ())
+        if journal is not None:
+            journal.start(head)
+            for row in recovered.run.rows if recovered is not None else ():
+                journal.add(row)
+
+    def knows(self, key: str) -> bool:
+        """Whether this case needs no measuring any more."""
+        return key in self._rows or key in self._recovered
+
+    def rows(self, question: Question) -> dict[str, Row]:
+        """The rows of one case by implementation: measured at the first call, the same ones ever after."""
+        key = question.case.key
+        if key not in self._rows:
+            self._rows[key] = self._recovered.get(key) or self._measure(question)
+        return {row.impl: row for row in self._rows[key]}
+
+    def _measure(self, question: Question) -> tuple[Row, ...]:
+        key = question.case.key
+        if self._journal is not None:
+            self._journal.begin(key)
+        if key == self._died_in:
+            rows = unmeasured(
+                question, "failed", "the process ended while measuring this case; it is not tried again"
+            )
+        else:
+            self._measured += 1
+            began_s = time.perf_counter()
+            rows = self._measure_now(question)
+            self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
+        if self._journal is not None:
+            for row in rows:
+                self._journal.add(row)
+        return rows
+
+    def _measure_now(self, question: Question) -> tuple[Row, ...]:
+        try:
+            return measure_case(question, self._share(), self.device, cold=self._cold)
+        except KeyboardInterrupt:
+            if self._journal is not None:
+                self._journal.interrupt(question.case.key)
+            raise
+
+    def _share(self) -> Plan | None:
+        """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left.
+
+        Of that share, what cases so far took beside their timed calls (checks, warm-up, memory) is not for timing.
+        """
+        if self._plan is None or self._plan.total_s is None:
+            return self._plan
+        left_s = max(0.0, self._plan.total_s - (time.perf_counter() - self._began_s))
+        share_s = left_s / max(1, self._expected - len(self._rows))
+        beside_s = fmean(self._beside_s) if self._beside_s else share_s / 2
+        return dataclasses.replace(
+            self._plan,
+            budget_s=min(self._plan.budget_s, max(share_s / 2, share_s - beside_s)),
+            warm_up_s=min(self._plan.warm_up_s, share_s / 8),
+        )
+
+    def keep(self, key: str, pictures: Mapping[str, Tensor]) -> None:
+        """Keep small pictures ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of a case, as bytes."""
+        for name, picture in pictures.items():
+            step = max(1, max(picture.shape[:2]) // PICTURE_PIXELS)
+            shown = picture[::step, ::step].detach().float().nan_to_num().clamp(0, 1)
+            self.pictures[f"{key}/{name}"] = (shown * 255).round().byte().cpu().numpy()
+
+    def progress(self) -> str:
+        """Where the run stands, e.g. "case 3 of 20, about 2 min left"."""
+        text = f"case {min(len(self._rows) + 1, self._expected)} of {self._expected}"
+        if not self._measured:
+            return text
+        each_s = (time.perf_counter() - self._began_s) / self._measured
+        left_s = each_s * (self._expected - len(self._rows))
+        return (
+            f"{text}, about {left_s / 60:.0f} min left"
+            if left_s >= 90
+            else f"{text}, about {left_s:.0f} s left"
+        )
+
+    def run(self) -> Run:
+        """Everything measured so far."""
+        rows = tuple(row for rows in self._rows.values() for row in rows)
+        return dataclasses.replace(self._head, rows=rows, seconds=time.perf_counter() - self._began_s)
+
+
+def _timed_s(rows: tuple[Row, ...]) -> float:
+    """Seconds spent in the timed calls of one case."""
+    timed = [row for row in rows if row.timing is not None]
+    forward = [row.forward for row in timed[:1] if row.forward is not None]
+    return sum(sum(t.wall_s) for t in (*(row.timing for row in timed), *forward) if t is not None)
+
+
+def _by_case(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
+    found: dict[str, tuple[Row, ...]] = {}
+    for row in rows:
+        found[row.case.key] = (*found.get(row.case.key, ()), row)
+    return found

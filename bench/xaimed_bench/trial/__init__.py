@@ -1,0 +1,1 @@
+"""How far the gate can be trusted: runs of equal and of really slower code, compared."""

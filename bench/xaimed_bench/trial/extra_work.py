@@ -1,0 +1,50 @@
+"""Real extra work beside a call, by which a trial of the gate makes code slower by a known share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+
+SIZE = 96
+"""Of the square matrices multiplied: small enough that single products set the share finely."""
+TIMED = 25
+CORRECTIONS = 3
+"""What products take shows only together with the call, which fills the caches: each correction comes nearer."""
+
+
+def with_extra_work(call: Callable[[], Any], share: float, device: torch.device) -> Callable[[], Any]:
+    """``call`` followed by matrix products that take ``share`` of its time, as measured here and now."""
+    if not 0 < share < 10:
+        raise ValueError(f"the share of extra work must lie between 0 and 10, got {share:g}")
+    square = torch.full((SIZE, SIZE), 1.0 / SIZE, device=device)
+    into = torch.empty_like(square)
+    products = 50
+
+    def slowed() -> Any:
+        result = call()
+        for _ in range(products):
+            torch.mm(square, square, out=into)
+        return result
+
+    for _ in range(CORRECTIONS):
+        alone_s, both_s = _seconds([call, slowed], device)
+        added = max(both_s / alone_s - 1, share / 10)
+        products = max(1, round(products * share / added))
+    return slowed
+
+
+def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
+    """The median of `TIMED` calls of each, taken in turns after two rounds that warm up."""
+    found: list[list[float]] = [[] for _ in calls]
+    for _ in range(TIMED + 2):
+        for times, call in zip(found, calls, strict=True):
+            began = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - began)
+    return [median(times[2:]) for times in found]

@@ -1,0 +1,59 @@
+"""The runs of a trial of the gate, each a fresh process whose results are kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from xaimed_bench.measure.alternate import gate_process, minutes_left, signals_raise
+from xaimed_bench.measure.checkout import revision
+from xaimed_reports.store.jsonform import UnreadableError
+from xaimed_reports.store.load import load
+from xaimed_reports.store.records import OURS, Run
+from xaimed_reports.trial.records import Planned
+
+
+def make_runs(
+    folder: Path, checkout: Path, plan: Sequence[Planned], at_most: int | None
+) -> dict[Planned, Run]:
+    """Make the missing runs, ``at_most`` so many; all finished ones are returned. Each is kept as it finishes.
+
+    Raises UnreadableError where those that are there measured another commit.
+    """
+    folder, here = folder.absolute(), revision(checkout)
+    found = {p: load(path) for p in plan if (path := folder / f"{p.name}.json").exists()}
+    for p, run in found.items():
+        if run.revision != here:
+            raise UnreadableError(
+                f"{p.name}.json measured revision {run.revision}, the checkout is at {here}; choose another --out"
+            )
+    missing = [p for p in plan if p not in found][:at_most]
+    began = time.perf_counter()
+    with signals_raise():
+        for i, p in enumerate(missing):
+            left = minutes_left(began, i, len(missing))
+            print(f"run {len(found) + 1} of {len(plan)}: {p.name}{left}", flush=True)
+            keys = [row.case.key for r in [*found.values()][:1] for row in r.rows if row.impl == OURS]
+            extra = [f"--extra-work={key}={share}" for key, share in p.extra_work(keys).items()]
+            passing = folder / f"unfinished-{p.name}.json"
+            with _busy_core() if p.kind == "loaded" else nullcontext():
+                found[p] = gate_process(checkout, passing, f"--shuffle={plan.index(p)}", *extra, name=p.name)
+            passing.rename(folder / f"{p.name}.json")
+            for beside in folder.glob(f"{passing.stem}.*"):  # its journal and pictures
+                beside.unlink()
+    return {p: found[p] for p in plan if p in found}
+
+
+@contextmanager
+def _busy_core() -> Generator[None]:
+    """A process that keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

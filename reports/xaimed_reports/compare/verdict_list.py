@@ -1,0 +1,103 @@
+"""A comparison as a table in the terminal, as Markdown for pull requests, and for github-action-benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
+from xaimed_reports.compare.verdicts import Verdict
+from xaimed_reports.show.markdown import table
+from xaimed_reports.show.terminal import COLOURS
+from xaimed_reports.store.records import OURS, Run
+
+COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
+
+
+def show_comparison(found: Comparison, out: Console) -> None:
+    """Print every finding, the conclusion, and in the last line how much it rests on."""
+    title, name_of = _naming(found)
+    grid = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
+    for name in COLUMNS:
+        grid.add_column(Text(name), overflow="fold")
+    for judgement in found.judgements:
+        *cells, verdict = _cells(judgement, name_of[judgement.key])
+        grid.add_row(*map(Text, cells), Text(verdict, style=COLOURS[judgement.verdict]))
+    out.print(grid)
+    out.print(Text(conclusion(found)))
+    out.print(Text(counted(found)), soft_wrap=True)
+
+
+def comparison_markdown(found: Comparison) -> str:
+    """The conclusion first, then what needs attention; the rest is folded away."""
+    loud = [j for j in found.judgements if j.verdict not in ("same", "faster")]
+    parts = [f"**{conclusion(found)}**", f"{counted(found)}."]
+    parts += [table(COLUMNS, [_cells(j, j.key) for j in loud])] if loud else []
+    whole = table(COLUMNS, [_cells(j, j.key) for j in found.judgements])
+    parts.append(f"<details><summary>all {len(found.judgements)} findings</summary>\n\n{whole}\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def conclusion(found: Comparison) -> str:
+    """One sentence: what was found, and what that means. It praises only what was judged."""
+    noisy = f"{len(found.became_unknown)} rows became too noisy to judge: " if found.became_unknown else ""
+    open_because = (
+        "something disturbed the machine, run it again on a quiet one"
+        if found.loaded
+        else "no row was judged, and each says why"
+    )
+    failing = " or ".join(verdict for verdict in get_args(Verdict) if verdict in found.fail_on)
+    meaning = {
+        0: f"no row that was judged is {failing}",
+        1: f"{noisy}this must not pass as it is",
+        3: f"inconclusive: {open_because}",
+    }[found.exit_code]
+    return f"{meaning[0].upper()}{meaning[1:]} (units: {found.units})."
+
+
+def counted(found: Comparison) -> str:
+    """How many rows were judged, and as what; then what the others are. Always the last line of a comparison."""
+    judged = Counter(j.verdict for j in found.judgements if j.verdict in {*DECIDED, *found.fail_on})
+    rest = Counter(j.verdict for j in found.judgements if j.key not in found.judged)
+    order: tuple[Verdict, ...] = (*DECIDED, *(v for v in get_args(Verdict) if v not in DECIDED))
+    said = f"judged {len(found.judged)} of {len({j.key for j in found.judgements})} rows"
+    if judged:
+        said += ": " + ", ".join(f"{judged[v]} {v}" for v in order if v in DECIDED or judged[v])
+    return said + ("; not judged: " if rest else "") + ", ".join(f"{rest[v]} {v}" for v in order if rest[v])
+
+
+def action_benchmark(run: Run) -> list[dict[str, Any]]:
+    """xaimed's rows in github-action-benchmark's "customSmallerIsBetter" format."""
+    entries: list[dict[str, Any]] = []
+    for row in run.rows:
+        if row.impl == OURS and row.timing is not None:
+            low, high = min(row.timing.wall_s), max(row.timing.wall_s)
+            entries.append(_entry(row.case.key, "s", row.timing.typical_s, f"{low:.4g} to {high:.4g}"))
+        if row.impl == OURS and row.memory is not None and row.memory.peak_bytes is not None:
+            entries.append(_entry(f"{row.case.key}, memory", "bytes", row.memory.peak_bytes))
+        if row.impl == OURS and row.fidelity is not None:
+            entries.append(_entry(f"{row.case.key}, largest difference", "1", row.fidelity.largest))
+    return entries
+
+
+def _entry(name: str, unit: str, value: float, spread: str | None = None) -> dict[str, Any]:
+    return {"name": name, "unit": unit, "value": value, **({"range": spread} if spread else {})}
+
+
+def _naming(found: Comparison) -> tuple[str, dict[str, str]]:
+    """The question as a title and each row by its axes alone, where all rows are of one question."""
+    keys = [j.key for j in found.judgements]
+    questions = {key.partition("[")[0] for key in keys}
+    if len(questions) != 1:
+        return "", {key: key for key in keys}
+    return questions.pop(), {key: key.partition("[")[2].removesuffix("]") for key in keys}
+
+
+def _cells(judgement: Judgement, name: str) -> tuple[str, ...]:
+    change = judgement.change
+    ratio = "-" if change is None else f"{change.ratio:.3f} [{change.low:.3f}, {change.high:.3f}]"
+    return (name, judgement.what, ratio, judgement.shown or "-", judgement.why, judgement.verdict)

@@ -1,0 +1,1 @@
+"""Profile cards, rooflines and static figures of kernels, compared and shown."""

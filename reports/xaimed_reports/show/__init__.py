@@ -1,0 +1,1 @@
+"""Results on a terminal, in Markdown and as a page."""

@@ -1,0 +1,91 @@
+"""Read a stored run: pytest-benchmark JSON written by `pytest bench`, or the journal of an unfinished one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from xaimed_reports.store.journal import recover
+from xaimed_reports.store.jsonform import UnreadableError, from_json, parse_object, read_text
+from xaimed_reports.store.records import SCHEMA, Run
+
+
+def load(path: Path | str) -> Run:
+    """The run stored in ``path``. Raises UnreadableError: one line with the file and what is wrong."""
+    path = Path(path)
+    text = read_text(path)
+    try:
+        run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
+        _need_pairs(run)
+        return run
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def _need_pairs(run: Run) -> None:
+    """Maps of one network on the same images are compared image by image: each needs a value for every image."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in run.rows:
+        for quality in row.qualities:
+            images = row.case.axes.get("model", ""), quality.images
+            count = len(quality.deletion), len(quality.in_lesion)
+            if counts.setdefault(images, count) != count:
+                raise UnreadableError(
+                    f"{row.case.key}: judged on another number of {quality.images} than others"
+                )
+
+
+def pictures_path(path: Path) -> Path:
+    """Where the pictures of a stored run lie: beside it, so that the run itself can be shared without them."""
+    return path.with_suffix(".pictures.npz")
+
+
+def _run(data: dict[str, Any]) -> Run:
+    stored = data.get("xaimed")
+    if not isinstance(stored, dict):
+        known = (
+            "a pytest-benchmark file, but not one of xaimed's"
+            if "benchmarks" in data
+            else "not a benchmark file"
+        )
+        raise UnreadableError(
+            f"{known}: the key 'xaimed' is missing; make one with: pytest bench --benchmark-json=out.json"
+        )
+    head = cast("dict[str, Any]", stored)
+    _need_known_schema(head)
+    timed = [_stored_row(b, i) for i, b in enumerate(_benchmarks(data))]
+    rows = [*(row for row in timed if row is not None), *_list(head, "rows")]
+    return from_json(Run, {**head, "rows": rows}, "xaimed")
+
+
+def _benchmarks(data: dict[str, Any]) -> list[Any]:
+    found = data.get("benchmarks")
+    if not isinstance(found, list):
+        raise UnreadableError("benchmarks must be a list")
+    return cast("list[Any]", found)
+
+
+def _stored_row(benchmark: Any, index: int) -> Any:
+    if not isinstance(benchmark, dict):
+        raise UnreadableError(f"benchmarks[{index}] must be an object")
+    extra = cast("dict[str, Any]", benchmark).get("extra_info")
+    return cast("dict[str, Any]", extra).get("xaimed") if isinstance(extra, dict) else None
+
+
+def _list(head: dict[str, Any], key: str) -> list[Any]:
+    found = head.get(key)
+    if not isinstance(found, list):
+        raise UnreadableError(f"xaimed.{key} must be a list")
+    return cast("list[Any]", found)
+
+
+def _need_known_schema(head: dict[str, Any]) -> None:
+    schema = head.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise UnreadableError(
+            f"xaimed.schema must be a whole number from 1 to {SCHEMA}, got {repr(schema)[:40]}"
+        )
+    if schema > SCHEMA:
+        raise UnreadableError(
+            f"written by a newer xaimed (schema {schema}); this one reads up to {SCHEMA}: upgrade it"
+        )

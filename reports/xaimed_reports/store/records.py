@@ -1,0 +1,296 @@
+"""What a result is: frozen records, written as JSON under one schema number.
+
+History of the schema:
+    1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
+    2  rows may also hold the part of a computation that was timed, its ceiling, and what its maps are worth.
+
+A run is stored in pytest-benchmark's own JSON: every timed row in its benchmark's ``extra_info["xaimed"]``,
+the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, final
+
+SCHEMA = 2
+
+Status = Literal["ok", "wrong", "degenerate", "oom", "failed", "skipped"]
+"""ok: checked and timed. wrong: beyond the allowed error. degenerate: the reference map has no spread.
+oom: memory ran out. failed: raised an error. skipped: not run, and ``reason`` says why."""
+
+OURS = "ours"
+REFERENCE = "reference"
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """What is measured: the question (a bench function) and one value per axis, e.g. method, model, batch."""
+
+    bench: str
+    axes: dict[str, str]
+    images: int
+
+    @property
+    def key(self) -> str:
+        """The join key of every later comparison, e.g. ``explaining[xgradcam-resnet50-last-4-fp32]``."""
+        return f"{self.bench}[{'-'.join(self.axes.values())}]"
+
+
+@final
+@dataclass(frozen=True)
+class Timing:
+    """Raw samples of one arm, in the order taken. Nothing is dropped, averaged or corrected."""
+
+    wall_s: tuple[float, ...]
+    """Seconds from call to result, the device synchronised at both ends."""
+    block: tuple[int, ...]
+    """Which interleaved block each sample belongs to: the unit of every resampling."""
+    after: tuple[str, ...]
+    """The arm that ran just before each sample."""
+    first_s: float
+    """The first call ever, with whatever compiling and tuning it brought."""
+    warm_up_s: float
+    """Spent on calls between the first one and the first sample."""
+    device_s: tuple[float, ...] | None = None
+    """Between two CUDA events around the call; None without CUDA."""
+    cache: str = "as the arm before left it"
+    """The state of the last-level cache before each sample."""
+    arm: str = ""
+    """Whose samples these are, as named in ``after``."""
+    order: Literal["interleaved", "separated"] = "interleaved"
+    """separated: carry-over from other arms exceeded the noise, so only samples after the arm itself count."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the fields do not describe the same samples, or one is no time."""
+        lengths = {len(self.wall_s), len(self.block), len(self.after), len(self.device_s or self.wall_s)}
+        if len(lengths) != 1 or not self.wall_s:
+            raise ValueError(
+                f"wall_s, block, after and device_s must be of one length above 0, got {sorted(lengths)}"
+            )
+        if not all(0 < wall_s < 1e9 for wall_s in self.wall_s):
+            raise ValueError("every sample must be a time above 0 s")
+        if not self.counted:
+            raise ValueError(
+                f"no sample follows one of the same arm {self.arm!r}, so none counts in separated order"
+            )
+
+    @property
+    def counted(self) -> tuple[tuple[int, float], ...]:
+        """Block and seconds of each sample that counts."""
+        return tuple(
+            (block, wall_s)
+            for block, wall_s, after in zip(self.block, self.wall_s, self.after, strict=True)
+            if self.order == "interleaved" or after == self.arm
+        )
+
+    @property
+    def typical_s(self) -> float:
+        """The median of the samples that count."""
+        return median(wall_s for _, wall_s in self.counted)
+
+
+@final
+@dataclass(frozen=True)
+class Memory:
+    """The largest need of one call above what was resident before it, from a pass of its own."""
+
+    peak_bytes: int | None
+    how: str
+    reserved_bytes: int | None = None
+    reason: str | None = None
+    """Why ``peak_bytes`` is None."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for less than nothing."""
+        if self.peak_bytes is not None and self.peak_bytes < 0:
+            raise ValueError(f"peak_bytes must not be negative, got {self.peak_bytes}")
+
+
+@final
+@dataclass(frozen=True)
+class Fidelity:
+    """How far an output lies from the one it must agree with. ``largest`` decides, the rest informs."""
+
+    of: str
+    """What was compared, with its scale: e.g. "maps in [0, 1]"."""
+    largest: float
+    rms: float
+    spread: float
+    """Share of images whose expected output has a spread: below 0.9 the comparison does not count."""
+    spearman: float | None = None
+    top_5: float | None = None
+    """Overlap of the 5 % highest pixels, mean over images, 0 to 1."""
+    top_20: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """So many of a computation's steps, each as long as the next, timed because the whole takes too long."""
+
+    step: str
+    """One step in words, e.g. "ablation batch of 32"."""
+    timed: int
+    whole: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless some of the whole was timed."""
+        if not 0 < self.timed <= self.whole:
+            raise ValueError(f"timed must lie between 1 and whole, got {self.timed} of {self.whole}")
+
+
+@final
+@dataclass(frozen=True)
+class Ceiling:
+    """How many times cheaper than a forward per channel exactness can be, in multiply-adds that were counted."""
+
+    channels: int
+    forward_flops: int
+    exact_flops: int
+    """Of the one forward and everything that exactness left to do after it."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for counts that no computation has."""
+        if min(self.channels, self.forward_flops, self.exact_flops) < 1:
+            raise ValueError("channels, forward_flops and exact_flops must be above 0")
+
+    @property
+    def times(self) -> float:
+        """``channels`` forwards over what exactness leaves."""
+        return self.channels * self.forward_flops / self.exact_flops
+
+
+@final
+@dataclass(frozen=True)
+class Quality:
+    """What the maps of one method are worth on some images, whatever they cost; a value per image, in one order."""
+
+    images: str
+    """Which images, in words."""
+    network: str
+    """How the network came to its weights, and how often it is right."""
+    agreement: Fidelity
+    """With the maps of exact AblationCAM at the same layer."""
+    deletion: tuple[float, ...]
+    """Mean probability while the most relevant pixels go: small is good."""
+    insertion: tuple[float, ...]
+    """Mean probability while the most relevant pixels come back: large is good."""
+    in_lesion: tuple[float, ...] = ()
+    """Share of the map's mass inside the lesion; empty where no lesion is known."""
+    lesion_area: tuple[float, ...] = ()
+    """Share of the image that the lesion takes: what a map that knows nothing reaches."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless there is a value for each of one image or more."""
+        if not self.deletion or len(self.deletion) != len(self.insertion):
+            raise ValueError("deletion and insertion must hold a value for each of one image or more")
+        if len(self.in_lesion) != len(self.lesion_area):
+            raise ValueError("in_lesion and lesion_area must be of one length")
+
+
+@final
+@dataclass(frozen=True)
+class Conditions:
+    """What the machine did while one case was measured."""
+
+    load_1m: float | None
+    steal_s: float | None
+    """CPU seconds that the hypervisor gave to others."""
+    others_share: float | None
+    """Share of all cores that other processes and the hypervisor's other guests used, 0 to 1."""
+    involuntary_switches: int | None
+    threads: int
+    gpu: dict[str, str | float | None] | None = None
+    """Clocks, temperature, power and throttle reasons before and after; None without CUDA."""
+    gpu_by_block: dict[str, tuple[float | None, ...]] = field(
+        default_factory=dict[str, tuple[float | None, ...]]
+    )
+    """Clock and temperature before each block; empty without CUDA."""
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One case measured for one implementation; ``forward``: the plain forward pass of the same blocks."""
+
+    case: Case
+    impl: str
+    what: str
+    """The implementation in words, e.g. "grad-cam 1.5.7 XGradCAM"."""
+    status: Status
+    reason: str | None = None
+    timing: Timing | None = None
+    forward: Timing | None = None
+    memory: Memory | None = None
+    fidelity: Fidelity | None = None
+    allowed: float | None = None
+    """The largest difference at which the result still counts as right."""
+    carry_over: float | None = None
+    """Median time after another arm over median time after itself; 1 means no carry-over."""
+    conditions: Conditions | None = None
+    notes: tuple[str, ...] = ()
+    part: Part | None = None
+    """Where only a part was timed; ``timing`` is the part's."""
+    ceiling: Ceiling | None = None
+    qualities: tuple[Quality, ...] = ()
+    revision: int = 1
+    """Of the definition measured: where it differs, times belong to different questions."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an error that nothing could keep."""
+        if self.allowed is not None and self.allowed < 0:
+            raise ValueError(f"allowed must not be negative, got {self.allowed:g}")
+
+
+@final
+@dataclass(frozen=True)
+class Gpu:
+    """A CUDA device as NVML and torch describe it. Null fields have their reason in ``reasons``."""
+
+    name: str
+    uuid_sha256: str | None
+    capability: str
+    memory_bytes: int
+    driver: str | None = None
+    power_limit_w: float | None = None
+    ecc: bool | None = None
+    mig: bool | None = None
+    clocks_max_mhz: dict[str, float] = field(default_factory=dict[str, float])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@final
+@dataclass(frozen=True)
+class Machine:
+    """The machine of a run, without host name, user or paths."""
+
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    threads: int
+    versions: dict[str, str]
+    """Version of each package that takes part: python, torch, triton, grad-cam, ..."""
+    gpu: Gpu | None = None
+    flags: dict[str, str] = field(default_factory=dict[str, str])
+    """TF32, deterministic algorithms and the like, as they stood."""
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """Everything one benchmark run left."""
+
+    machine: Machine
+    profile: str
+    images_from: str
+    """Where the images came from, in words and without a path: e.g. "phantoms (mri), seed 0"."""
+    revision: str | None
+    """The git commit measured, with "+" for uncommitted changes; None outside a checkout."""
+    started_utc: str
+    seconds: float
+    rows: tuple[Row, ...]
+    schema: int = SCHEMA

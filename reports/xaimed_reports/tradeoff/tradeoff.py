@@ -1,0 +1,298 @@
+"""What each map costs and what it is worth: read from a run's records, compared, and one of them recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, median, stdev
+from typing import Literal, final
+
+from xaimed_reports.compare.ratio import Ratio, block_medians, interval_of_median, ratio
+from xaimed_reports.store.records import OURS, REFERENCE, Quality, Row, Run, Timing
+
+EXACT = "ablationcam"
+CHEAP = "xgradcam"
+SAME_MAP = 1e-4
+"""Maps in [0, 1] that differ by no more than this are one map, computed twice."""
+CLEAR = 3.0
+"""Standard errors from which on a difference counts: several measures on a dozen images would show two by chance."""
+NEARLY = 1.0
+"""The one-standard-error rule (Breiman et al. 1984): what lies this close to the best is as good."""
+EQUAL_COST = 1.1
+"""Maps within this factor of the cheapest cost the same."""
+
+Measure = Literal["deletion", "insertion", "in_lesion"]
+MEASURES: dict[Measure, tuple[str, int]] = {
+    "deletion": ("deletion", -1),
+    "insertion": ("insertion", +1),
+    "in_lesion": ("share of the map inside the lesion", +1),
+}
+"""Each measure in words, and the sign that makes larger better."""
+
+
+@final
+@dataclass(frozen=True)
+class Extrapolated:
+    """The time of a whole of which two parts were timed. Nothing here but ``timed`` was measured."""
+
+    step: str
+    whole: int
+    timed: tuple[tuple[int, float], ...]
+    """Steps and median seconds of each part."""
+    step_s: float
+    """Median over the blocks: the difference of the two parts' times over the difference of their steps."""
+    fixed_s: float
+    """What the smaller part took beside its steps; at least 0."""
+    speedup: Ratio
+    """The whole over ours, block by block."""
+
+    @property
+    def whole_s(self) -> float:
+        """What is paid once, and every step."""
+        return self.fixed_s + self.whole * self.step_s
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """One method at one layer of one network: our row and what is known of grad-cam's."""
+
+    method: str
+    ours: Row
+    theirs: Row | None
+    """grad-cam's, whole or, where ``extrapolated``, its largest part: peaks of memory are those of one step."""
+    extrapolated: Extrapolated | None
+    cheap: Ratio | None
+    """Our time over that of our `CHEAP` in the same blocks, where both ran in them."""
+
+    @property
+    def forwards(self) -> float:
+        """Our time in plain forwards of the same blocks."""
+        assert self.ours.timing is not None
+        assert self.ours.forward is not None
+        return ratio(self.ours.timing, self.ours.forward).value
+
+    @property
+    def first_forwards(self) -> float:
+        """Our first call, with whatever it recorded and checked."""
+        assert self.ours.timing is not None
+        assert self.ours.forward is not None
+        return self.ours.timing.first_s / self.ours.forward.typical_s
+
+    @property
+    def their_forwards(self) -> float | None:
+        """grad-cam's, measured or extrapolated."""
+        if self.extrapolated is not None:
+            return self.extrapolated.speedup.value * self.forwards
+        if self.theirs is None or self.theirs.timing is None or self.theirs.forward is None:
+            return None
+        return ratio(self.theirs.timing, self.theirs.forward).value
+
+    @property
+    def reached(self) -> float | None:
+        """The share of the ceiling: as many forwards as there are channels over our time, over what it could be."""
+        ceiling = self.ours.ceiling
+        return ceiling.channels / self.forwards / ceiling.times if ceiling is not None else None
+
+    def quality(self, images: str) -> Quality | None:
+        """What the maps are worth on these images."""
+        return next((q for q in self.ours.qualities if q.images == images), None)
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """The methods at one layer of one network, in the order measured."""
+
+    model: str
+    layer: str
+    images: int
+    entries: tuple[Entry, ...]
+
+    def entry(self, method: str) -> Entry | None:
+        """The method's entry, if it was measured here."""
+        return next((e for e in self.entries if e.method == method), None)
+
+
+@final
+@dataclass(frozen=True)
+class Gain:
+    """By how much one map is better than another by one measure on one kind of images: paired, mean over images."""
+
+    measure: Measure
+    images: str
+    mean: float
+    """Above 0: better, whichever way the measure points."""
+    error: float
+    """Standard error of ``mean``."""
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "alike"]:
+        """Whether the difference is `CLEAR`."""
+        if abs(self.mean) <= CLEAR * self.error or self.mean == 0:
+            return "alike"
+        return "better" if self.mean > 0 else "worse"
+
+
+@final
+@dataclass(frozen=True)
+class Advice:
+    """What to use, and what it was weighed against: ``best`` has the highest score, ``chosen`` is nearly as good."""
+
+    chosen: tuple[Place, Entry]
+    best: tuple[Place, Entry]
+    images: str
+    loss: float
+    """Mean score of the best less that of the chosen."""
+    error: float
+
+
+def places(run: Run) -> tuple[Place, ...]:
+    """Every layer at which maps were judged; none where a run asked something else."""
+    cases: dict[str, dict[str, Row]] = {}
+    for row in run.rows:
+        cases.setdefault(row.case.key, {})[row.impl] = row
+    found: dict[tuple[str, ...], list[tuple[Row, Entry]]] = {}
+    for rows in cases.values():
+        ours = rows.get(OURS)
+        if ours is None or not ours.qualities or ours.timing is None or ours.forward is None:
+            continue
+        axes = ours.case.axes
+        if not {"method", "model", "layer"} <= axes.keys():
+            continue
+        where = tuple(value for axis, value in axes.items() if axis != "method")
+        found.setdefault(where, []).append((ours, _entry(axes["method"], rows)))
+    return tuple(
+        Place(
+            pairs[0][0].case.axes["model"],
+            pairs[0][0].case.axes["layer"],
+            pairs[0][0].case.images,
+            tuple(entry for _, entry in pairs),
+        )
+        for pairs in found.values()
+    )
+
+
+def by_network(run: Run) -> dict[str, list[Place]]:
+    """`places` by network, in the order measured."""
+    found: dict[str, list[Place]] = {}
+    for place in places(run):
+        found.setdefault(place.model, []).append(place)
+    return found
+
+
+def _entry(method: str, rows: dict[str, Row]) -> Entry:
+    ours = rows[OURS]
+    parts = [row for row in rows.values() if row.part is not None and row.timing is not None]
+    cheap = rows.get(CHEAP)
+    assert ours.timing is not None
+    return Entry(
+        method=method,
+        ours=ours,
+        theirs=rows.get(REFERENCE) or max(parts, key=_steps, default=None),
+        extrapolated=extrapolate(parts, ours.timing) if len({_steps(part) for part in parts}) > 1 else None,
+        cheap=ratio(ours.timing, cheap.timing) if cheap is not None and cheap.timing is not None else None,
+    )
+
+
+def _steps(row: Row) -> int:
+    return row.part.timed if row.part is not None else 0
+
+
+def extrapolate(parts: Sequence[Row], ours: Timing) -> Extrapolated:
+    """The whole from its smallest and largest part, both timed in the blocks of ``ours``."""
+    small, large = min(parts, key=_steps), max(parts, key=_steps)
+    assert small.part is not None
+    assert large.part is not None
+    assert small.timing is not None
+    assert large.timing is not None
+    a, b, mine = block_medians(small.timing), block_medians(large.timing), block_medians(ours)
+    blocks = sorted(a.keys() & b.keys() & mine.keys())
+    gap, whole = large.part.timed - small.part.timed, large.part.whole
+    steps = [(b[k] - a[k]) / gap for k in blocks]
+    step_s = median(steps)
+    fixed_s = max(0.0, median(a[k] for k in blocks) - small.part.timed * step_s)
+    quotients = [(fixed_s + whole * step) / mine[k] for step, k in zip(steps, blocks, strict=True)]
+    return Extrapolated(
+        step=large.part.step,
+        whole=whole,
+        timed=((small.part.timed, small.timing.typical_s), (large.part.timed, large.timing.typical_s)),
+        step_s=step_s,
+        fixed_s=fixed_s,
+        speedup=Ratio(median(quotients), *interval_of_median(quotients)),
+    )
+
+
+def gains(better: Entry, than: Entry) -> tuple[Gain, ...]:
+    """``better`` beside ``than`` by every measure on every kind of images, image by image.
+
+    The share inside the lesions counts where one of the two maps finds them at all.
+    """
+    found: list[Gain] = []
+    for mine in better.ours.qualities:
+        other = than.quality(mine.images)
+        if other is None:
+            continue
+        for measure, (_, sign) in MEASURES.items():
+            pairs = list(zip(_values(mine, measure), _values(other, measure), strict=True))
+            if pairs and not (measure == "in_lesion" and _blind(mine, other)):
+                found.append(Gain(measure, mine.images, *_paired([sign * (a - b) for a, b in pairs])))
+    return tuple(found)
+
+
+def _blind(*maps: Quality) -> bool:
+    """Whether no map has more inside the lesions than one that knows nothing: then neither is the better one."""
+    return all(mean(q.in_lesion) <= mean(q.lesion_area) for q in maps)
+
+
+def _values(quality: Quality, measure: Measure) -> tuple[float, ...]:
+    match measure:
+        case "deletion":
+            return quality.deletion
+        case "insertion":
+            return quality.insertion
+        case "in_lesion":
+            return quality.in_lesion
+
+
+def _paired(differences: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error; with one image nothing is known of the error, which then is the mean's size."""
+    if len(differences) < 2:
+        return differences[0], abs(differences[0])
+    return mean(differences), stdev(differences) / sqrt(len(differences))
+
+
+def scores(quality: Quality) -> tuple[float, ...]:
+    """Insertion less deletion of each image: large is good."""
+    return tuple(i - d for i, d in zip(quality.insertion, quality.deletion, strict=True))
+
+
+def same_map(entry: Entry) -> bool:
+    """Whether the method's maps are exact AblationCAM's, on all images judged."""
+    return all(q.agreement.largest <= SAME_MAP for q in entry.ours.qualities)
+
+
+def advise(found: Sequence[Place]) -> Advice | None:
+    """One network's recommendation, on the first kind of images judged.
+
+    Of all its maps the one with the highest mean score, insertion less deletion, is the best; those that lose no
+    more than `NEARLY` standard errors of the paired difference to it are as good; of these the cheapest is chosen, the
+    highest score among those that cost the same.
+    """
+    judged = [(place, entry) for place in found for entry in place.entries]
+    if not judged:
+        return None
+    images = judged[0][1].ours.qualities[0].images
+    of = {id(e): scores(q) for _, e in judged if (q := e.quality(images)) is not None}
+    judged = [(place, entry) for place, entry in judged if id(entry) in of]
+    best = max(judged, key=lambda pair: mean(of[id(pair[1])]))
+
+    def lost(entry: Entry) -> tuple[float, float]:
+        return _paired([a - b for a, b in zip(of[id(best[1])], of[id(entry)], strict=True)])
+
+    good = [pair for pair in judged if (loss := lost(pair[1]))[0] <= NEARLY * loss[1]]
+    cheapest_s = min(entry.forwards for _, entry in good)
+    cheap = [pair for pair in good if pair[1].forwards <= EQUAL_COST * cheapest_s]
+    chosen = max(cheap, key=lambda pair: mean(of[id(pair[1])]))
+    return Advice(chosen, best, images, *lost(chosen[1]))

@@ -1,0 +1,1 @@
+"""Trials of the gate: their plan, records, judgement and text."""

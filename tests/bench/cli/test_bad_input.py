@@ -1,0 +1,280 @@
+"""Whatever a user types, the command line answers in three lines at most, with the right exit code and no traceback."""
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaimed_bench import cli
+from xaimed_bench.cli import FAULT, main
+from xaimed_bench.measure import static
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests/reports/golden/schema-2.json"
+CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
+
+BAD = """
+| argv                                                    | exit | words in the message                            |
+| bench                                                   | 2 | no command 'bench'; report, compare, trial, profile |
+| --versions                                              | 2 | no command '--versions'                            |
+| report                                                  | 2 | required: file; xaimed report --help               |
+| report none.json                                        | 2 | none.json: No such file                            |
+| report folder                                           | 2 | folder: Is a directory                             |
+| report run.json/x.json                                  | 2 | x.json: Not a directory                            |
+| report nothing.json                                     | 2 | nothing.json: not JSON, or cut short               |
+| report bytes.json                                       | 2 | bytes.json: not a text file                        |
+| report list.json                                        | 2 | list.json: its top level is not an object          |
+| report deep.json                                        | 2 | deep.json: not JSON                                |
+| report card.json                                        | 2 | card.json; pytest bench --benchmark-json           |
+| report floor.json                                       | 2 | floor.json; pytest bench --benchmark-json          |
+| report future.json                                      | 2 | newer xaimed; upgrade                              |
+| report halves.json                                      | 2 | halves.json; text of whole characters              |
+| report huge.json                                        | 2 | huge.json; whole number below 2^63                 |
+| report nothing.jsonl                                    | 2 | nothing.jsonl: not a journal                       |
+| report run.json extra.json                              | 2 | unrecognized arguments: extra.json                 |
+| report run.json --nothing                               | 2 | unrecognized arguments: --nothing                  |
+| report run.json --html                                  | 2 | --html; expected one argument                      |
+| report run.json --html folder                           | 2 | --html; folder is a folder; name of a file         |
+| report run.json --html ''                               | 2 | --html; nothing given                              |
+| report run.json --html run.json                         | 2 | run.json is given twice                            |
+| report run.json --html nothing.json/x.html              | 2 | nothing.json is a file, not a folder               |
+| report run.json --html /dev/full                        | 2 | No space left                                      |
+| report run.json --html p.html --profile none.json       | 2 | none.json: No such file                            |
+| report run.json --html p.html --profile run.json        | 2 | run.json: not a profile card; xaimed profile       |
+| report run.json --html p.html --profile list.json       | 2 | list.json: its top level                           |
+| report run.json --html p.html --markdown p.html         | 2 | p.html is given twice                              |
+| report run.json --profile card.json                     | 2 | --profile belongs to --html                        |
+| report run.json --no-images                             | 2 | --no-images belongs to --html                      |
+| report run.json --section all                           | 2 | --section belongs to --markdown                    |
+| report run.json --section none --markdown -             | 2 | --section; invalid choice: 'none'                  |
+| report run.json --section tradeoff --markdown -         | 2 | judged no maps; bench_tradeoff.py                  |
+| report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
+| report run.json --svg pictures                          | 2 | judged no maps; bench_tradeoff.py                  |
+| report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
+| compare                                                 | 2 | give two stored runs, or --base REV                |
+| compare run.json                                        | 2 | give two stored runs                               |
+| compare run.json run.json run.json                      | 2 | give two stored runs                               |
+| compare run.json run.json --base main                   | 2 | give two stored runs                               |
+| compare --base main --floor                             | 2 | give two stored runs                               |
+| compare --base ''                                       | 2 | --base; nothing given                              |
+| compare --base main --only ''                           | 2 | --only; nothing given                              |
+| compare --base main --runs 5                            | 2 | --runs; '5' given; 6 at least                      |
+| compare --base main --runs -6                           | 2 | --runs; 6 at least                                 |
+| compare --base main --runs many                         | 2 | --runs; 'many' given; whole number                 |
+| compare --base main --keep run.json                     | 2 | --keep; run.json is a file, not a folder           |
+| compare --base main                                     | 2 | git                                                |
+| compare --floor                                         | 2 | git                                                |
+| compare --floor --fail-on slower                        | 2 | --fail-on has no meaning for --floor               |
+| compare --floor --floor-file folder                     | 2 | folder is a folder                                 |
+| compare run.json run.json --confirm                     | 2 | --confirm has no meaning for two stored runs       |
+| compare run.json run.json --only xgradcam               | 2 | --only has no meaning for two stored runs          |
+| compare none.json run.json                              | 2 | none.json: No such file                            |
+| compare run.json folder                                 | 2 | folder: Is a directory                             |
+| compare nothing.json nothing.json                       | 2 | nothing.json: not JSON                             |
+| compare run.json card.json                              | 2 | card.json: not a benchmark file                    |
+| compare norows.json norows.json                         | 2 | no row of ours is in both; (0 rows)                |
+| compare norows.json run.json                            | 2 | no row of ours is in both; (0 rows)                |
+| compare run.json norows.json                            | 2 | no row of ours is in both; (0 rows)                |
+| compare run.json other.json                             | 2 | no row of ours is in both run.json (2 rows)        |
+| compare run.json run.json --fail-on ''                  | 2 | --fail-on; no verdict given; slower                |
+| compare run.json run.json --fail-on ,                   | 2 | --fail-on; no verdict given                        |
+| compare run.json run.json --fail-on slow                | 2 | --fail-on; no verdict slow; slower                 |
+| compare run.json run.json --fail-on alone               | 2 | --fail-on; no verdict alone                        |
+| compare run.json run.json --markdown folder             | 2 | --markdown; folder is a folder                     |
+| compare run.json run.json --markdown run.json/x         | 2 | run.json is a file, not a folder                   |
+| compare run.json run.json --markdown /proc/none/x.md    | 2 | /proc/none                                         |
+| compare run.json run.json --export run.json             | 2 | run.json is given twice                            |
+| compare run.json run.json --markdown a --export a       | 2 | a is given twice                                   |
+| compare run.json run.json --floor-file none.json        | 2 | none.json: no such file; xaimed compare --floor    |
+| compare run.json run.json --floor-file run.json         | 2 | run.json: holds no floor; xaimed compare --floor   |
+| compare run.json run.json --floor-file floor.json       | 2 | floor.json; spread and runs must name the same     |
+| trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
+| trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
+| trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |
+| trial --json a --markdown a                             | 2 | a is given twice                                   |
+| trial --out runs --json runs/alike-00.json            | 2 | runs/alike-00.json is given twice                  |
+| trial --out runs                                      | 2 | alike-00.json: not JSON                            |
+| profile --device cuda                                   | 2 | --device cuda: give cpu; xaimed doctor             |
+| profile --device cuda:99                                | 2 | --device cuda:99: give cpu                         |
+| profile --device nothing                                | 2 | --device nothing: give cpu                         |
+| profile --device meta                                   | 2 | --device meta: give cpu                            |
+| profile --device ''                                     | 2 | --device; nothing given                            |
+| profile --device cpu --only ''                          | 2 | --only; nothing given                              |
+| profile --device cpu --only roofs,nothing               | 2 | no part 'nothing'; roofs, methods                  |
+| profile --device cpu --only ,                           | 2 | no part ''                                         |
+| profile --device cpu --out run.json                     | 2 | run.json is a file, not a folder                   |
+| profile --accept                                        | 2 | --accept belongs to --static                       |
+| profile --static --accept --only gram                   | 2 | leave --only out                                   |
+| profile --static --device cpu                           | 2 | leave --device and --quick out                     |
+| profile --static --out folder                           | 2 | no figures are accepted; --accept                  |
+| profile --static --out broken                           | 2 | static.json: not a static profile                  |
+| profile --static --out unlike                           | 2 | static.json: not a static profile; figure          |
+| study                                                   | 2 | required: --data                                   |
+| study --data none                                       | 2 | no folder at none                                  |
+| study --data run.json                                   | 2 | run.json is a file                                 |
+| study --data folder                                     | 2 | no image in folder; Training/                      |
+| study --data folder --out run.json                      | 2 | run.json is a file, not a folder                   |
+| study --data folder --images 0                          | 2 | --images; 1 at least                               |
+| study --data folder --train -3                          | 2 | --train; 1 at least                                |
+| study --data folder --epochs 0                          | 2 | --epochs; 1 at least                               |
+| study --data folder --size 32                           | 2 | --size; 33 at least                                |
+| study --data folder --seed -1                           | 2 | --seed; 0 at least                                 |
+| study --data folder --layer first                       | 2 | --layer; invalid choice: 'first'                   |
+| doctor everything                                       | 2 | unrecognized arguments: everything                 |
+"""
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in BAD.strip().splitlines()[1:]]
+
+
+@pytest.fixture
+def at_files(tmp_path, monkeypatch):
+    """A folder of files of every kind, as the working directory; no GPU and no repository."""
+    run = json.loads(GOLDEN.read_text())
+    old = run["xaimed"]
+    (at := run["benchmarks"][0]["extra_info"]["xaimed"])["case"]["bench"] = "asking another question"
+    other = {**run, "benchmarks": [run["benchmarks"][0]], "xaimed": {**old, "rows": []}}
+    halves = {**other, "xaimed": {**old, "rows": [], "profile": "\ud800"}}
+    huge = {**other, "xaimed": {**old, "rows": [], "machine": {**old["machine"], "memory_bytes": 10**400}}}
+    floor = {"machine": old["machine"], "spread": {at["case"]["bench"]: 0.1}, "runs": {}}
+    written = {
+        "other": other,
+        "norows": {**run, "benchmarks": [], "xaimed": {**old, "rows": []}},
+        "future": {**run, "xaimed": {**old, "schema": 99}},
+        "halves": halves,
+        "huge": huge,
+        "list": [],
+        "floor": {"floor": floor},
+        "broken/static": {"none": {"figures": 3}},
+        "unlike/static": {"none": {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}},
+    }
+    for folder in ("folder", "runs", "broken", "unlike"):
+        (tmp_path / folder).mkdir()
+    for name, data in written.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    for name in ("nothing.json", "nothing.jsonl", "runs/alike-00.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "run.json").write_text(GOLDEN.read_text())
+    (tmp_path / "card.json").write_text(CARD.read_text())
+    (tmp_path / "bytes.json").write_bytes(b"\x89\xff\x00")
+    (tmp_path / "deep.json").write_text("[" * 99_999)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(static, "compiler_name", lambda: "none")
+    return tmp_path
+
+
+def test_the_table_is_long_enough():
+    assert len(ROWS) >= 100
+    assert {shlex.split(argv)[0] for argv, *_ in ROWS} >= set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(("argv", "code", "words"), ROWS, ids=[row[0] for row in ROWS])
+def test_bad_input_is_refused_in_three_lines(argv, code, words, at_files, capsys):
+    before = {path: path.stat().st_mtime_ns for path in at_files.rglob("*.json")}
+    assert main(shlex.split(argv)) == int(code)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err + said.out
+    assert 1 <= said.err.count("\n") <= 3, said.err
+    assert said.err.startswith("xaimed")
+    missing = [word for word in words.split("; ") if word not in said.err]
+    assert not missing, said.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "a file of the user was changed"
+
+
+def test_without_triton_nothing_is_compiled(at_files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert main(["profile", "--static", "--out", "folder"]) == 2
+    assert "Triton, which is not installed" in capsys.readouterr().err
+
+
+def test_a_missing_folder_for_output_is_made(at_files):
+    """Chosen over refusing: nothing measured is lost, and a report's page did so before."""
+    written = ["new/a.md", "newer/b.json"]
+    assert main(["compare", "run.json", "run.json", "--markdown", written[0], "--export", written[1]]) == 1
+    assert main(["report", "run.json", "--markdown", "newest/c.md", "--html", "newest/d.html"]) == 0
+    assert all((at_files / name).stat().st_size for name in (*written, "newest/c.md", "newest/d.html"))
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_measured(
+    at_files, monkeypatch, capsys
+):
+    from xaimed_bench.measure import alternate
+
+    monkeypatch.setattr(
+        alternate.Alternation, "__enter__", lambda self: pytest.fail("something was measured")
+    )
+    assert main(["compare", "--base", "HEAD", "--markdown", "run.json/verdict.md"]) == 2
+    assert main(["compare", "--floor", "--floor-file", "run.json/floor.json"]) == 2
+    assert capsys.readouterr().err.count("run.json is a file, not a folder") == 2
+
+
+def test_a_file_compared_with_itself_is_judged_only_as_far_as_its_rows_are(at_files, capsys):
+    """The machine's noise is not known, so nothing can be the same; the broken row is left out of this file."""
+    run = json.loads(GOLDEN.read_text())
+    run["xaimed"]["rows"] = []
+    (at_files / "right.json").write_text(json.dumps(run))
+    assert main(["compare", "right.json", "right.json", "--markdown", "verdict.md"]) == 3
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines()[-1] == "judged 0 of 1 rows; not judged: 1 unknown"
+    for text in (said.out, (at_files / "verdict.md").read_text()):
+        assert "Inconclusive: no row was judged" in text
+        assert not [word for word in ("nothing speaks against", "same", "faster") if word in text]
+    assert main(["compare", "run.json", "run.json"]) == 1
+    last = "judged 1 of 2 rows: 0 slower, 0 faster, 0 same, 1 wrong; not judged: 1 unknown"
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    "fails", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device")]
+)
+@pytest.mark.parametrize("argv", ["report run.json", "compare run.json run.json", "--help"])
+def test_output_that_nobody_takes_is_never_a_success(argv, fails, at_files, monkeypatch, capsys):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise fails
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(shlex.split(argv)) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_gets_one_line_from_a_real_pipe():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "xaimed_bench", "report", str(GOLDEN)]
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False
+    )
+    os.close(write)
+    assert done.returncode == 2
+    assert done.stderr == "xaimed report: the output was closed before all was written\n"
+
+
+def test_a_terminal_that_cannot_show_a_sign_shows_another(at_files, monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["report", "run.json", "--markdown", "-"]) == 0
+    assert b"xgradcam" in shown.buffer.getvalue()
+
+
+def test_a_fault_of_xaimed_is_shown_whole_and_is_no_finding(at_files, monkeypatch, capsys):
+    """Python ends with 1 after an uncaught error, which a gate would read as slower."""
+
+    def faulty(path):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("xaimed_reports.store.load.load", faulty)
+    assert main(["compare", "run.json", "run.json"]) == FAULT not in (0, 1, 2, 3)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "KeyError: 'a bug'" in said
+    assert "please report it" in said

@@ -1,0 +1,162 @@
+"""Base and new in alternating processes: work trees that come and go, and sides that are told apart."""
+
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from xaimed_bench.cli import main
+from xaimed_bench.measure import alternate
+from xaimed_bench.measure.alternate import Alternation, RevisionError
+
+ROOT = Path(__file__).parents[3]
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository of one file, changed since its only commit."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    git(folder, "init")
+    (folder / "code.py").write_text("old")
+    git(folder, "add", "code.py")
+    git(folder, "commit", "-m", "one")
+    (folder / "code.py").write_text("changed")
+    return folder
+
+
+@pytest.fixture
+def sides(checkout, tmp_path):
+    def sides(**settings):
+        return Alternation(checkout, "HEAD", **({"runs": 6, "keep": tmp_path / "kept"} | settings))
+
+    return sides
+
+
+@pytest.fixture
+def measured(monkeypatch, make_run):
+    """Replaces measuring by a note of the side."""
+    order = []
+
+    def note(tree, stored, *words, name):
+        order.append(name)
+        return make_run()
+
+    monkeypatch.setattr(alternate, "gate_process", note)
+    return order
+
+
+def trees(checkout):
+    listed = subprocess.run(
+        ["git", "-C", str(checkout), "worktree", "list"], capture_output=True, text=True, check=True
+    )
+    return len(listed.stdout.splitlines())
+
+
+def test_the_new_side_holds_uncommitted_changes_and_nothing_is_left_behind(checkout, sides):
+    with sides() as opened:
+        assert trees(checkout) == 3
+        texts = {name: (tree / "code.py").read_text() for name, tree in opened._trees.items()}
+        folders = list(opened._trees.values())
+    assert texts == {"base": "old", "new": "changed"}
+    assert trees(checkout) == 1
+    assert not any(folder.exists() for folder in folders)
+    assert (checkout / "code.py").read_text() == "changed"
+
+
+def test_processes_alternate_a_b_b_a(sides, measured):
+    with sides(runs=4) as opened:
+        base, new = opened.measure()
+    assert measured == ["base", "new", "new", "base"] * 2
+    assert len(base) == len(new) == 4
+
+
+def test_a_series_that_was_cut_short_goes_on_where_it_stopped(
+    sides, checkout, tmp_path, make_run, store, monkeypatch
+):
+    def stops(tree, stored, *words, name):
+        if len(list(kept.glob("*.json"))) == 3:
+            raise KeyboardInterrupt
+        kept.mkdir(exist_ok=True)
+        store(make_run(revision=opened._commits[name][:12]), stored)
+
+    kept = tmp_path / "kept"
+    monkeypatch.setattr(alternate, "gate_process", stops)
+    with pytest.raises(KeyboardInterrupt), sides() as opened:
+        opened.measure()
+    rest = []
+    monkeypatch.setattr(
+        alternate, "gate_process", lambda tree, stored, *words, name: rest.append(name) or make_run()
+    )
+    with sides(resume=True) as opened:
+        base, new = opened.measure()
+    assert (len(base), len(new), len(rest)) == (6, 6, 9)
+    (checkout / "code.py").write_text("changed again")
+    with sides(resume=True) as opened:
+        opened.measure()
+    assert rest[9:].count("new") == 6  # another new side: only its processes and those not kept run again
+    assert len(rest[9:]) == 11
+
+
+def test_a_revision_that_does_not_exist_gives_exit_2_and_leaves_nothing(checkout, monkeypatch, capsys):
+    monkeypatch.chdir(checkout)
+    assert main(["compare", "--base", "nowhere"]) == 2
+    assert "rev-parse" in capsys.readouterr().err
+    assert trees(checkout) == 1
+
+
+def test_a_side_without_benches_says_so(sides):
+    with sides() as opened, pytest.raises(RevisionError, match="the base side measured nothing"):
+        opened.measure()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_work_tree_and_no_process(number, checkout, tmp_path):
+    """The gate's processes here tell their id and sleep."""
+    git(checkout, "checkout", "--", "code.py")
+    (checkout / "bench").mkdir()
+    (checkout / "bench/bench_cam.py").touch()
+    (checkout / "bench/conftest.py").write_text(
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(tmp_path / 'child')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(60)\n"
+    )
+    git(checkout, "add", "bench")
+    git(checkout, "commit", "-m", "two")
+    paths = ":".join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    command = [sys.executable, "-m", "xaimed_bench", "compare", "--base", "HEAD"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
+    # a shell's background jobs ignore some signals, and would hand that on
+    heard = partial(signal.signal, number, signal.SIG_DFL)
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
+    with subprocess.Popen(command, cwd=checkout, **options) as process:
+        try:
+            _wait_for((tmp_path / "child").exists)
+            assert trees(checkout) == 3
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert trees(checkout) == 1
+    assert not list(tmp_path.glob("xaimed-compare-*"))
+    child = int((tmp_path / "child").read_text())
+    _wait_for(lambda: not Path(f"/proc/{child}").exists())
+
+
+def _wait_for(condition):
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited 30 s in vain")

@@ -1,0 +1,227 @@
+"""A whole run of `pytest bench` on a toy question: rows, JSON, journal, crash, resume, privacy."""
+
+import getpass
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaimed_reports.store.journal import recover
+from xaimed_reports.store.jsonform import from_json
+from xaimed_reports.store.load import load, pictures_path
+from xaimed_reports.store.records import SCHEMA, Timing
+
+ROOT = Path(__file__).parents[3]
+TOY = """
+import os, pytest, torch
+
+@pytest.mark.parametrize("kind", ["good", "wrong", "flat", "broken", "last"])
+def bench_doing_it(measure, kind):
+    maps = torch.zeros(2, 8, 8) if kind == "flat" else torch.linspace(0, 1, 128).reshape(2, 8, 8)
+    def ours():
+        if kind == "last" and "DIE" in os.environ:
+            os._exit(9)
+        if kind == "broken":
+            raise ValueError("it broke")
+        with open(os.environ["CALLS"], "a") as log:
+            log.write(kind + " ")
+        return maps + (0.1 if kind == "wrong" else 0)
+    measure(ours, against=lambda: maps, what="the other 1.0", forward=maps.sum, images=2, allowed=1e-4,
+            pictures=lambda a, b: {"map": a[0]})
+"""
+MODEL = """
+import pytest
+
+@pytest.mark.parametrize("model", ["resnet18"])
+def bench_explaining(measure, model):
+    pytest.fail("measured")
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Runs the toy bench in a folder of its own; the measuring is the project's."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "bench").mkdir()
+    shutil.copy(ROOT / "bench/conftest.py", folder / "bench")
+    (folder / "bench/bench_toy.py").write_text(TOY)
+    (folder / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\npython_files = ["bench_*.py"]\npython_functions = ["bench_*"]\n'
+        'addopts = "--import-mode=importlib"\nfilterwarnings = ["error"]\n'
+    )
+
+    def run(*words, **environment):
+        paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+        settings = {**os.environ, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "bench",
+            "-p",
+            "no:cacheprovider",
+            "--profile",
+            "gate",
+            *words,
+        ]
+        return subprocess.run(
+            command, cwd=folder, env=settings | environment, capture_output=True, text=True, check=False
+        )
+
+    run.folder = folder
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(bench):
+    done = bench("--benchmark-json=out.json")
+    assert (bench.folder / "out.json").exists(), done.stdout + done.stderr
+    return done, bench.folder / "out.json"
+
+
+def test_every_case_has_its_status_and_right_ones_their_times(finished):
+    rows = {(r.case.axes["kind"], r.impl): r for r in load(finished[1]).rows}
+    status = {key: row.status for key, row in rows.items()}
+    assert status == {
+        ("good", "ours"): "ok",
+        ("good", "reference"): "ok",
+        ("last", "ours"): "ok",
+        ("last", "reference"): "ok",
+        ("wrong", "ours"): "wrong",
+        ("wrong", "reference"): "skipped",
+        ("flat", "ours"): "degenerate",
+        ("flat", "reference"): "degenerate",
+        ("broken", "ours"): "failed",
+        ("broken", "reference"): "skipped",
+    }
+    assert all((row.timing is not None) == (row.status == "ok") for row in rows.values())
+    assert rows["broken", "ours"].reason == "ValueError: it broke"
+
+
+def test_wrong_and_failed_cases_fail_the_run_and_degenerate_ones_are_skipped(finished):
+    assert finished[0].returncode == 1
+    assert "2 failed, 4 passed, 4 skipped" in finished[0].stdout
+
+
+def test_the_json_is_pytest_benchmarks_own_with_a_row_for_each_side(finished):
+    data = json.loads(finished[1].read_text())
+    assert {b["params"]["impl"] for b in data["benchmarks"]} == {"ours", "reference"}
+    for benchmark in data["benchmarks"]:
+        row = benchmark["extra_info"]["xaimed"]
+        assert row["schema"] == SCHEMA
+        counted = from_json(Timing, row["timing"]).counted
+        assert benchmark["stats"]["data"] == [wall_s for _, wall_s in counted]
+        assert benchmark["options"]["timer"].endswith("replayed_samples")
+
+
+def test_pytest_benchmark_compares_it(finished):
+    tool = Path(sys.executable).parent / "pytest-benchmark"
+    done = subprocess.run([tool, "compare", finished[1]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bench_doing_it[ours-good]" in done.stdout
+    assert "bench_doing_it[reference-good]" in done.stdout
+
+
+def test_the_closing_table_and_sentences_are_printed(finished):
+    said = finished[0].stdout
+    assert "case 1 of 5" in said
+    assert "times faster" in said
+    assert "of 2 timed cases" in said
+    assert "Next: xaimed report" in said
+
+
+def test_results_hold_no_host_user_or_path(finished):
+    text = finished[1].read_text() + finished[1].with_suffix(".journal.jsonl").read_text()
+    data = json.loads(finished[1].read_text())
+    assert data["machine_info"]["node"] == ""
+    assert str(finished[1].parent) not in text
+    assert str(Path.home()) not in text
+    for private in (platform.node(), getpass.getuser()):
+        assert f'"{private}"' not in text
+
+
+def test_pictures_lie_beside_the_json(finished):
+    assert pictures_path(finished[1]).exists()
+
+
+def test_one_interleaved_measurement_serves_both_rows(finished, bench):
+    rows = [r for r in load(finished[1]).rows if r.case.axes["kind"] == "good"]
+    assert rows[0].timing.block == rows[1].timing.block or len(rows[0].timing.wall_s) != len(
+        rows[1].timing.wall_s
+    )
+    assert rows[0].forward == rows[1].forward
+    assert rows[0].conditions == rows[1].conditions
+
+
+def test_a_crash_loses_no_finished_case_and_resume_measures_the_rest(bench):
+    path = bench.folder / "crash.json"
+    assert bench(f"--benchmark-json={path}", DIE="1").returncode == 9
+    assert not path.exists()
+    left = recover(path.with_suffix(".journal.jsonl").read_text())
+    assert {r.case.axes["kind"] for r in left.run.rows} == {"good", "wrong", "flat", "broken"}
+    assert left.unfinished == "doing it[last]"
+    (bench.folder / "calls").write_text("")
+    done = bench(f"--benchmark-json={path}", "--resume")
+    rows = {(r.case.axes["kind"], r.impl): r for r in load(path).rows}
+    assert (bench.folder / "calls").read_text() == "", done.stdout
+    assert rows["good", "ours"].timing == next(r.timing for r in left.run.rows if r.status == "ok")
+    assert rows["last", "ours"].status == "failed"
+    assert "not tried again" in rows["last", "ours"].reason
+
+
+def test_resume_refuses_what_another_profile_measured(bench, finished):
+    done = bench("--benchmark-json=out.json", "--resume", "--profile", "quick")
+    assert done.returncode == 4
+    assert "has another profile" in done.stderr + done.stdout
+
+
+def test_disabled_benchmarks_are_checked_and_not_timed(bench):
+    done = bench("--benchmark-disable", "--benchmark-json=none.json")
+    assert "2 failed, 4 passed, 4 skipped" in done.stdout
+    assert "checked, not timed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--device", "cuda:99"], "--device cuda:99: give cpu"),
+        (["--device", "nothing"], "--device nothing: give cpu"),
+        (["--data", "none"], "--data: no folder at none"),
+        (["--data", "pyproject.toml"], "--data: pyproject.toml is a file"),
+        (["--data", "bench"], "--data: no image in bench"),
+        (["--checkpoint", "none.pt"], "--checkpoint: no checkpoint at none.pt"),
+        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml is text (it begins"),
+        (["--checkpoint", "empty.pt"], "--checkpoint, for resnet18 (choose other benches with -k)"),
+        (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
+        (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),
+        (["--journal", "bench"], "--journal: bench is a folder"),
+    ],
+)
+def test_options_that_cannot_be_used_end_the_run_in_one_line_before_it_measures(words, says, bench):
+    """4 is pytest's own exit code for errors of usage."""
+    (bench.folder / "bench/bench_model.py").write_text(MODEL)
+    torch.save({"fc.weight": torch.zeros(2, 512)}, bench.folder / "empty.pt")
+    (bench.folder / "calls").write_text("")
+    done = bench(*words)
+    (bench.folder / "bench/bench_model.py").unlink()
+    assert done.returncode == 4, done.stdout + done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.strip())
+    assert line.startswith("ERROR: ")
+    assert says in line
+    assert (bench.folder / "calls").read_text() == ""
+
+
+def test_cases_can_be_chosen_and_shuffled(bench):
+    done = bench("--only-case", "doing it[good]", "--benchmark-json=one.json")
+    assert "2 passed, 8 deselected" in done.stdout
+    orders = [bench("--shuffle", seed, "--benchmark-disable", "-v").stdout for seed in ("1", "2")]
+    first = [
+        [line.split("-")[1] for line in o.splitlines() if "[ours-" in line and "::" in line] for o in orders
+    ]
+    assert first[0] != first[1]

@@ -1,6 +1,0 @@
-"""The profile card: what this device can do and how much of it the library reaches, part by part."""
-
-from .run import measure_parts
-from .setting import Setting, setting_for
-
-__all__ = ["Setting", "measure_parts", "setting_for"]

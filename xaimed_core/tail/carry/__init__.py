@@ -1,0 +1,1 @@
+"""How a change of one channel is carried through operations."""

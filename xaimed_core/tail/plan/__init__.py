@@ -1,0 +1,1 @@
+"""What is done once for all channels, and what row by row."""

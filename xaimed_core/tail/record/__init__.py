@@ -1,0 +1,1 @@
+"""The tail as a list of operations, free of the batch size."""

@@ -1,0 +1,1 @@
+"""The tail run again by the model's own code."""

@@ -1,0 +1,1 @@
+"""Drops from a plan or from rows, in chunks."""

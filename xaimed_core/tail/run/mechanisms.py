@@ -1,0 +1,248 @@
+"""The ways of computing drops behind one interface: a plan over what was recorded, or rows of the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from xaimed_core.tail.carry.values import exact
+from xaimed_core.tail.plan.plan import Plan
+from xaimed_core.tail.rerun.capture import Capture
+from xaimed_core.tail.rerun.replay import ModuleReplay
+from xaimed_core.tail.run.ablation import ablate, replacement
+from xaimed_core.tail.run.algebra import Front, drops_by_series, drops_of_rows, run_front
+from xaimed_core.tail.run.chunks import fastest_rows, in_chunks
+from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, read_drops
+
+ENOUGH_TO_MEASURE = 256
+"""Rows from which on measuring the fastest chunk costs less than it gains."""
+
+UNMEASURED = 32
+"""Rows per chunk where nothing is measured: within a few percent of the best at every network tried."""
+
+CLOSED_BYTES = 2**24
+"""A closed form's rows at a time: they meet one matrix, which then stays in the cache."""
+
+
+def unseen(count: int) -> None:
+    """Nobody looks on."""
+    del count
+
+
+class Mechanism(Protocol):
+    """Computes drops for the images of one capture."""
+
+    @property
+    def route(self) -> str:
+        """What runs, and why nothing cheaper does."""
+        ...
+
+    @property
+    def enough_bytes(self) -> int | None:
+        """Memory beyond which more changes nothing; None where more always allows larger chunks."""
+        ...
+
+    def drops(
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
+    ) -> Tensor:
+        """Drops ``[r, ...]`` in the precision of changes; ``alone``: every row in a chunk of its own.
+
+        ``step(count)`` after so many ablations, unless none takes noticeable time.
+        Raises ValueError where the memory does not hold a single row.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class ByPlan:
+    """A plan, with the ``external`` tensors of this capture's recording.
+
+    ``chunks``: rows per chunk as measured, by kind of outcome; shared by all captures of one tail.
+    """
+
+    capture: Capture
+    plan: Plan
+    external: dict[int, Tensor]
+    route: str
+    chunks: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def enough_bytes(self) -> int | None:
+        """See `Mechanism`. A closed form's: all images at a time, and rows for as many as stay in the cache."""
+        if not self.plan.closed:
+            return None
+        return 2 * max(
+            len(self.capture.activation) * self.plan.front_bytes, self.plan.row_bytes, CLOSED_BYTES
+        )
+
+    def drops(
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
+    ) -> Tensor:
+        """See `Mechanism`. Half the memory is the front's, for as many images as it holds; half the rows'."""
+        plan, n = self.plan, len(self.capture.activation)
+        half, series = memory_bytes // 2, None
+        one_class = outcome if isinstance(outcome, OneClass) else None
+        if one_class is not None and plan.front_bytes + plan.series_bytes <= half:
+            series = plan.series
+        per_image = plan.front_bytes + (0 if series is None else plan.series_bytes)
+        group, most = (half // max(size, 1) for size in (per_image, plan.row_bytes))
+        _refuse_bound_below(2 * max(plan.front_bytes, plan.row_bytes), memory_bytes)
+        drops = _no_drops(self.capture, ablations, outcome)
+        with below_autocast(drops.device):
+            for start in range(0, n, group):
+                front = self._front(start, min(start + group, n), ablations)
+                if not plan.closed or one_class is None:
+                    front.tabulate()
+                at = _changing(front, ablations)
+                if one_class is not None and series is not None:
+                    found, sure = drops_by_series(front, series, one_class)
+                    where = ablations.image[at] - start, ablations.channel[at]
+                    drops[at] = found[where]
+                    at = at[~sure[where]]
+                of_front, done = (
+                    len(ablations) * front.n // n,
+                    0,
+                )  # those that change nothing are done on the way
+                for part, found in self._in_chunks(front, ablations, at, outcome, 1 if alone else most):
+                    drops[at[part]] = found
+                    if not plan.closed:
+                        step(of_front * part.stop // len(at) - done)
+                        done = of_front * part.stop // len(at)
+        return drops
+
+    def _front(self, start: int, stop: int, ablations: Ablations) -> Front:
+        activation = self.capture.activation[start:stop]
+        replaced = replacement(activation, self.capture.channel_dim, ablations.value)
+        external = self.plan.program.of_images(self.external, start, stop)
+        return run_front(self.plan, activation, replaced, external, start)
+
+    def _in_chunks(
+        self, front: Front, ablations: Ablations, at: Tensor, outcome: Outcome, most: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        def run(part: slice) -> Tensor:
+            return drops_of_rows(front, ablations.image[at[part]], ablations.channel[at[part]], outcome)
+
+        return in_chunks(len(at), self._rows(run, len(at), outcome, most), run)
+
+    def _rows(self, run: Callable[[slice], Tensor], count: int, outcome: Outcome, most: int) -> int:
+        if self.plan.closed:
+            return min(most, max(CLOSED_BYTES // self.plan.row_bytes, 1))
+        if count < ENOUGH_TO_MEASURE:
+            return min(UNMEASURED, most)
+        kind = type(outcome).__name__
+        if kind not in self.chunks:
+            found = fastest_rows(run, min(count, most), self.capture.activation.device)
+            self.chunks.setdefault(kind, found)  # of threads that measure at once the first decides for all
+        return min(self.chunks[kind], most)
+
+
+@final
+@dataclass(frozen=True)
+class ByRows:
+    """Every ablation a row of the model itself; ``alone``: one row at a time; ``in_order``: see `_in_order`."""
+
+    capture: Capture
+    replay: ModuleReplay
+    route: str
+    alone: bool
+    in_order: bool = False
+    enough_bytes: None = None
+
+    def drops(
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        memory_bytes: int,
+        *,
+        alone: bool = False,
+        step: Callable[[int], None] = unseen,
+    ) -> Tensor:
+        """See `Mechanism`. A chunk holds rows of one image, so that what they share takes its memory once."""
+        capture = self.capture
+        replaced = replacement(capture.activation, capture.channel_dim, ablations.value)
+        drops = _no_drops(capture, ablations, outcome)
+        _refuse_bound_below(self.replay.bytes_per_row, memory_bytes)
+        rows = (
+            1 if alone or self.alone else min(UNMEASURED, memory_bytes // max(self.replay.bytes_per_row, 1))
+        )
+        with capture.running():
+            if self.in_order:
+                self._in_order(ablations, outcome, replaced, drops, step)
+                return drops
+            for i in range(len(capture.activation)):
+                at = (ablations.image == i).nonzero().squeeze(1)
+
+                def run(part: slice, at: Tensor = at) -> Tensor:
+                    image, channel = ablations.image[at[part]], ablations.channel[at[part]]
+                    ablated = ablate(capture.activation, capture.channel_dim, replaced, image, channel)
+                    change = exact(self.replay.outputs(image, ablated)) - exact(capture.logits)[image]
+                    return read_drops(outcome, change, image)
+
+                for part, found in in_chunks(len(at), rows, run):
+                    drops[at[part]] = found
+                    step(part.stop - part.start)
+        return drops
+
+    def _in_order(
+        self,
+        ablations: Ablations,
+        outcome: Outcome,
+        replaced: Tensor,
+        drops: Tensor,
+        step: Callable[[int], None],
+    ) -> None:
+        """Each forward ablates one channel of every image of the caller's batch, which stays in its order."""
+        capture = self.capture
+        every = torch.arange(len(capture.activation), device=drops.device)
+        for k in ablations.channel.unique():
+            ablated = ablate(capture.activation, capture.channel_dim, replaced, every, k.expand(len(every)))
+            change = exact(self.replay.outputs(every, ablated)) - exact(capture.logits)
+            at = (ablations.channel == k).nonzero().squeeze(1)
+            image = ablations.image[at]
+            drops[at] = read_drops(outcome, change[image], image)
+            step(len(at))
+
+
+def _no_drops(capture: Capture, ablations: Ablations, outcome: Outcome) -> Tensor:
+    classes = capture.logits.shape[1:] if isinstance(outcome, AllClasses) else ()
+    return exact(capture.logits).new_zeros(len(ablations), *classes)
+
+
+def _changing(front: Front, ablations: Ablations) -> Tensor:
+    """Which ablations are of the front's images and change anything."""
+    place = ablations.image - front.first
+    mine = ((place >= 0) & (place < front.n)).nonzero().squeeze(1)
+    return mine[front.alive[place[mine], ablations.channel[mine]]]
+
+
+@contextmanager
+def below_autocast(device: torch.device) -> Generator[None]:
+    """No autograd, and no autocast: what was recorded lies below it."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def _refuse_bound_below(needed: int, memory_bytes: int) -> None:
+    if memory_bytes < needed:
+        raise ValueError(
+            f"one ablation takes {needed} bytes, and {memory_bytes} may be taken (memory_bytes, or half of what is "
+            "free); free some memory, or explain fewer or smaller images at a time"
+        )
