@@ -311,11 +311,12 @@ class Drawing(nn.Module):
         return images.mean((2, 3))
 
 
-def test_a_model_that_draws_moves_the_generator_on():
+@pytest.mark.parametrize("training", [False, True])
+def test_a_model_that_draws_moves_the_generator_on(training):
     """Putting it back would let other threads draw the same numbers again."""
     _, images, maps = case()
     torch.manual_seed(7)
-    road(Drawing(), images, maps["first"], removed=(0.5,), order="morf", noise=0.0)
+    road(Drawing().train(training), images, maps["first"], removed=(0.5,), order="morf", noise=0.0)
     found = torch.get_rng_state()
     torch.manual_seed(7)
     torch.rand(1), torch.rand(1)
@@ -324,7 +325,7 @@ def test_a_model_that_draws_moves_the_generator_on():
 
 def test_scoring_gives_the_module_to_call_and_refuses_what_is_none():
     model = network().train()
-    with scoring(model, torch.device("cpu")) as running:
+    with scoring(model) as running:
         assert not running.training
         assert not torch.is_grad_enabled()
     assert model.training

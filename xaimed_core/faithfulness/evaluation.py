@@ -144,8 +144,9 @@ def evaluate(
     are known (an `Explanation` has them as ``logits``), else one forward finds them. ``output``: as in `explain`.
     ``batch``: perturbed images per forward, if the model's rows prove independent; None lets every forward hold the
     images as they were given, or several perturbations of a few. ``progress=False`` says nothing of a long wait. Runs
-    under the caller's autocast; the model's mode and random numbers are left as they were. Same seed, same noise and
-    ties, whatever the batch. An image or map with NaN has no score and a reason; the others are scored.
+    under the caller's autocast; the model's mode is left as it was, and random generators move on only where the model
+    itself draws from them. Same seed, same noise and ties, whatever the batch. An image or map with NaN has no score
+    and a reason; the others are scored.
 
     Raises ValueError or TypeError that say what was wrong, IndexError for a class that does not exist.
     """
@@ -156,7 +157,7 @@ def evaluate(
     check_options(batch, seed, ties)
     reading = chosen.score if score is None else score
     classes = class_names_of(unwrap(model)[0])
-    with scoring(model, images.device) as running:
+    with scoring(model) as running:
         base = unperturbed(
             running,
             images,

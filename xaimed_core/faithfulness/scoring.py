@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_module
 from xaimed_core.faithfulness.metric import ScoreLike
-from xaimed_core.isolation.subject import subject_of, undisturbed
+from xaimed_core.isolation.subject import ready, subject_of
 from xaimed_core.targets import Targets
 
 MANY = 32
@@ -23,7 +23,7 @@ _warned: WeakSet[nn.Module] = WeakSet()
 
 
 @contextmanager
-def scoring(model: nn.Module, device: torch.device) -> Generator[nn.Module]:
+def scoring(model: nn.Module) -> Generator[nn.Module]:
     """The module to call, in evaluation mode without autograd; the caller's modes are as before afterwards.
 
     Autocast and the random generators are the caller's. Raises as `admit_module`.
@@ -34,7 +34,7 @@ def scoring(model: nn.Module, device: torch.device) -> Generator[nn.Module]:
             yield model
             return
         subject = subject_of(model)
-        with undisturbed(subject, device):
+        with ready(subject):
             yield subject.root
 
 

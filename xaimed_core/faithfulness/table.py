@@ -129,7 +129,7 @@ def road_table(
     everything = {**given, **baselines}
     metric = with_removal(METRICS["road"], Impute(noise), removed)
     classes = class_names_of(unwrap(model)[0])
-    with scoring(model, images.device) as running:
+    with scoring(model) as running:
         base = unperturbed(
             running, images, asked, targets, classes=classes, score=score, output=output, batch=batch
         )

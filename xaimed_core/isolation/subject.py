@@ -29,17 +29,24 @@ def subject_of(model: nn.Module, modules: Iterable[nn.Module] | None = ()) -> Su
 
 
 @contextmanager
+def ready(subject: Subject) -> Generator[None]:
+    """Entered around forwards of ``subject.root``: evaluation mode, out of inference mode."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(subject.running())
+        yield
+
+
+@contextmanager
 def undisturbed(subject: Subject, device: torch.device) -> Generator[None]:
-    """Entered around forwards of ``subject.root``: evaluation mode, out of inference mode.
+    """`ready`, with random numbers as they were.
 
     Random generators are put back where the model drew from them and no other thread runs. Beside other threads they
     are left alone: rewinding them would have the others draw the same numbers again.
     """
     before = generators(device)
-    with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(subject.running())
+    with ready(subject):
         try:
             yield
         finally:

@@ -161,7 +161,7 @@ class AveragerAcrossThresholds:
         def perturbed(here: range) -> Tensor:
             return torch.cat([metrics[k].perturbed(input_tensor, cams) for k in here])
 
-        with scoring(model, input_tensor.device) as running:
+        with scoring(model) as running:
             n, rows = len(input_tensor), rows_per_forward(running, input_tensor, None)
             found = [read(outputs) for outputs in outputs_of_each(running, perturbed, len(metrics), n, rows)]
         return np.stack(found).mean(axis=0, dtype=np.float32)
@@ -199,7 +199,7 @@ def check_percentiles(percentiles: Any) -> None:
 def score_all(model: nn.Module, images: Tensor, targets: Sequence[ScoreFunction]) -> Scores:
     """The targets' scores of the images, float32 ``[n]``."""
     read = _reader(model, images, targets)
-    with scoring(model, images.device) as running:
+    with scoring(model) as running:
         return read(outputs_of(running, images))
 
 
