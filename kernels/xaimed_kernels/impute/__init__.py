@@ -151,7 +151,8 @@ def _check(images: Tensor, keep: Tensor, tol: float) -> None:
         )
     if keep.device != images.device:
         raise ValueError(f"images are on {images.device}, keep on {keep.device}; move one")
-    if not isinstance(tol, Real) or not SMALLEST_TOL <= tol < 1:
+    number = isinstance(tol, Real) or (isinstance(tol, Tensor) and tol.ndim == 0)
+    if not number or not SMALLEST_TOL <= float(tol) < 1:
         raise ValueError(
             f"tol must be at least {SMALLEST_TOL:g} (what float64 can hold) and below 1, got {tol!r}"
         )
