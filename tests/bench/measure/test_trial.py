@@ -100,7 +100,7 @@ def test_a_gate_process_finds_every_package_in_its_own_tree(tmp_path, monkeypatc
     monkeypatch.setattr(subprocess, "run", note)
     with pytest.raises(RevisionError, match="measured nothing"):
         gate_process(tmp_path, tmp_path / "run.json", name="base")
-    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     paths = settings["tool"]["pytest"]["ini_options"]["pythonpath"]
     assert given["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / path) for path in paths]
 
