@@ -15,7 +15,7 @@ SHARED      := -n auto --dist loadfile
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
 COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600 -m offline $(SHARED)
 
-.PHONY: help bench tradeoff test check gpu device test-gpu report profile clean
+.PHONY: help bench tradeoff test nightly check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -39,9 +39,12 @@ tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; tra
 	$(MEASURE) bench/bench_tradeoff.py
 
 test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
-	$(CORES) $(INTERPRETED) -m "not offline and not alone" $(SHARED) $(ARGS)
-	$(INTERPRETED) -m "not offline and alone" $(ARGS)
+	$(CORES) $(INTERPRETED) -m "not offline and not alone and not nightly" $(SHARED) $(ARGS)
+	$(INTERPRETED) -m "not offline and alone and not nightly" $(ARGS)
 	$(COMPILED) $(ARGS)
+
+nightly: $(READY) ## the tests that are slow and rarely break
+	$(INTERPRETED) -m nightly $(ARGS)
 
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .

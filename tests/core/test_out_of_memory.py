@@ -133,6 +133,7 @@ TAILS = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("tail", TAILS)
 def test_ablations_are_the_same_with_and_without_a_limit_that_some_chunks_exceed(tail: str) -> None:
     first, mib, route = TAILS[tail]

@@ -7,7 +7,6 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from statistics import median
 
 import pytest
 import torch
@@ -145,8 +144,9 @@ def test_extra_work_takes_the_share_asked_for():
 
     slowed = with_extra_work(call, 0.5, CPU)
     assert slowed() == "its result"
-    ratios = [_seconds(slowed) / _seconds(call) for _ in range(25)]
-    assert 1.3 < median(ratios) < 1.7
+    took = [(_seconds(slowed), _seconds(call)) for _ in range(25)]  # what else runs only lengthens a call
+    shortest, plain = (min(times) for times in zip(*took, strict=True))
+    assert 1.3 < shortest / plain < 1.7
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 10.0])
