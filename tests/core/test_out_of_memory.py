@@ -168,6 +168,7 @@ print(*set(ran_out), found.route["ablationcam"])
     assert found.startswith(f"RuntimeError {route}")
 
 
+@pytest.mark.nightly
 def test_the_harness_records_that_memory_ran_out() -> None:
     rows = in_a_process("""
 from xaimed_bench.measure import Question, measure_case
