@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy
 import pytest
+import torch
 
 ALONE = (
     "bench/measure/",
@@ -19,3 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
             item.add_marker(pytest.mark.alone)
+
+
+@pytest.fixture(autouse=True)
+def _drawn_from_one_seed() -> None:
+    """A test that draws weights or images draws the same ones alone, in any order and in any process."""
+    torch.manual_seed(0)
+    numpy.random.seed(0)

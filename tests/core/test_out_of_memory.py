@@ -133,7 +133,6 @@ TAILS = {
 }
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("tail", TAILS)
 def test_ablations_are_the_same_with_and_without_a_limit_that_some_chunks_exceed(tail: str) -> None:
     first, mib, route = TAILS[tail]
@@ -168,7 +167,6 @@ print(*set(ran_out), found.route["ablationcam"])
     assert found.startswith(f"RuntimeError {route}")
 
 
-@pytest.mark.nightly
 def test_the_harness_records_that_memory_ran_out() -> None:
     rows = in_a_process("""
 from xaimed_bench.measure import Question, measure_case
