@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
 
@@ -27,4 +26,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _drawn_from_one_seed() -> None:
     """A test that draws weights or images draws the same ones alone, in any order and in any process."""
     torch.manual_seed(0)
-    numpy.random.seed(0)
