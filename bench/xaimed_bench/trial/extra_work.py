@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ def with_extra_work(call: Callable[[], Any], share: float, device: torch.device)
 
 
 def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
-    """The median of `TIMED` calls of each, taken in turns after two rounds that warm up."""
+    """The shortest of `TIMED` calls of each, in turns after two rounds that warm up: what else runs only lengthens a call."""
     found: list[list[float]] = [[] for _ in calls]
     for _ in range(TIMED + 2):
         for times, call in zip(found, calls, strict=True):
@@ -47,4 +46,4 @@ def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[f
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
-    return [median(times[2:]) for times in found]
+    return [min(times[2:]) for times in found]

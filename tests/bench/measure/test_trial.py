@@ -4,16 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 
 from xaimed_bench.cli import main
 from xaimed_bench.measure.alternate import RevisionError, gate_process
-from xaimed_bench.trial import runs
+from xaimed_bench.trial import extra_work, runs
 from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.store.jsonform import UnreadableError, from_json
 from xaimed_reports.store.records import Case, Conditions, Row
@@ -135,27 +135,27 @@ def test_a_finished_trial_is_judged_printed_and_stored(gate, tmp_path, capsys):
     assert len(gate.made) == 60
 
 
-def test_extra_work_takes_the_share_asked_for():
+@pytest.mark.parametrize("share", [0.05, 0.5, 2.0])
+def test_extra_work_takes_the_share_asked_for_whatever_disturbs_some_calls(share, monkeypatch):
+    now, disturbances = [0.0], Random(0)
+
     def call():
-        end = time.perf_counter() + 5e-3
-        while time.perf_counter() < end:
-            pass
+        now[0] += 5e-3 + disturbances.choice((0.0, 2e-2))
         return "its result"
 
-    slowed = with_extra_work(call, 0.5, CPU)
+    def product(*_, out):
+        now[0] += 1e-5
+
+    monkeypatch.setattr(extra_work.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(extra_work.torch, "mm", product)
+    slowed = with_extra_work(call, share, CPU)
+    disturbances.choice = lambda _: 0.0
+    before = now[0]
     assert slowed() == "its result"
-    took = [(_seconds(slowed), _seconds(call)) for _ in range(25)]  # what else runs only lengthens a call
-    shortest, plain = (min(times) for times in zip(*took, strict=True))
-    assert 1.3 < shortest / plain < 1.7
+    assert (now[0] - before) / 5e-3 == pytest.approx(1 + share, rel=0.01)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 10.0])
 def test_a_share_of_extra_work_that_makes_no_sense_is_refused(share):
     with pytest.raises(ValueError, match="share of extra work"):
         with_extra_work(lambda: None, share, CPU)
-
-
-def _seconds(call):
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
