@@ -1,5 +1,7 @@
 """The tradeoff's words follow its numbers: constructed records for each thing that can be said."""
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -9,6 +11,8 @@ from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.terminal import show
 from xaimed_reports.store.jsonform import from_json, to_json
+from xaimed_reports.store.older import upgraded
+from xaimed_reports.store.ran import Ran
 from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
 from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, extrapolate, gains, places
 from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures
@@ -46,7 +50,7 @@ def ask(make_row, make_run):
         case = Case("trading", {"method": method, "model": "resnet50", "layer": layer, "batch": "4"}, 4)
         return make_row(impl, (forwards * FORWARD_S,) * 6, case=case, **fields)
 
-    def ask(methods, *, layer="last", batch_s=1.5, fixed_s=0.3, cheap=1.0, ceiling=None, notes=()):
+    def ask(methods, *, layer="last", batch_s=1.5, fixed_s=0.3, cheap=1.0, ceiling=None, ran=()):
         rows = []
         for method, (forwards, qualities) in methods.items():
             rows.append(
@@ -56,7 +60,7 @@ def ask(make_row, make_run):
                     layer=layer,
                     qualities=qualities,
                     ceiling=ceiling if method == "ablationcam" else None,
-                    notes=notes,
+                    ran=dict(ran).get(method),
                 )
             )
             if method == "ablationcam":
@@ -198,13 +202,22 @@ def test_a_lesion_that_neither_map_finds_tells_nothing(ask):
 
 
 def test_the_mathematics_is_said_only_where_the_routes_say_so(ask):
-    pooled = (
-        "xgradcam: the layer is only pooled, so that gradcam give the same map",
-        "ablationcam: closed-form: mean",
-    )
-    assert "only pooling and a linear layer" in answer(ask(both(quality(), quality()), notes=pooled))[0]
-    for notes in ((), pooled[:1], pooled[1:]):
-        assert "only pooling" not in answer(ask(both(quality(), quality()), notes=notes))[0]
+    pooled = ("xgradcam", Ran("one pass", ("gradcam",))), ("ablationcam", Ran("closed-form"))
+    assert "only pooling and a linear layer" in answer(ask(both(quality(), quality()), ran=pooled))[0]
+    for ran in ((), pooled[:1], pooled[1:], (("xgradcam", Ran("one pass")), pooled[1])):
+        assert "only pooling" not in answer(ask(both(quality(), quality()), ran=ran))[0]
+
+
+def test_what_ran_is_read_from_the_notes_of_schema_2(make_row, make_run):
+    notes = {
+        "xgradcam: one forward, tail backward; reduction; the layer is only pooled, so that gradcam and hirescam "
+        "give the same map": Ran("one pass", ("gradcam", "hirescam")),
+        "ablationcam: closed-form: mean keep channels apart, addmm are linear": Ran("closed-form"),
+        "ablationcam: delta(1 conv) + replay: relu": None,
+    }
+    run = make_run(*(make_row(notes=(note,)) for note in notes))
+    assert [row.ran for row in upgraded(replace(run, schema=2)).rows] == list(notes.values())
+    assert upgraded(run) == run
 
 
 def test_the_ceiling_and_the_share_reached_are_said(ask):

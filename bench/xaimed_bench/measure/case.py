@@ -15,6 +15,7 @@ from xaimed_bench.measure.machine import Watch
 from xaimed_bench.measure.memory import peak_above_resident
 from xaimed_bench.measure.plan import Plan
 from xaimed_core.memory import is_out_of_memory
+from xaimed_reports.store.ran import Ran
 from xaimed_reports.store.records import (
     OURS,
     REFERENCE,
@@ -45,8 +46,8 @@ class Question:
     within the reference's own rounding error is no error of ours.
     ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
     expected one, once, e.g. to keep pictures of them.
-    ``parts``: arms that do only so many steps of the whole. ``ceiling`` and ``qualities``: what else is known of ours,
-    found out after the timing.
+    ``parts``: arms that do only so many steps of the whole. ``ceiling``, ``qualities`` and ``ran``: what else is known
+    of ours, found out after the timing.
     """
 
     case: Case
@@ -64,6 +65,7 @@ class Question:
     parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
     ceiling: Callable[[], Ceiling] | None = None
     qualities: Callable[[], Sequence[Quality]] | None = None
+    ran: Callable[[], Ran] | None = None
 
     def __post_init__(self) -> None:
         if self.truth is None and REFERENCE not in self.arms:
@@ -133,6 +135,7 @@ def _with_more(question: Question, row: Row) -> Row:
         row,
         ceiling=question.ceiling() if question.ceiling is not None else None,
         qualities=tuple(question.qualities()) if question.qualities is not None else (),
+        ran=question.ran() if question.ran is not None else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from xaimed_reports.store.journal import recover
 from xaimed_reports.store.jsonform import UnreadableError, from_json, parse_object, read_text
+from xaimed_reports.store.older import upgraded
 from xaimed_reports.store.records import SCHEMA, Run
 
 
@@ -17,7 +18,7 @@ def load(path: Path | str) -> Run:
     try:
         run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
         _need_pairs(run)
-        return run
+        return upgraded(run)
     except UnreadableError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
 

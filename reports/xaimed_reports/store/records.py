@@ -3,6 +3,7 @@
 History of the schema:
     1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
     2  rows may also hold the part of a computation that was timed, its ceiling, and what its maps are worth.
+    3  rows may also say what ran, which schema 2 put into words among the notes.
 
 A run is stored in pytest-benchmark's own JSON: every timed row in its benchmark's ``extra_info["xaimed"]``,
 the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON object a line.
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, final
 
-SCHEMA = 2
+from xaimed_reports.store.ran import Ran
+
+SCHEMA = 3
 
 Status = Literal["ok", "wrong", "degenerate", "oom", "failed", "skipped"]
 """ok: checked and timed. wrong: beyond the allowed error. degenerate: the reference map has no spread.
@@ -236,6 +239,8 @@ class Row:
     """Where only a part was timed; ``timing`` is the part's."""
     ceiling: Ceiling | None = None
     qualities: tuple[Quality, ...] = ()
+    ran: Ran | None = None
+    """None where nobody asked, and in every record before schema 3."""
     revision: int = 1
     """Of the definition measured: where it differs, times belong to different questions."""
 

@@ -45,8 +45,6 @@ LEGEND = (
     "deletion (small is good) and insertion (large is good): mean probability over the pixels removed or put back. "
     "in lesion: share of the map's mass, where one is known. Several kinds of images are separated by a slash."
 )
-POOLED = "only pooled"
-"""What a route says of a layer behind which there is nothing but pooling and a linear layer."""
 
 
 def tables(run: Run) -> list[tuple[str, list[tuple[str, ...]]]]:
@@ -116,8 +114,8 @@ def answer(run: Run) -> list[str]:
 
 def _one_map(exact: Entry, cheap: Entry) -> bool:
     """Whether only pooling and a linear layer follow, so that both maps come from the same single forward."""
-    pooled = any(POOLED in note for note in cheap.ours.notes)
-    return pooled and any("closed-form" in note for note in exact.ours.notes)
+    one, other = cheap.ours.ran, exact.ours.ran
+    return one is not None and bool(one.same_as) and other is not None and other.kind == "closed-form"
 
 
 def recommendations(run: Run) -> list[str]:
