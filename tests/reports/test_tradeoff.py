@@ -1,7 +1,5 @@
 """The tradeoff's words follow its numbers: constructed records for each thing that can be said."""
 
-from dataclasses import replace
-
 import pytest
 from rich.console import Console
 
@@ -11,9 +9,9 @@ from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.terminal import show
 from xaimed_reports.store.jsonform import from_json, to_json
-from xaimed_reports.store.older import upgraded
 from xaimed_reports.store.ran import Ran
-from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
+from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality
+from xaimed_reports.store.rows import Timed
 from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, extrapolate, gains, places
 from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures
 from xaimed_reports.tradeoff.tradeoff_words import answer, in_short, recommendations, tables
@@ -102,12 +100,9 @@ def test_the_whole_is_extrapolated_from_two_parts_and_what_is_paid_once(ask):
     assert exact.their_forwards == pytest.approx((0.3 + 256 * 1.5) / FORWARD_S)
 
 
-def test_a_slow_block_moves_neither_a_step_nor_the_ratio(make_row, make_timing):
-    rows = [
-        make_row(str(n), [0.3 + n * 1.5] * 5 + [9 * (0.3 + n * 1.5)], part=Part("step", n, 256))
-        for n in (2, 6)
-    ]
-    found = extrapolate(rows, make_timing(*[0.1] * 5, 0.9))
+def test_a_slow_block_moves_neither_a_step_nor_the_ratio(make_timing):
+    parts = [(Part("step", n, 256), make_timing(*[0.3 + n * 1.5] * 5, 9 * (0.3 + n * 1.5))) for n in (2, 6)]
+    found = extrapolate(parts, make_timing(*[0.1] * 5, 0.9))
     assert found.step_s == pytest.approx(1.5)
     assert found.speedup.value == pytest.approx(3843, rel=1e-3)
 
@@ -208,18 +203,6 @@ def test_the_mathematics_is_said_only_where_the_routes_say_so(ask):
         assert "only pooling" not in answer(ask(both(quality(), quality()), ran=ran))[0]
 
 
-def test_what_ran_is_read_from_the_notes_of_schema_2(make_row, make_run):
-    notes = {
-        "xgradcam: one forward, tail backward; reduction; the layer is only pooled, so that gradcam and hirescam "
-        "give the same map": Ran("one pass", ("gradcam", "hirescam")),
-        "ablationcam: closed-form: mean keep channels apart, addmm are linear": Ran("closed-form"),
-        "ablationcam: delta(1 conv) + replay: relu": None,
-    }
-    run = make_run(*(make_row(notes=(note,)) for note in notes))
-    assert [row.ran for row in upgraded(replace(run, schema=2)).rows] == list(notes.values())
-    assert upgraded(run) == run
-
-
 def test_the_ceiling_and_the_share_reached_are_said(ask):
     run = ask(both(quality(), quality()), ceiling=Ceiling(2048, 4_000_000_000, 8_192_000_000))
     assert (
@@ -309,5 +292,5 @@ def test_what_is_known_of_maps_comes_back_as_it_was(make_row):
     row = make_row(
         part=Part("step", 2, 64), ceiling=Ceiling(8, 10, 20), qualities=(quality(images="phantoms"),)
     )
-    assert from_json(Row, to_json(row)) == row
+    assert from_json(Timed, to_json(row)) == row
     assert row.ceiling.times == 4

@@ -21,13 +21,14 @@ from xaimed_reports.store.records import (
     REFERENCE,
     Case,
     Ceiling,
+    Conditions,
     Fidelity,
     Memory,
     Part,
     Quality,
-    Row,
     Status,
 )
+from xaimed_reports.store.rows import Row, Timed, Untimed
 
 FORWARD = "forward"
 Call = Callable[[], Any]
@@ -116,27 +117,13 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
     memory = {name: peak_above_resident(call, device) for name, call in usable.items()}
     now = watch.conditions()
     rows = [
-        replace(_row(question, name, tried[name], timed, memory), conditions=now) for name in question.arms
+        _timed_row(question, name, tried[name], timed, memory[name], now)
+        if name in usable
+        else _untimed_row(question, name, tried[name], now)
+        for name in question.arms
     ]
-    rows = [_with_more(question, row) if row.timing is not None else row for row in rows]
-    missing = [
-        Row(question.case, name, question.what.get(name, name), "skipped", reason=why)
-        for name, why in question.absent.items()
-    ]
+    missing = [_unmeasured(question, name, "skipped", why) for name, why in question.absent.items()]
     return (*rows, *missing)
-
-
-def _with_more(question: Question, row: Row) -> Row:
-    """What is found out beside time and memory; of ours alone, but for the part that an arm did."""
-    row = replace(row, part=question.parts.get(row.impl))
-    if row.impl != OURS:
-        return row
-    return replace(
-        row,
-        ceiling=question.ceiling() if question.ceiling is not None else None,
-        qualities=tuple(question.qualities()) if question.qualities is not None else (),
-        ran=question.ran() if question.ran is not None else None,
-    )
 
 
 def _try(call: Call, clock: Clock) -> _Tried:
@@ -149,9 +136,12 @@ def _try(call: Call, clock: Clock) -> _Tried:
 
 def unmeasured(question: Question, status: Status, reason: str) -> tuple[Row, ...]:
     """The rows of a case that ended before or outside its arms' first calls."""
-    return tuple(
-        Row(question.case, name, question.what.get(name, name), status, reason=reason)
-        for name in (*question.arms, *question.absent)
+    return tuple(_unmeasured(question, name, status, reason) for name in (*question.arms, *question.absent))
+
+
+def _unmeasured(question: Question, name: str, status: Status, reason: str) -> Row:
+    return Untimed(
+        case=question.case, impl=name, what=question.what.get(name, name), status=status, reason=reason
     )
 
 
@@ -249,21 +239,41 @@ def _time(
     return interleave(arms, first_s, plan=plan, clock=clock, between=between)
 
 
-def _row(
-    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Mapping[str, Memory]
-) -> Row:
-    return Row(
+def _untimed_row(question: Question, name: str, tried: _Tried, now: Conditions) -> Row:
+    return Untimed(
         case=question.case,
         impl=name,
         what=question.what.get(name, name),
         status=tried.status,
         reason=tried.reason,
-        timing=timed.timings.get(name),
-        forward=timed.timings.get(FORWARD) if name in timed.timings else None,
-        memory=memory.get(name),
+        fidelity=tried.fidelity,
+        allowed=tried.allowed,
+        conditions=now,
+        notes=tried.notes,
+        revision=question.revision,
+    )
+
+
+def _timed_row(
+    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Memory, now: Conditions
+) -> Row:
+    """With what else is found out: of ours alone, but for the part that an arm did."""
+    ours = name == OURS
+    return Timed(
+        case=question.case,
+        impl=name,
+        what=question.what.get(name, name),
+        timing=timed.timings[name],
+        forward=timed.timings.get(FORWARD),
+        memory=memory,
         fidelity=tried.fidelity,
         allowed=tried.allowed,
         carry_over=timed.carry_over.get(name),
+        conditions=now,
         notes=tried.notes,
+        part=question.parts.get(name),
+        ceiling=question.ceiling() if ours and question.ceiling is not None else None,
+        qualities=tuple(question.qualities()) if ours and question.qualities is not None else (),
+        ran=question.ran() if ours and question.ran is not None else None,
         revision=question.revision,
     )

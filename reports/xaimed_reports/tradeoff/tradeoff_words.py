@@ -7,7 +7,8 @@ from statistics import mean
 
 from xaimed_reports.format import byte_count, number, times
 from xaimed_reports.rendering import paragraphs
-from xaimed_reports.store.records import Quality, Run
+from xaimed_reports.store.records import Quality
+from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff.tradeoff import (
     CHEAP,
     CLEAR,
@@ -65,7 +66,7 @@ def images(count: int) -> str:
 def row(entry: Entry) -> tuple[str, ...]:
     """One map's cells; several kinds of images are separated by a slash, in the order judged."""
     qualities = entry.ours.qualities
-    memory = [byte_count(r.memory.peak_bytes) for r in (entry.ours, entry.theirs) if r and r.memory]
+    memory = [byte_count(r.memory.peak_bytes) for r in (entry.ours, entry.theirs) if r is not None]
     theirs = times(entry.their_forwards) + ("*" if entry.extrapolated is not None else "")
     return (
         entry.method,
