@@ -221,6 +221,7 @@ def test_files_cut_anywhere_are_refused(pair, stored, tmp_path, capsys):
         (Floor, {"runs": {"a": 1}}),
         (Floor, {"runs": {"b": 4}}),
         (Floor, {"spread": {"a": -0.1}}),
+        (Floor, {"schema": SCHEMA + 1}),
         (Accepted, {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}),
     ],
 )

@@ -45,6 +45,10 @@ class Floor:
             raise ValueError("every spread must lie between 0 and 10")
         if any(count < 2 for count in self.runs.values()):
             raise ValueError("a spread needs 2 runs at least")
+        if not 1 <= self.schema <= SCHEMA:
+            raise ValueError(
+                f"schema {self.schema} is not one of 1 to {SCHEMA}, which this xaimed reads; upgrade it"
+            )
 
     def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
         """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
