@@ -26,7 +26,9 @@ from xaimed_bench.measure.subject import Subject, Subjects
 from xaimed_bench.models import MODELS
 from xaimed_bench.study.trained import Recipe, Trained, Trainer
 from xaimed_core import METHODS, Explanation, explain
+from xaimed_core.explanation import Route
 from xaimed_core.methods import PAPER
+from xaimed_reports.store.ran import Ran
 from xaimed_reports.store.records import Fidelity, Part, Quality
 
 TOTAL_S = 600.0
@@ -119,11 +121,11 @@ class Network:
         self._maps: dict[str, list[dict[str, Tensor]]] = {}
 
     @staticmethod
-    def routes(subject: Subject, method: str) -> list[str]:
+    def route(subject: Subject, method: str) -> Route:
         """What ran, and which maps coincide at the layer."""
         asked = POOLED if method == CHEAP else (method,)
         found = explain(subject.model, subject.images[:1], asked, subject.layer, list(subject.classes[:1]))
-        return [f"{method}: {found.route[method]}"]
+        return found.route[method]
 
     def qualities(self, method: str, subject: Subject) -> list[Quality]:
         """What the method's maps at the subject's layer are worth, on each kind of images."""
@@ -146,10 +148,16 @@ def bench_trading_time_for_fidelity(measure, network, method, model, layer, batc
         measure(
             images=len(subject.images),
             forward=subject.forward,
-            notes=lambda _: found.routes(subject, method),
+            notes=lambda _: [f"{method}: {found.route(subject, method)}"],
+            ran=lambda: ran(found.route(subject, method)),
             qualities=lambda: found.qualities(method, subject),
             **ask(built, subject, method, to_zero=layer not in MODELS[model].nonnegative),
         )
+
+
+def ran(route: Route) -> Ran:
+    """What a record keeps of a route."""
+    return Ran(route.kind, route.same_as)
 
 
 def one_pass(built: ExitStack, subject: Subject, method: str, *, to_zero: bool) -> dict[str, Any]:

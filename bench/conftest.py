@@ -25,7 +25,8 @@ from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from xaimed_bench.bench_options import extra_work, need_fitting_checkpoint, need_usable, options
 from xaimed_bench.device import device_named
-from xaimed_bench.measure import PROFILES, Plan, Question
+from xaimed_bench.measure import PROFILES, Plan
+from xaimed_bench.measure.case import Question
 from xaimed_bench.measure.session import Session, new_run, what_finished
 from xaimed_bench.measure.subject import Subjects
 from xaimed_bench.trial.extra_work import with_extra_work
@@ -33,7 +34,8 @@ from xaimed_reports.show.terminal import console, show
 from xaimed_reports.store.journal import Journal, Recovered
 from xaimed_reports.store.jsonform import UnusableError, to_json
 from xaimed_reports.store.load import pictures_path
-from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case, Row, Run
+from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case
+from xaimed_reports.store.rows import Row, Run, Timed, failure
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("torchcam", "captum")
@@ -148,7 +150,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
 
         ``against`` is the reference and ``what`` its name and version; ``peers``: further implementations, by
         name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the
-        report. The rest as in `xaimed_bench.measure.Question`: allowed, judge, truth, exact, forward, absent, ...
+        report. The rest as in `xaimed_bench.measure.case.Question`: allowed, judge, truth, exact, forward, absent, ...
         """
         case = _case(request.node, images)
         share = extra_work(request.config.option.extra_work).get(case.key, 0.0)
@@ -192,20 +194,20 @@ def _report(request: pytest.FixtureRequest, row: Row | None) -> None:
     """Turn a row into a test's outcome, and its samples into a pytest-benchmark entry."""
     if row is None:
         pytest.skip("this implementation is not part of the question")
-    if row.timing is not None:
+    if isinstance(row, Timed):
         counted = [wall_s for _, wall_s in row.timing.counted]
         request.node.add_marker(pytest.mark.benchmark(timer=_replay(counted)))
         benchmark = request.getfixturevalue("benchmark")
         benchmark.group = row.case.key
         benchmark.extra_info["xaimed"] = {"schema": SCHEMA, **to_json(row)}
         benchmark.pedantic(lambda: None, rounds=len(counted), iterations=1)
-    match row.status:
-        case "ok":
+    match failure(row):
+        case None:
             return
-        case "wrong" | "failed" if row.impl in (OURS, REFERENCE):
-            pytest.fail(f"{row.case.key}, {row.what}: {row.status}: {row.reason}", pytrace=False)
-        case _:
-            pytest.skip(f"{row.status}: {row.reason}")
+        case ("wrong" | "failed" as status, reason) if row.impl in (OURS, REFERENCE):
+            pytest.fail(f"{row.case.key}, {row.what}: {status}: {reason}", pytrace=False)
+        case (status, reason):
+            pytest.skip(f"{status}: {reason}")
 
 
 def _replay(samples: list[float]) -> Callable[[], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -186,7 +187,9 @@ def _explanation(
         },
         reason={name: findings.reason[name, j] for name in names},
         route={
-            name: "; ".join(filter(None, (of_layers[0][name].route, *said, findings.notes.get((name, j)))))
+            name: replace(
+                of_layers[0][name].route, remarks=(*said, *filter(None, [findings.notes.get((name, j))]))
+            )
             for name in names
         },
         logits=seen.logits,

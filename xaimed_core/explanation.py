@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,41 @@ from xaimed_core.targets import Targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+Kind = Literal["one pass", "closed-form", "delta", "replay", "module replay", "full-forward"]
+"""one pass: a forward, and a backward of the tail where the method has a gradient.
+
+closed-form: besides it nothing but linear algebra. delta: one channel's change through the first mixings, then replay.
+replay: the recorded operations of the tail for rows of ablations. module replay: the model's own code for such rows,
+where modules that were done before the layer return what they returned. full-forward: the whole network for every row.
+"""
+
+
+@final
+@dataclass(frozen=True)
+class Route:
+    """What ran; its ``str`` is a sentence.
+
+    steps: what ran in words, e.g. "delta(2 convs) + replay". why: why nothing cheaper did; "" where nothing cheaper is.
+    same_as: methods asked for in the same call that give the same map, because the layer is only pooled.
+    remarks: what else has to be said of how the model was run.
+    """
+
+    kind: Kind
+    steps: str
+    why: str = ""
+    same_as: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        same = (
+            f"the layer is only pooled, so that {' and '.join(self.same_as)} give the same map"
+            if self.same_as
+            else ""
+        )
+        ran = f"{self.steps}: {self.why}" if self.why else self.steps
+        return "; ".join(filter(None, (ran, same, *self.remarks)))
 
 
 @final
@@ -30,7 +65,7 @@ class Explanation:
     weights: per method that has them, the channel weights ``[n, c]``; a tuple likewise.
     empty: per method ``bool [n]``: no positive evidence, so that the map is 0 everywhere.
     reason: per method why each image's map is empty, "" where it is not.
-    route: per method what ran, and why nothing cheaper applied.
+    route: per method what ran, and why nothing cheaper applied; its ``str`` is a sentence.
     logits: what targets read in the model's output, ``[n, classes]``; None where the model returns no scores and the
         methods need none. targets: whose scores were explained; a tuple where several per image were.
     """
@@ -40,7 +75,7 @@ class Explanation:
     weights: dict[str, Tensor | tuple[Tensor, ...]]
     empty: dict[str, Tensor]
     reason: dict[str, tuple[str, ...]]
-    route: dict[str, str]
+    route: dict[str, Route]
     logits: Tensor | None
     targets: Targets | tuple[Targets, ...] | None
     layer: str
@@ -69,7 +104,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(name)}</td><td>{int(self.empty[name].sum())} of {self.empty[name].numel()}</td>"
-            f"<td>{escape(route)}</td></tr>"
+            f"<td>{escape(str(route))}</td></tr>"
             for name, route in self.route.items()
         )
         head = "<tr><th>method</th><th>empty maps</th><th>what ran</th></tr>"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never, final
 
 from torch import Tensor, nn
 
+from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.methods import AblationValue, ChannelProbe, InputProbe, Method, Projection, Reduction
 from xaimed_core.outputs import OutputChoice
@@ -55,7 +56,7 @@ class RawMap:
 
     raw: Tensor
     weights: Tensor | None
-    route: str
+    route: Route
 
 
 def read_layer(
@@ -93,17 +94,12 @@ def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) ->
         return {}
     assert view.gradients is not None
     reduced = gradient_maps(view.activations, view.gradients, tuple(formulas.values()))
-    route = "one forward, tail backward; reduction"
     equal = [name for name in _EQUAL_WHERE_POOLED if name in formulas] if view.pooled else []
     found: dict[str, RawMap] = {}
     for i, name in enumerate(formulas):
-        same = [other for other in equal if other != name] if name in equal else []
-        said = (
-            f"{route}; the layer is only pooled, so that {' and '.join(same)} give the same map"
-            if same
-            else route
-        )
-        found[name] = RawMap(reduced.maps[i], reduced.weights[i], said)
+        same = tuple(other for other in equal if other != name) if name in equal else ()
+        route = Route("one pass", "one forward, tail backward; reduction", same_as=same)
+        found[name] = RawMap(reduced.maps[i], reduced.weights[i], route)
     return found
 
 
@@ -111,9 +107,12 @@ def _project(view: LayerView, *, by_gradient: bool) -> RawMap:
     from xaimed_kernels.principal_map import principal_map
 
     raw = principal_map(view.activations, view.gradients if by_gradient else None)
-    if by_gradient:
-        return RawMap(raw, None, "one forward, tail backward; principal map of gradient x activation")
-    return RawMap(raw, None, "one forward; principal map of activations")
+    steps = (
+        "one forward, tail backward; principal map of gradient x activation"
+        if by_gradient
+        else "one forward; principal map of activations"
+    )
+    return RawMap(raw, None, Route("one pass", steps))
 
 
 def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
@@ -143,5 +142,5 @@ def _mask(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> 
             progress=run.progress,
         )
     weights = scores.softmax(1)
-    route = f"full-forward: {weights.shape[1]} masked images each"
+    route = Route("full-forward", "full-forward", f"{weights.shape[1]} masked images each")
     return RawMap(weighted_map(view.activations, weights), weights, route)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xaimed_reports.store.devices import device_name
-from xaimed_reports.store.records import OURS, REFERENCE, Fidelity, Machine, Row, Run
+from xaimed_reports.store.records import OURS, REFERENCE, Fidelity, Machine
+from xaimed_reports.store.rows import Row, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
 

@@ -6,9 +6,11 @@ import time
 import pytest
 import torch
 
-from xaimed_bench.measure import Plan, Question
+from xaimed_bench.measure import Plan
+from xaimed_bench.measure.case import Question
 from xaimed_reports.store.jsonform import to_json
-from xaimed_reports.store.records import Case, Machine, Run
+from xaimed_reports.store.records import Case, Machine
+from xaimed_reports.store.rows import Run
 
 
 class FakeClock:

@@ -189,9 +189,12 @@ def test_methods_that_coincide_at_a_pooled_layer_say_so(net, images):
     names = ("gradcam", "xgradcam", "hirescam")
     found = explain(tail, images, names, "0")
     for name in names:
-        assert "only pooled" in found.route[name]
+        others = tuple(other for other in names if other != name)
+        assert found.route[name].same_as == others
+        assert f"only pooled, so that {' and '.join(others)} give the same map" in str(found.route[name])
         torch.testing.assert_close(found.maps[name], found.maps["gradcam"], rtol=0, atol=1e-5)
-    assert not any("only pooled" in route for route in explain(net, images, names, "block").route.values())
+    apart = explain(net, images, names, "block").route.values()
+    assert not any(route.same_as or "only pooled" in str(route) for route in apart)
 
 
 def test_the_same_input_gives_the_same_bits(net, images):

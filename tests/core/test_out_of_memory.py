@@ -129,7 +129,7 @@ print(fastest_rows(lambda part: torch.ones(part.stop, 2**24), 1000, torch.device
 
 TAILS = {
     "a plan": ("nn.Identity()", 110, "delta"),
-    "rows of the model": ("Written()", 160, "replay"),
+    "rows of the model": ("Written()", 160, "module replay"),
 }
 
 
@@ -169,7 +169,7 @@ print(*set(ran_out), found.route["ablationcam"])
 
 def test_the_harness_records_that_memory_ran_out() -> None:
     rows = in_a_process("""
-from xaimed_bench.measure import Question, measure_case
+from xaimed_bench.measure.case import Question, measure_case
 from xaimed_reports.store.records import Case
 small = torch.linspace(0, 1, 64).reshape(1, 8, 8)
 large = lambda: torch.ones(2**28).new_zeros(1, 8, 8)

@@ -205,4 +205,4 @@ def test_a_model_that_no_copy_can_stand_for_is_run_itself_and_the_route_says_why
     )
     for name in METHODS_HERE:
         assert torch.equal(found.maps[name], expected.maps[name])
-        assert "run on the model itself: a function or an object of the model holds" in found.route[name]
+        assert "run on the model itself: a function or an object of the model holds" in str(found.route[name])

@@ -23,7 +23,7 @@ def line_of(row: Row) -> str:
     inferred = '`"infer"`, ' if row.inferred else ""
     layout = "" if row.layout is None else f"{inferred}`{row.layout}`"
     chosen = "; chosen" if row.layer == row.chosen else f"; chosen: `{row.chosen}`" if row.chosen else ""
-    ablation = re.split(r"[:;]", found.route.get("ablationcam", ""), maxsplit=1)[0]
+    ablation = found.route["ablationcam"].steps if "ablationcam" in found.route else ""
     worst = max(error.found for error in errors.values())
     cells = (
         row.family,

@@ -42,7 +42,7 @@ def test_the_layer_that_is_chosen_lies_on_the_way_to_the_score_and_holds_places(
     layout = None if row.layout is None else "infer"
     found = explained(row, model_of(row), layer=None, layout=layout, methods=("xgradcam",))
     assert found.layer == row.chosen
-    assert f"layer {row.chosen} chosen" in found.route["xgradcam"]
+    assert f"layer {row.chosen} chosen" in str(found.route["xgradcam"].remarks)
     assert found.raw["xgradcam"].any()
 
 

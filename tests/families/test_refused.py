@@ -75,4 +75,7 @@ def test_several_outputs_are_refused_until_one_is_chosen(images):
     model = FeaturesAndLogits().eval()
     with pytest.raises(ValueError, match=r"2 tensors that could be the scores.*\n.*output=1"):
         explain(model, images, "xgradcam")
-    assert "scores: output 1" in explain(model, images, "xgradcam", output=1, targets=0).route["xgradcam"]
+    assert (
+        "scores: output 1"
+        in explain(model, images, "xgradcam", output=1, targets=0).route["xgradcam"].remarks
+    )

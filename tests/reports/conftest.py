@@ -5,7 +5,8 @@ import json
 import pytest
 
 from xaimed_reports.store.jsonform import to_json
-from xaimed_reports.store.records import SCHEMA, Case, Conditions, Fidelity, Machine, Memory, Row, Run, Timing
+from xaimed_reports.store.records import SCHEMA, Case, Conditions, Fidelity, Machine, Memory, Timing
+from xaimed_reports.store.rows import Run, Timed, Untimed
 
 FORWARD_S = 0.100
 
@@ -25,21 +26,22 @@ def timing(*wall_s, per_block=1):
 def row(
     impl="ours", wall_s=(0.11, 0.12, 0.10, 0.11, 0.13, 0.11), *, method="xgradcam", status="ok", **fields
 ):
-    ok = status == "ok"
     defaults = {
         "case": Case("explaining a batch", {"method": method, "batch": "4"}, 4),
         "impl": impl,
         "what": impl,
-        "status": status,
-        "reason": None if ok else f"because of {status}",
-        "timing": timing(*wall_s) if ok else None,
-        "forward": timing(*[FORWARD_S] * len(wall_s)) if ok else None,
-        "memory": Memory(100 * 2**20, "by hand") if ok else None,
         "fidelity": Fidelity("maps in [0, 1]", 2e-6, 1e-6, 1.0, 1.0, 1.0, 1.0) if impl == "ours" else None,
         "allowed": 1e-4 if impl == "ours" else None,
         "conditions": Conditions(0.1, 0.0, 0.01, 3, 2),
     }
-    return Row(**(defaults | fields))
+    if status != "ok":
+        return Untimed(status=status, reason=f"because of {status}", **(defaults | fields))
+    times = {
+        "timing": timing(*wall_s),
+        "forward": timing(*[FORWARD_S] * len(wall_s)),
+        "memory": Memory(100 * 2**20, "by hand"),
+    }
+    return Timed(**(defaults | times | fields))
 
 
 def run(*rows, **fields):
@@ -92,8 +94,8 @@ def pair():
 def as_stored(run):
     """As the bench's hooks write it: timed rows in their benchmarks, the rest beside."""
     head = to_json(run)
-    timed = [r for r in head["rows"] if r["timing"] is not None]
-    head["rows"] = [r for r in head["rows"] if r["timing"] is None]
+    timed = [r for r in head["rows"] if r["kind"] == "timed"]
+    head["rows"] = [r for r in head["rows"] if r["kind"] == "untimed"]
     return {
         "version": "5.3.1",
         "machine_info": {"node": ""},

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from xaimed_reports.compare.compare import compare
 from xaimed_reports.compare.disturbance import disturbance
@@ -205,6 +206,6 @@ def test_a_step_to_another_pace_and_a_change_of_ours_are_not_unsteady(make_row, 
 
 
 def test_unsteady_rows_are_no_part_of_a_floor(make_row, make_run, make_timing, run_at):
-    shaken = dataclasses.replace(unsteady_row(make_row, make_timing, 0.1), case=run_at(0.1).rows[0].case)
+    shaken = structs.replace(unsteady_row(make_row, make_timing, 0.1), case=run_at(0.1).rows[0].case)
     floor = floor_of([run_at(0.1, seed=i) for i in range(8)] + [make_run(shaken)] * 4)
     assert set(floor.runs.values()) == {8}

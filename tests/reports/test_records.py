@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from xaimed_bench.cli import main
 from xaimed_reports.compare.floor import Floor
@@ -14,7 +16,10 @@ from xaimed_reports.profile.static import Accepted
 from xaimed_reports.store.journal import Journal, recover
 from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.store.load import load
-from xaimed_reports.store.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Row, Timing
+from xaimed_reports.store.older import row_from
+from xaimed_reports.store.ran import Ran
+from xaimed_reports.store.records import SCHEMA, Ceiling, Fidelity, Memory, Part, Quality, Timing
+from xaimed_reports.store.rows import Timed, Untimed
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -31,9 +36,82 @@ def test_a_run_comes_back_as_it_was(pair, stored, tmp_path):
 def test_a_file_of_every_schema_version_loads(file, capsys):
     run = load(file)
     assert {row.status for row in run.rows} >= {"ok", "wrong"}
-    assert any(row.timing is not None and len(row.timing.wall_s) >= 4 for row in run.rows)
+    assert any(isinstance(row, Timed) and len(row.timing.wall_s) >= 4 for row in run.rows)
     assert main(["report", str(file)]) == 0
     assert "xgradcam" in capsys.readouterr().out
+
+
+def test_older_rows_become_todays():
+    of = {v: load(GOLDEN / f"schema-{v}.json") for v in range(1, SCHEMA + 1)}
+    for run in of.values():
+        assert run.schema == SCHEMA
+        assert {type(row) for row in run.rows} == {Timed, Untimed}
+        assert all(isinstance(row, Timed) == (row.status == "ok") for row in run.rows)
+    without = [structs.replace(row, ran=None) if isinstance(row, Timed) else row for row in of[3].rows]
+    assert list(of[2].rows) == without
+    assert next(row.ran for row in of[3].rows if row.impl == "ours") == Ran(
+        "one pass", ("gradcam", "hirescam")
+    )
+
+
+def test_todays_rows_are_written_as_the_golden_file_has_them():
+    text = json.loads((GOLDEN / f"schema-{SCHEMA}.json").read_text())
+    rows = [b["extra_info"]["xaimed"] for b in text["benchmarks"]] + text["xaimed"]["rows"]
+    found = load(GOLDEN / f"schema-{SCHEMA}.json")
+    assert found.schema == SCHEMA
+    assert [to_json(row) for row in found.rows] == [
+        {name: value for name, value in row.items() if name != "schema"} for row in rows
+    ]
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_what_ran_is_read_from_the_notes_of_older_schemas(schema, make_row):
+    said = {
+        "xgradcam: one forward, tail backward; reduction; the layer is only pooled, so that gradcam and hirescam "
+        "give the same map": Ran("one pass", ("gradcam", "hirescam")),
+        "ablationcam: closed-form: mean keep channels apart, addmm are linear": Ran("closed-form"),
+        "ablationcam: delta(1 conv) + replay: relu": None,
+    }
+    for note, ran in said.items():
+        row = to_json(make_row(notes=(note,)))
+        assert row_from(row, SCHEMA, "row").ran is None
+        assert row_from(row, schema, "row").ran == ran
+
+
+@pytest.mark.parametrize("suffix", [".json", ".journal.jsonl"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"schema": SCHEMA + 1},
+            f"written by a newer xaimed (schema {SCHEMA + 1}); this one reads up to {SCHEMA}",
+        ),
+        ({"schema": 0}, "must be a whole number from 1"),
+        ({"seconds": -1.0}, "seconds must not be negative"),
+    ],
+)
+def test_what_no_run_can_hold_is_refused_by_the_files_name(change, said, suffix, pair, stored, tmp_path):
+    data = stored(pair)
+    data["xaimed"] |= change
+    file = tmp_path / f"out{suffix}"
+    journal = json.dumps({"run": data["xaimed"] | {"rows": []}}) + "\n"
+    file.write_text(json.dumps(data) if suffix == ".json" else journal)
+    with pytest.raises(UnreadableError, match=f"^{re.escape(file.name)}: .*{re.escape(said)}") as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["first_s", "warm_up_s", "device_s"])
+def test_seconds_below_zero_are_refused(field, make_timing):
+    wrong = [-0.1, 0.1] if field == "device_s" else -0.1
+    with pytest.raises(UnreadableError, match="must not be negative"):
+        from_json(Timing, to_json(make_timing(0.1, 0.2)) | {field: wrong})
+
+
+def test_a_row_of_no_kind_is_refused(make_row):
+    for change in ({"kind": "guessed"}, {"kind": "untimed"}, {"timing": None}):
+        with pytest.raises(UnreadableError, match="row"):
+            row_from(to_json(make_row()) | change, SCHEMA, "row")
 
 
 def test_there_is_a_golden_file_for_every_schema_version():
@@ -73,13 +151,13 @@ def test_a_field_of_another_type_is_named(change, said, make_timing):
 def test_a_missing_field_is_named(make_row):
     data = to_json(make_row())
     del data["case"]["bench"]
-    with pytest.raises(UnreadableError, match=r"Row\.case: .*missing required field `bench`"):
-        from_json(Row, data)
+    with pytest.raises(UnreadableError, match=r"Timed\.case: .*missing required field `bench`"):
+        from_json(Timed, data)
 
 
 def test_unknown_fields_of_a_later_release_are_ignored(make_row):
     row = make_row()
-    assert from_json(Row, to_json(row) | {"colour": "blue"}) == row
+    assert from_json(Timed, to_json(row) | {"colour": "blue"}) == row
 
 
 FOREIGN = {
@@ -143,6 +221,7 @@ def test_files_cut_anywhere_are_refused(pair, stored, tmp_path, capsys):
         (Floor, {"runs": {"a": 1}}),
         (Floor, {"runs": {"b": 4}}),
         (Floor, {"spread": {"a": -0.1}}),
+        (Floor, {"schema": SCHEMA + 1}),
         (Accepted, {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}),
     ],
 )

@@ -9,7 +9,9 @@ from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.terminal import show
 from xaimed_reports.store.jsonform import from_json, to_json
-from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality, Row
+from xaimed_reports.store.ran import Ran
+from xaimed_reports.store.records import Case, Ceiling, Fidelity, Part, Quality
+from xaimed_reports.store.rows import Timed
 from xaimed_reports.tradeoff.tradeoff import EQUAL_COST, advise, extrapolate, gains, places
 from xaimed_reports.tradeoff.tradeoff_figure import Mark, front, pictures
 from xaimed_reports.tradeoff.tradeoff_words import answer, in_short, recommendations, tables
@@ -46,7 +48,7 @@ def ask(make_row, make_run):
         case = Case("trading", {"method": method, "model": "resnet50", "layer": layer, "batch": "4"}, 4)
         return make_row(impl, (forwards * FORWARD_S,) * 6, case=case, **fields)
 
-    def ask(methods, *, layer="last", batch_s=1.5, fixed_s=0.3, cheap=1.0, ceiling=None, notes=()):
+    def ask(methods, *, layer="last", batch_s=1.5, fixed_s=0.3, cheap=1.0, ceiling=None, ran=()):
         rows = []
         for method, (forwards, qualities) in methods.items():
             rows.append(
@@ -56,7 +58,7 @@ def ask(make_row, make_run):
                     layer=layer,
                     qualities=qualities,
                     ceiling=ceiling if method == "ablationcam" else None,
-                    notes=notes,
+                    ran=dict(ran).get(method),
                 )
             )
             if method == "ablationcam":
@@ -98,12 +100,9 @@ def test_the_whole_is_extrapolated_from_two_parts_and_what_is_paid_once(ask):
     assert exact.their_forwards == pytest.approx((0.3 + 256 * 1.5) / FORWARD_S)
 
 
-def test_a_slow_block_moves_neither_a_step_nor_the_ratio(make_row, make_timing):
-    rows = [
-        make_row(str(n), [0.3 + n * 1.5] * 5 + [9 * (0.3 + n * 1.5)], part=Part("step", n, 256))
-        for n in (2, 6)
-    ]
-    found = extrapolate(rows, make_timing(*[0.1] * 5, 0.9))
+def test_a_slow_block_moves_neither_a_step_nor_the_ratio(make_timing):
+    parts = [(Part("step", n, 256), make_timing(*[0.3 + n * 1.5] * 5, 9 * (0.3 + n * 1.5))) for n in (2, 6)]
+    found = extrapolate(parts, make_timing(*[0.1] * 5, 0.9))
     assert found.step_s == pytest.approx(1.5)
     assert found.speedup.value == pytest.approx(3843, rel=1e-3)
 
@@ -198,13 +197,10 @@ def test_a_lesion_that_neither_map_finds_tells_nothing(ask):
 
 
 def test_the_mathematics_is_said_only_where_the_routes_say_so(ask):
-    pooled = (
-        "xgradcam: the layer is only pooled, so that gradcam give the same map",
-        "ablationcam: closed-form: mean",
-    )
-    assert "only pooling and a linear layer" in answer(ask(both(quality(), quality()), notes=pooled))[0]
-    for notes in ((), pooled[:1], pooled[1:]):
-        assert "only pooling" not in answer(ask(both(quality(), quality()), notes=notes))[0]
+    pooled = ("xgradcam", Ran("one pass", ("gradcam",))), ("ablationcam", Ran("closed-form"))
+    assert "only pooling and a linear layer" in answer(ask(both(quality(), quality()), ran=pooled))[0]
+    for ran in ((), pooled[:1], pooled[1:], (("xgradcam", Ran("one pass")), pooled[1])):
+        assert "only pooling" not in answer(ask(both(quality(), quality()), ran=ran))[0]
 
 
 def test_the_ceiling_and_the_share_reached_are_said(ask):
@@ -296,5 +292,5 @@ def test_what_is_known_of_maps_comes_back_as_it_was(make_row):
     row = make_row(
         part=Part("step", 2, 64), ceiling=Ceiling(8, 10, 20), qualities=(quality(images="phantoms"),)
     )
-    assert from_json(Row, to_json(row)) == row
+    assert from_json(Timed, to_json(row)) == row
     assert row.ceiling.times == 4

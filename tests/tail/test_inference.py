@@ -56,7 +56,7 @@ def interleaved() -> nn.Module:
         (convolutions, 3, "delta(1 conv) + replay"),
         (smooth, 3, "delta(1 conv) + series"),
         (interleaved, 3, "delta(1 linear) + replay"),
-        (branching, 1, "replay, row by row"),
+        (branching, 1, "module replay, row by row"),
     ],
 )
 def test_parameters_made_in_inference_mode_change_nothing(
@@ -77,7 +77,7 @@ def test_parameters_made_in_inference_mode_change_nothing(
     targets = ClassTargets(torch.tensor([0, 3, 4])[:n])
     for _ in range(2):  # decided, then remembered
         tail = watch(model, "0", images)
-        assert tail.class_drops().route.startswith(route)
+        assert str(tail.class_drops().route).startswith(route)
         assert relative_error(tail.class_drops().drops, exact) <= 2e-5
         of_targets = exact.take_along_dim(targets.index[:, None, None], 2).squeeze(2)
         assert relative_error(tail.drops(targets).drops, of_targets) <= 2e-5

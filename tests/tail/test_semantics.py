@@ -263,7 +263,7 @@ def test_channels_may_lie_last(
     model, tokens = Perceptron().eval(), torch.randn(3, 5, 3)
     found = watch(model, layer, tokens, channel_dim=-1).class_drops()
     exact = logit_drops(model, layer, tokens, channels=EVERY, channel_dim=-1)
-    assert found.route.startswith(route)
+    assert str(found.route).startswith(route)
     assert relative_error(found.drops, exact) <= 1e-5
 
 

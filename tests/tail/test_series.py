@@ -113,7 +113,7 @@ def test_what_a_series_leaves_is_replayed(
     images = torch.randn(3, 3, 16, 16)
     tail = watch(model, "stem", images)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
-    assert tail.mechanism.route.startswith("delta(1 conv) + series: silu")
+    assert str(tail.mechanism.route).startswith("delta(1 conv) + series: silu")
     index = torch.tensor([0, 4, 1])
     chosen = ClassTargets(index)
     targets = chosen if against is None else ContrastTargets(chosen, ClassTargets(torch.full((3,), against)))
@@ -135,7 +135,9 @@ def test_what_a_series_leaves_is_replayed(
 
 
 def test_double_precision_is_left_to_rows(model: nn.Module, watch: Callable) -> None:
-    assert "series" not in watch(model.double(), "stem", torch.randn(2, 3, 16, 16).double()).mechanism.route
+    assert "series" not in str(
+        watch(model.double(), "stem", torch.randn(2, 3, 16, 16).double()).mechanism.route
+    )
 
 
 def test_inference_mode_and_other_batches_give_the_same(model: nn.Module, watch: Callable) -> None:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from xaimed_core.explanation import Route
 from xaimed_core.memory import is_out_of_memory
 from xaimed_core.tail.plan.plan import Plan, plan
 from xaimed_core.tail.plan.routes import describe
@@ -41,7 +42,7 @@ class PlanDecision:
     """
 
     plan: Plan
-    route: str
+    route: Route
     copies: int = 1
     chunks: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -49,16 +50,20 @@ class PlanDecision:
 @final
 @dataclass(frozen=True)
 class RowsDecision:
-    """The tail is run by the model's own code; ``whole``: with everything before it; ``alone``: row by row.
+    """The tail is run by the model's own code; ``alone``: row by row.
 
     in_order: every forward holds the caller's batch, in its order, for the model's rows belong to it.
     """
 
-    route: str
-    whole: bool
+    route: Route
     alone: bool
     bytes_per_row: int
     in_order: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything before the tail runs too."""
+        return self.route.kind == "full-forward"
 
 
 Decision = PlanDecision | RowsDecision
@@ -100,9 +105,9 @@ def mechanism(
             if not plan.program.fits(tape, n * copies):
                 raise Unsupported("this is not the tail that was planned")
             return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
-        case RowsDecision(route, whole, alone, bytes_per_row, in_order):
+        case RowsDecision(route, alone, bytes_per_row, in_order):
             kept = None
-            if not whole:
+            if not decision.whole:
                 capture = capture if calls is not None else capture.hooking_everything()
                 kept = tuple((calls or record_calls(capture)).calls)
             found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone, in_order)
@@ -159,8 +164,8 @@ def _in_order(capture: Capture, recorded: Tape | PlanDecision | Unsupported, rea
     if len(capture.images) > 1 and (reads or mixing(capture) > MIXING):
         because = recorded.reason if isinstance(recorded, Unsupported) else "they disagree with brute force"
         _refuse_mixing(f"{because}; {reason}")
-    route = f"full-forward, all images of the batch at a time: {reason}"
-    return RowsDecision(route, True, False, 0, in_order=True)
+    route = Route("full-forward", "full-forward, all images of the batch at a time", reason)
+    return RowsDecision(route, False, 0, in_order=True)
 
 
 def _refuse_mixing(reason: str) -> NoReturn:
@@ -199,29 +204,30 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
         2 * (size + capture.activation.nbytes) // n for size in (calls.tail_bytes, calls.all_bytes)
     )
     how = ", row by row" if alone else ""
-    replay = RowsDecision(f"replay{how}: {reason}", False, alone, tail_bytes)
+    modules = RowsDecision(Route("module replay", f"module replay{how}", reason), alone, tail_bytes)
     try:
-        if _disagreement(replay, everything, truth, calls, memory_bytes) <= ROUNDING:
-            return replay
-        against = "replayed modules disagree with brute force"
+        if _disagreement(modules, everything, truth, calls, memory_bytes) <= ROUNDING:
+            return modules
+        against = "module replay disagrees with brute force"
     except Exception as error:  # replayed modules hand the model's code what it may not expect
         if is_out_of_memory(error):
             raise
-        against = f"replayed modules failed with {type(error).__name__}"
-    whole = RowsDecision(f"full-forward{how}: {reason}; {against}", True, alone, all_bytes)
+        against = f"module replay failed with {type(error).__name__}"
+    route = Route("full-forward", f"full-forward{how}", f"{reason}; {against}")
+    whole = RowsDecision(route, alone, all_bytes)
     # rows run alone come from batches of one, to which a batch of several may be bound by more than rounding
     if _disagreement(whole, capture, truth, calls, memory_bytes) <= (ROUNDING if alone and n > 1 else MIXING):
         return whole
     if n > 1:
         _refuse_mixing(reason)
-    return RowsDecision(f"full-forward, row by row: {reason}", True, True, all_bytes)
+    return RowsDecision(Route("full-forward", "full-forward, row by row", reason), True, all_bytes)
 
 
 def _disagreement(
     decision: RowsDecision, capture: Capture, truth: BruteForce, calls: CallRecorder, memory_bytes: int
 ) -> float:
     try:
-        found = mechanism(decision, capture, Unsupported(decision.route), calls)
+        found = mechanism(decision, capture, Unsupported(str(decision.route)), calls)
     except Unsupported:
         return float("inf")
     assert isinstance(found, ByRows)

@@ -8,6 +8,7 @@ from typing import Protocol, final
 
 from torch import Tensor
 
+from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import Subject
 from xaimed_core.methods import AblationValue
 from xaimed_core.targets import Targets
@@ -20,12 +21,12 @@ class ChannelDrops:
 
     drops: float32 ``[n, c]``, ``y - y_k``: the score minus the score with channel k replaced everywhere.
     scores: float32 ``[n]``, ``y``.
-    route: what ran ("closed-form", "delta(2 convs) + replay", "replay", "full-forward"), and why nothing cheaper did.
+    route: what ran, and why nothing cheaper did.
     """
 
     drops: Tensor
     scores: Tensor
-    route: str
+    route: Route
 
 
 @final
@@ -39,7 +40,7 @@ class ClassDrops:
 
     drops: Tensor
     logits: Tensor
-    route: str
+    route: Route
 
 
 class Tail(Protocol):

@@ -24,7 +24,7 @@ from xaimed_reports.store.jsonform import UnusableError
 if TYPE_CHECKING:
     from xaimed_reports.compare.compare import Comparison
     from xaimed_reports.compare.verdicts import Verdict
-    from xaimed_reports.store.records import Run
+    from xaimed_reports.store.rows import Run
 
 FLOOR_FILE = Path("xaimed-results/floor.json")
 KEEP = Path("xaimed-results/compare")

@@ -18,7 +18,7 @@ from xaimed_bench.cli.given import STDOUT, file_to_write, folder_to_write, keep_
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
-    from xaimed_reports.store.records import Run
+    from xaimed_reports.store.rows import Run
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

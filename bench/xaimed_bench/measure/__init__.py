@@ -1,6 +1,8 @@
-"""Measure two implementations of one computation against each other: checked first, then interleaved."""
+"""Measure two implementations of one computation against each other: checked first, then interleaved.
 
-from xaimed_bench.measure.case import Question, measure_case
+`xaimed_bench.measure.case` is left to be imported by name: its rows need msgspec, and `xaimed doctor` does without.
+"""
+
 from xaimed_bench.measure.fidelity import Judge, agree_within, nearer_sign, of_maps, of_values
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.measure.plan import PROFILES, Plan, ProfileName
@@ -10,10 +12,8 @@ __all__ = [
     "Judge",
     "Plan",
     "ProfileName",
-    "Question",
     "agree_within",
     "machine_facts",
-    "measure_case",
     "nearer_sign",
     "of_maps",
     "of_values",

@@ -18,7 +18,7 @@ from typing import Self, final
 from xaimed_bench.measure.checkout import RevisionError, git
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
 from xaimed_reports.store.load import load
-from xaimed_reports.store.records import Run
+from xaimed_reports.store.rows import Run
 
 BENCH = ("bench/bench_cam.py",)
 

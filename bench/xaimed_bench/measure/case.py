@@ -15,18 +15,20 @@ from xaimed_bench.measure.machine import Watch
 from xaimed_bench.measure.memory import peak_above_resident
 from xaimed_bench.measure.plan import Plan
 from xaimed_core.memory import is_out_of_memory
+from xaimed_reports.store.ran import Ran
 from xaimed_reports.store.records import (
     OURS,
     REFERENCE,
     Case,
     Ceiling,
+    Conditions,
     Fidelity,
     Memory,
     Part,
     Quality,
-    Row,
     Status,
 )
+from xaimed_reports.store.rows import Row, Timed, Untimed
 
 FORWARD = "forward"
 Call = Callable[[], Any]
@@ -45,8 +47,8 @@ class Question:
     within the reference's own rounding error is no error of ours.
     ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
     expected one, once, e.g. to keep pictures of them.
-    ``parts``: arms that do only so many steps of the whole. ``ceiling`` and ``qualities``: what else is known of ours,
-    found out after the timing.
+    ``parts``: arms that do only so many steps of the whole. ``ceiling``, ``qualities`` and ``ran``: what else is known
+    of ours, found out after the timing.
     """
 
     case: Case
@@ -64,6 +66,7 @@ class Question:
     parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
     ceiling: Callable[[], Ceiling] | None = None
     qualities: Callable[[], Sequence[Quality]] | None = None
+    ran: Callable[[], Ran] | None = None
 
     def __post_init__(self) -> None:
         if self.truth is None and REFERENCE not in self.arms:
@@ -114,26 +117,13 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
     memory = {name: peak_above_resident(call, device) for name, call in usable.items()}
     now = watch.conditions()
     rows = [
-        replace(_row(question, name, tried[name], timed, memory), conditions=now) for name in question.arms
+        _timed_row(question, name, tried[name], timed, memory[name], now)
+        if name in usable
+        else _untimed_row(question, name, tried[name], now)
+        for name in question.arms
     ]
-    rows = [_with_more(question, row) if row.timing is not None else row for row in rows]
-    missing = [
-        Row(question.case, name, question.what.get(name, name), "skipped", reason=why)
-        for name, why in question.absent.items()
-    ]
+    missing = [_unmeasured(question, name, "skipped", why) for name, why in question.absent.items()]
     return (*rows, *missing)
-
-
-def _with_more(question: Question, row: Row) -> Row:
-    """What is found out beside time and memory; of ours alone, but for the part that an arm did."""
-    row = replace(row, part=question.parts.get(row.impl))
-    if row.impl != OURS:
-        return row
-    return replace(
-        row,
-        ceiling=question.ceiling() if question.ceiling is not None else None,
-        qualities=tuple(question.qualities()) if question.qualities is not None else (),
-    )
 
 
 def _try(call: Call, clock: Clock) -> _Tried:
@@ -146,9 +136,12 @@ def _try(call: Call, clock: Clock) -> _Tried:
 
 def unmeasured(question: Question, status: Status, reason: str) -> tuple[Row, ...]:
     """The rows of a case that ended before or outside its arms' first calls."""
-    return tuple(
-        Row(question.case, name, question.what.get(name, name), status, reason=reason)
-        for name in (*question.arms, *question.absent)
+    return tuple(_unmeasured(question, name, status, reason) for name in (*question.arms, *question.absent))
+
+
+def _unmeasured(question: Question, name: str, status: Status, reason: str) -> Row:
+    return Untimed(
+        case=question.case, impl=name, what=question.what.get(name, name), status=status, reason=reason
     )
 
 
@@ -246,21 +239,41 @@ def _time(
     return interleave(arms, first_s, plan=plan, clock=clock, between=between)
 
 
-def _row(
-    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Mapping[str, Memory]
-) -> Row:
-    return Row(
+def _untimed_row(question: Question, name: str, tried: _Tried, now: Conditions) -> Row:
+    return Untimed(
         case=question.case,
         impl=name,
         what=question.what.get(name, name),
         status=tried.status,
         reason=tried.reason,
-        timing=timed.timings.get(name),
-        forward=timed.timings.get(FORWARD) if name in timed.timings else None,
-        memory=memory.get(name),
+        fidelity=tried.fidelity,
+        allowed=tried.allowed,
+        conditions=now,
+        notes=tried.notes,
+        revision=question.revision,
+    )
+
+
+def _timed_row(
+    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Memory, now: Conditions
+) -> Row:
+    """With what else is found out: of ours alone, but for the part that an arm did."""
+    ours = name == OURS
+    return Timed(
+        case=question.case,
+        impl=name,
+        what=question.what.get(name, name),
+        timing=timed.timings[name],
+        forward=timed.timings.get(FORWARD),
+        memory=memory,
         fidelity=tried.fidelity,
         allowed=tried.allowed,
         carry_over=timed.carry_over.get(name),
+        conditions=now,
         notes=tried.notes,
+        part=question.parts.get(name),
+        ceiling=question.ceiling() if ours and question.ceiling is not None else None,
+        qualities=tuple(question.qualities()) if ours and question.qualities is not None else (),
+        ran=question.ran() if ours and question.ran is not None else None,
         revision=question.revision,
     )

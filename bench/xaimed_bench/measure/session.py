@@ -20,7 +20,7 @@ from xaimed_bench.measure.checkout import revision
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.measure.plan import Plan
 from xaimed_reports.store.journal import Journal, Recovered, recover
-from xaimed_reports.store.records import Row, Run
+from xaimed_reports.store.rows import Row, Run, Timed
 
 PICTURE_PIXELS = 112
 """The longer side of a kept picture: enough to see a map, small enough to send."""
@@ -164,9 +164,9 @@ class Session:
 
 def _timed_s(rows: tuple[Row, ...]) -> float:
     """Seconds spent in the timed calls of one case."""
-    timed = [row for row in rows if row.timing is not None]
-    forward = [row.forward for row in timed[:1] if row.forward is not None]
-    return sum(sum(t.wall_s) for t in (*(row.timing for row in timed), *forward) if t is not None)
+    found = [row for row in rows if isinstance(row, Timed)]
+    forward = [row.forward for row in found[:1] if row.forward is not None]
+    return sum(sum(timing.wall_s) for timing in (*(row.timing for row in found), *forward))
 
 
 def _by_case(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:

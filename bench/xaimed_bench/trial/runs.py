@@ -13,7 +13,8 @@ from xaimed_bench.measure.alternate import gate_process, minutes_left, signals_r
 from xaimed_bench.measure.checkout import revision
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import load
-from xaimed_reports.store.records import OURS, Run
+from xaimed_reports.store.records import OURS
+from xaimed_reports.store.rows import Run
 from xaimed_reports.trial.records import Planned
 
 

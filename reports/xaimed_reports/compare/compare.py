@@ -16,7 +16,7 @@ from xaimed_reports.compare.sides import shown as shown_only
 from xaimed_reports.compare.statistics import Change, Noise, changes
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.format import byte_count
-from xaimed_reports.store.records import Row, Run
+from xaimed_reports.store.rows import Row, Run, Timed, failure
 
 What = Literal["time", "memory", "fidelity", "row"]
 
@@ -115,12 +115,12 @@ def compare(
         floor = None
     processes = min(len(old.runs), len(now.runs)) > 1
     keys = list(dict.fromkeys([*old.rows, *now.rows]))
-    both = [k for k in keys if _timed(old.rows.get(k)) and _timed(now.rows.get(k))]
+    both = [k for k in keys if k in old.timed and k in now.timed]
     pace = floor.pace if floor is not None else {}
-    doubts = {k: why for k in both if (why := _doubt(pace.get(k), old.rows[k], now.rows[k])) is not None}
+    doubts = {k: why for k in both if (why := _doubt(pace.get(k), old.timed[k], now.timed[k])) is not None}
     apart = {k: why for k in both if (why := why_incomparable(old, now, k)) is not None}
     judged = [k for k in both if k not in apart and k not in doubts]
-    quiet = [{k: _undisturbed(side.rows[k], pace.get(k)) for k in judged} for side in (old, now)]
+    quiet = [{k: _undisturbed(side.timed[k], pace.get(k)) for k in judged} for side in (old, now)]
     before, after = ({k: _values(rows, processes, pace.get(k)) for k, rows in side.items()} for side in quiet)
     units = {k: min(len(before[k]), len(after[k])) if processes else 1 for k in judged}
     found = changes(before, after, _noise(floor, units))
@@ -132,7 +132,7 @@ def compare(
             continue
         if key in both:
             judgements.append(_time_judgement(key, old, now, found.get(key), doubts.get(key), apart.get(key)))
-        judgements += _memory_judgement(key, old.rows[key], now.rows[key])
+            judgements += _memory_judgement(key, old.timed[key], now.timed[key])
     return Comparison(
         judgements=tuple(judgements),
         loaded=2 * len(doubts) > len(both),
@@ -157,7 +157,7 @@ def _noise(floor: Floor | None, units: Mapping[str, int]) -> dict[str, Noise]:
     return found
 
 
-def _doubt(pace: Pace | None, *sides: tuple[Row, ...]) -> str | None:
+def _doubt(pace: Pace | None, *sides: tuple[Timed, ...]) -> str | None:
     """Why the times of a row must not be judged: half of a side's processes or more were disturbed; else None."""
     for rows in sides:
         if 2 * len(_undisturbed(rows, pace)) <= len(rows):
@@ -165,15 +165,11 @@ def _doubt(pace: Pace | None, *sides: tuple[Row, ...]) -> str | None:
     return None
 
 
-def _undisturbed(rows: tuple[Row, ...], pace: Pace | None) -> tuple[Row, ...]:
+def _undisturbed(rows: tuple[Timed, ...], pace: Pace | None) -> tuple[Timed, ...]:
     return tuple(row for row in rows if disturbance(row, pace) is None)
 
 
-def _timed(rows: tuple[Row, ...] | None) -> bool:
-    return rows is not None and all(row.status == "ok" and row.timing is not None for row in rows)
-
-
-def _values(rows: tuple[Row, ...], processes: bool, pace: Pace | None) -> list[float]:
+def _values(rows: tuple[Timed, ...], processes: bool, pace: Pace | None) -> list[float]:
     """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
     found = [values_at(row, pace) for row in rows]
     return [median(values) for values in found] if processes else found[0]
@@ -190,18 +186,16 @@ def _row_judgement(key: str, old: tuple[Row, ...] | None, now: tuple[Row, ...] |
     if now is None:
         return Judgement(key, "row", "gone", "measured before, absent now")
     for row in now:
-        if row.status != "ok":
-            vanished = old is not None and old[0].status == "ok" and row.status in ("skipped", "degenerate")
-            verdict: Verdict = "gone" if vanished else row.status
-            what: What = "fidelity" if row.status in ("wrong", "degenerate") else "row"
-            return Judgement(key, what, verdict, row.reason or row.status)
+        if (found := failure(row)) is not None:
+            status, reason = found
+            vanished = old is not None and failure(old[0]) is None and status in ("skipped", "degenerate")
+            what: What = "fidelity" if status in ("wrong", "degenerate") else "row"
+            return Judgement(key, what, "gone" if vanished else status, reason)
     if old is None:
         return Judgement(key, "row", "new", "not measured before")
-    broken = next((row for row in old if row.status != "ok"), None)
+    broken = next((found for row in old if (found := failure(row)) is not None), None)
     if broken is not None:
-        return Judgement(
-            key, "row", "new", f"it was {broken.status} before: {broken.reason or 'no reason given'}"
-        )
+        return Judgement(key, "row", "new", f"it was {broken[0]} before: {broken[1]}")
     return None
 
 
@@ -232,16 +226,12 @@ def _assumption(change: Change) -> str:
     return f", {ASSUMED.row:.0%} of noise assumed: xaimed compare --floor measures this machine's"
 
 
-def _memory_judgement(key: str, old: tuple[Row, ...], now: tuple[Row, ...]) -> list[Judgement]:
-    peaks = [
-        [r.memory.peak_bytes for r in rows if r.memory is not None and r.memory.peak_bytes]
-        for rows in (old, now)
-    ]
+def _memory_judgement(key: str, old: tuple[Timed, ...], now: tuple[Timed, ...]) -> list[Judgement]:
+    peaks = [[peak for row in rows if (peak := row.memory.peak_bytes)] for rows in (old, now)]
     if not peaks[0] or not peaks[1]:
         return []
     before, after = median(peaks[0]), median(peaks[1])
-    memory = old[0].memory
-    share, slack = CUDA_SLACK if memory is not None and memory.reserved_bytes is not None else HOST_SLACK
+    share, slack = CUDA_SLACK if old[0].memory.reserved_bytes is not None else HOST_SLACK
     if after <= before * (1 + share) + slack:
         return []
     allowed = f"{share:.0%} + {byte_count(slack)} would pass"

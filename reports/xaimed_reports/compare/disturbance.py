@@ -5,7 +5,7 @@ from __future__ import annotations
 from xaimed_reports.compare.pace import Pace, forward_of, unsteadiness
 from xaimed_reports.compare.sides import loaded, throttled
 from xaimed_reports.format import seconds
-from xaimed_reports.store.records import Row
+from xaimed_reports.store.rows import Row
 
 UNSTEADY = 0.02
 """Where neighbouring blocks' forward passes differ by more, runs scatter twice as much (decision 0008)."""

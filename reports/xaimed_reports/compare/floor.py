@@ -17,7 +17,8 @@ from xaimed_reports.compare.ratio import EQUAL
 from xaimed_reports.compare.sides import Side
 from xaimed_reports.compare.statistics import LEVEL
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object, to_json
-from xaimed_reports.store.records import SCHEMA, Machine, Run
+from xaimed_reports.store.records import SCHEMA, Machine
+from xaimed_reports.store.rows import Run, Timed
 
 FEWEST_RUNS = 4
 
@@ -44,6 +45,10 @@ class Floor:
             raise ValueError("every spread must lie between 0 and 10")
         if any(count < 2 for count in self.runs.values()):
             raise ValueError("a spread needs 2 runs at least")
+        if not 1 <= self.schema <= SCHEMA:
+            raise ValueError(
+                f"schema {self.schema} is not one of 1 to {SCHEMA}, which this xaimed reads; upgrade it"
+            )
 
     def differ(self, key: str, *, processes: int = 1, among: int = 1) -> float:
         """The share by which two sides of equal code differ at most in 95 of 100 comparisons.
@@ -68,7 +73,7 @@ def floor_of(runs: Sequence[Run]) -> Floor:
     if len(runs) < FEWEST_RUNS:
         raise ValueError(f"a noise floor needs {FEWEST_RUNS} runs of the same code at least, got {len(runs)}")
     quiet = {
-        key: [row for row in rows if row.timing is not None and disturbance(row) is None]
+        key: [row for row in rows if isinstance(row, Timed) and disturbance(row) is None]
         for key, rows in Side(tuple(runs)).rows.items()
     }
     known = {key: rows for key, rows in quiet.items() if len(rows) >= FEWEST_RUNS}

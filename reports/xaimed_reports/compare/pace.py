@@ -14,7 +14,7 @@ from scipy import stats
 
 from xaimed_reports.compare.ratio import block_shortest
 from xaimed_reports.compare.statistics import LEVEL
-from xaimed_reports.store.records import Row
+from xaimed_reports.store.rows import Row, Timed, timed
 
 FEWEST_RUNS = 6
 SLOWER = 0.10
@@ -55,7 +55,7 @@ def values_at(row: Row, pace: Pace | None) -> list[float]:
 
     Of a block the shortest calls count: what disturbs a call only ever makes it longer (Chen and Revels 2016).
     """
-    if row.timing is None:
+    if not isinstance(row, Timed):
         return []
     if row.forward is None:
         return [wall_s for _, wall_s in row.timing.counted]
@@ -66,7 +66,8 @@ def values_at(row: Row, pace: Pace | None) -> list[float]:
 
 def forward_of(row: Row) -> float | None:
     """The plain forward pass in this row, seconds; None where none was timed."""
-    return median(block_shortest(row.forward).values()) if row.forward is not None else None
+    shortest = _forwards(row)
+    return median(shortest.values()) if shortest else None
 
 
 def unsteadiness(row: Row) -> float:
@@ -74,10 +75,14 @@ def unsteadiness(row: Row) -> float:
 
     A step from one pace to another within the run is one pair of neighbours, and does not count.
     """
-    if row.forward is None:
-        return 0.0
-    x = [log(shortest_s) for _, shortest_s in sorted(block_shortest(row.forward).items())]
+    x = [log(shortest_s) for _, shortest_s in sorted(_forwards(row).items())]
     return median(abs(b - a) for a, b in pairwise(x)) if len(x) > 1 else 0.0
+
+
+def _forwards(row: Row) -> dict[int, float]:
+    """Each block's shortest plain forward pass; empty where none was timed."""
+    found = timed(row)
+    return block_shortest(found.forward) if found is not None and found.forward is not None else {}
 
 
 def pace_of(rows: Sequence[Row]) -> Pace | None:
@@ -116,9 +121,8 @@ def _error(row: Row) -> float:
 
     From how neighbouring blocks differ: a pace that changes within a run is no error of measuring it.
     """
-    assert row.forward is not None
     of_a_block = unsteadiness(row) / (0.6745 * sqrt(2))
-    return of_a_block * sqrt(pi / 2 / len(block_shortest(row.forward)))
+    return of_a_block * sqrt(pi / 2 / len(_forwards(row)))
 
 
 def _slowest(x: Sequence[float]) -> float | None:

@@ -8,7 +8,8 @@ from typing import final
 
 from xaimed_reports.compare.pace import forward_of
 from xaimed_reports.format import times
-from xaimed_reports.store.records import OURS, REFERENCE, Row, Run
+from xaimed_reports.store.records import OURS, REFERENCE
+from xaimed_reports.store.rows import Row, Run, Timed, timed
 
 LOADED_SHARE = 0.15
 """Times are doubtful when others took more than this share of the machine: processes, or the hypervisor."""
@@ -22,6 +23,8 @@ class Side:
     runs: tuple[Run, ...]
     rows: dict[str, tuple[Row, ...]] = field(init=False)
     """Our rows by case key, one per run that has the case."""
+    timed: dict[str, tuple[Timed, ...]] = field(init=False)
+    """Those of which all runs timed the case."""
 
     def __post_init__(self) -> None:
         """Gather the rows. Raises ValueError without a run."""
@@ -32,7 +35,11 @@ class Side:
             for row in run.rows:
                 if row.impl == OURS:
                     found[row.case.key] = (*found.get(row.case.key, ()), row)
+        all_timed = {k: tuple(row for row in rows if isinstance(row, Timed)) for k, rows in found.items()}
         object.__setattr__(self, "rows", found)
+        object.__setattr__(
+            self, "timed", {k: rows for k, rows in all_timed.items() if len(rows) == len(found[k])}
+        )
 
 
 def loaded(rows: tuple[Row, ...]) -> bool:
@@ -53,7 +60,7 @@ def throttled(row: Row) -> str:
 
 
 def why_incomparable(old: Side, now: Side, key: str) -> str | None:
-    """Why the times of a row must not be compared, or None."""
+    """Why the times of a row that both sides timed must not be compared, or None."""
     a, b = old.runs[0].machine, now.runs[0].machine
     for name in ("torch", "triton", "grad-cam"):
         if a.versions.get(name) != b.versions.get(name):
@@ -68,9 +75,10 @@ def why_incomparable(old: Side, now: Side, key: str) -> str | None:
     revisions = old.rows[key][0].revision, now.rows[key][0].revision
     if revisions[0] != revisions[1]:
         return f"the definition changed (revision {revisions[0]} before, {revisions[1]} now)"
-    if (old.rows[key][0].forward is None) != (now.rows[key][0].forward is None):
+    forwards = [side.timed[key][0].forward for side in (old, now)]
+    if (forwards[0] is None) != (forwards[1] is None):
         return "only one side timed the plain forward pass"
-    if old.rows[key][0].forward is None and not _same_device(old, now):
+    if forwards[0] is None and not _same_device(old, now):
         return "seconds of another device, and no plain forward pass to compare by"
     return None
 
@@ -81,12 +89,12 @@ def _same_device(old: Side, now: Side) -> bool:
 
 
 def shown(old: Side, now: Side, key: str) -> str:
-    """What is shown but never judged: seconds on the same device, and ratios to the reference."""
+    """What is shown of a row that both sides timed, never judged: seconds on one device, ratios to the reference."""
     parts: list[str] = []
-    a, b = (side.rows[key][0].timing for side in (old, now))
-    if _same_device(old, now) and a is not None and b is not None:
-        parts.append(f"seconds {b.typical_s / a.typical_s:.3f}")
-        forwards = [forward_of(side.rows[key][0]) for side in (old, now)]
+    a, b = (side.timed[key][0] for side in (old, now))
+    if _same_device(old, now):
+        parts.append(f"seconds {b.timing.typical_s / a.timing.typical_s:.3f}")
+        forwards = [forward_of(row) for row in (a, b)]
         if forwards[0] is not None and forwards[1] is not None:
             parts.append(f"forward {forwards[1] / forwards[0]:.3f}")
     beside = [_to_reference(side, key) for side in (old, now)]
@@ -96,6 +104,6 @@ def shown(old: Side, now: Side, key: str) -> str:
 
 
 def _to_reference(side: Side, key: str) -> float | None:
-    ours = side.rows[key][0].timing
-    other = next((r.timing for r in side.runs[0].rows if r.impl == REFERENCE and r.case.key == key), None)
-    return other.typical_s / ours.typical_s if ours is not None and other is not None else None
+    rows = (row for row in side.runs[0].rows if row.impl == REFERENCE and row.case.key == key)
+    other = timed(next(rows, None))
+    return other.timing.typical_s / side.timed[key][0].timing.typical_s if other is not None else None

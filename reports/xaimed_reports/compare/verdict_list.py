@@ -13,7 +13,8 @@ from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.show.markdown import table
 from xaimed_reports.show.terminal import COLOURS
-from xaimed_reports.store.records import OURS, Run
+from xaimed_reports.store.records import OURS
+from xaimed_reports.store.rows import Run, Timed
 
 COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
 
@@ -74,10 +75,10 @@ def action_benchmark(run: Run) -> list[dict[str, Any]]:
     """xaimed's rows in github-action-benchmark's "customSmallerIsBetter" format."""
     entries: list[dict[str, Any]] = []
     for row in run.rows:
-        if row.impl == OURS and row.timing is not None:
+        if row.impl == OURS and isinstance(row, Timed):
             low, high = min(row.timing.wall_s), max(row.timing.wall_s)
             entries.append(_entry(row.case.key, "s", row.timing.typical_s, f"{low:.4g} to {high:.4g}"))
-        if row.impl == OURS and row.memory is not None and row.memory.peak_bytes is not None:
+        if row.impl == OURS and isinstance(row, Timed) and row.memory.peak_bytes is not None:
             entries.append(_entry(f"{row.case.key}, memory", "bytes", row.memory.peak_bytes))
         if row.impl == OURS and row.fidelity is not None:
             entries.append(_entry(f"{row.case.key}, largest difference", "1", row.fidelity.largest))

@@ -11,6 +11,7 @@ from xaimed_reports.format import XAIMED, byte_count, seconds, times
 from xaimed_reports.show import drawing
 from xaimed_reports.show.summary import Line
 from xaimed_reports.store.records import Timing
+from xaimed_reports.store.rows import Timed
 
 
 def ratios(found: Sequence[Line]) -> str:
@@ -68,7 +69,7 @@ def memory_points(found: Sequence[Line]) -> list[Point]:
     points: list[Point] = []
     for line in found:
         for row, name in ((line.ours, line.name), (line.against, f"{line.name}, {line.other}")):
-            peak = row.memory.peak_bytes if row is not None and row.memory is not None else None
+            peak = row.memory.peak_bytes if isinstance(row, Timed) else None
             if row is not None and peak:
                 error = row.fidelity.largest if row.fidelity is not None else 0.0
                 points.append(Point(name, float(peak), max(FLOOR, error), row is line.ours))

@@ -8,7 +8,7 @@ from itertools import groupby
 from xaimed_reports.format import machine_line
 from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
-from xaimed_reports.store.records import Run
+from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
 NO_MAPS = "this run judged no maps; make one with: pytest bench/bench_tradeoff.py"

@@ -19,7 +19,8 @@ from xaimed_reports.rendering import render
 from xaimed_reports.show import figures
 from xaimed_reports.show.pictures import Picture
 from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
-from xaimed_reports.store.records import Machine, Row, Run
+from xaimed_reports.store.records import Machine
+from xaimed_reports.store.rows import Row, Run, Timed, timed
 from xaimed_reports.tradeoff import tradeoff_figure, tradeoff_words
 
 
@@ -89,13 +90,9 @@ def _scatters(found: Sequence[Line]) -> list[tuple[str, Markup]]:
 def _strips(found: Sequence[Line]) -> list[Strip]:
     strips: list[Strip] = []
     for line in found:
-        named = [
-            (program(r), r.timing)
-            for r in (line.ours, line.against)
-            if r is not None and r.timing is not None
-        ]
-        if line.ours is not None and line.ours.forward is not None:
-            named.append(("plain forward", line.ours.forward))
+        named = [(program(r), r.timing) for r in (line.ours, line.against) if isinstance(r, Timed)]
+        if (ours := timed(line.ours)) is not None and ours.forward is not None:
+            named.append(("plain forward", ours.forward))
         if named:
             clocks = _clocks(line.ours or line.against)
             strips.append(
@@ -111,7 +108,7 @@ def _clocks(row: Row | None) -> list[tuple[str, tuple[float | None, ...]]]:
 
 
 def _conditions(row: Row | None) -> str:
-    if row is None or row.timing is None:
+    if not isinstance(row, Timed):
         return ""
     said = [
         f"first call {seconds(row.timing.first_s)}",
@@ -121,15 +118,15 @@ def _conditions(row: Row | None) -> str:
     ]
     if row.carry_over is not None:
         said.append(f"carry-over {row.carry_over:.3f}")
-    if row.conditions is not None and row.conditions.others_share is not None:
+    if row.conditions.others_share is not None:
         said.append(f"other processes {row.conditions.others_share:.0%}")
-    if row.conditions is not None and row.conditions.steal_s:
+    if row.conditions.steal_s:
         said.append(f"{seconds(row.conditions.steal_s)} stolen by the hypervisor")
-    if row.conditions is not None and row.conditions.load_1m is not None:
+    if row.conditions.load_1m is not None:
         said.append(f"load {row.conditions.load_1m:.1f}")
     if throttled(row):
         said.append(f"throttled by {throttled(row)}")
-    if row.conditions is not None and row.conditions.involuntary_switches is not None:
+    if row.conditions.involuntary_switches is not None:
         said.append(f"{row.conditions.involuntary_switches} involuntary switches")
     return "; ".join([*said, *row.notes])
 

@@ -11,7 +11,8 @@ from xaimed_reports.compare.sides import LOADED_SHARE, throttled
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.format import byte_count, case_words, difference, program, seconds, times
 from xaimed_reports.rendering import paragraphs
-from xaimed_reports.store.records import OURS, REFERENCE, Row, Run, Timing
+from xaimed_reports.store.records import OURS, REFERENCE, Timing
+from xaimed_reports.store.rows import Row, Run, Timed, failure
 
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
 LEAST_CONFIDENCE = 0.85
@@ -86,7 +87,7 @@ def _name(row: Row, other: Row | None, fixed: dict[str, dict[str, str]]) -> str:
 def _line(ours: Row | None, other: Row | None, fixed: dict[str, dict[str, str]]) -> Line:
     row = ours or other
     assert row is not None, "a case has at least one row"
-    ours_t, other_t = (r.timing if r is not None else None for r in (ours, other))
+    ours_t, other_t = (r.timing if isinstance(r, Timed) else None for r in (ours, other))
     speedup = ratio(other_t, ours_t) if ours_t is not None and other_t is not None else None
     verdict, why = _verdict(ours, other, speedup)
     return Line(
@@ -114,21 +115,20 @@ def _median(timing: Timing | None) -> float | None:
 
 
 def _forwards(row: Row | None) -> float | None:
-    if row is None or row.timing is None or row.forward is None:
+    if not isinstance(row, Timed) or row.forward is None:
         return None
     return ratio(row.timing, row.forward).value
 
 
 def _memory_share(ours: Row | None, other: Row | None) -> float | None:
-    mine = ours.memory.peak_bytes if ours is not None and ours.memory is not None else None
-    theirs = other.memory.peak_bytes if other is not None and other.memory is not None else None
+    mine, theirs = (row.memory.peak_bytes if isinstance(row, Timed) else None for row in (ours, other))
     return mine / theirs if mine is not None and theirs else None
 
 
 def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tuple[Verdict, str]:
     for row in (ours, other):
-        if row is not None and row.status != "ok":
-            return row.status, f"{program(row)}: {row.reason or row.status}"
+        if row is not None and (found := failure(row)) is not None:
+            return found[0], f"{program(row)}: {found[1]}"
     if ours is None or other is None:
         return "alone", "no other implementation was measured beside it"
     if speedup is None:
@@ -180,8 +180,8 @@ def cells(line: Line) -> tuple[str, ...]:
     ratio = "-"
     if line.speedup is not None:
         ratio = f"{times(line.speedup.value)} [{line.speedup.low:.3g}, {line.speedup.high:.3g}]"
-    memory = byte_count(ours.memory.peak_bytes) if ours is not None and ours.memory is not None else "-"
-    if against is not None and against.memory is not None:
+    memory = byte_count(ours.memory.peak_bytes) if isinstance(ours, Timed) else "-"
+    if isinstance(against, Timed):
         memory += f" / {byte_count(against.memory.peak_bytes)}"
     forwards = f"{times(line.ours_forwards)} / {times(line.other_forwards)}"
     return (
@@ -200,8 +200,9 @@ def sentences(run: Run) -> list[str]:
     """Who is faster, what it costs in forwards and memory, and whether it can be trusted: three paragraphs."""
     compared = [line for line in lines(run) if line.other == REFERENCE]
     timed = sorted((line for line in compared if line.speedup is not None), key=_speedup)
-    checked = [row for row in run.rows if row.impl == OURS and row.status in ("ok", "wrong") and row.fidelity]
-    right = [row for row in checked if row.status == "ok"]
+    mine = [(row, failure(row)) for row in run.rows if row.impl == OURS and row.fidelity]
+    right = [row for row, found in mine if found is None]
+    wrong = [row for row, found in mine if found is not None and found[0] == "wrong"]
     limits = [(row.fidelity.largest, row.allowed) for row in right if row.fidelity and row.allowed]
     verdicts = Counter(line.verdict for line in compared)
     conditions = {row.case.key: row.conditions for row in run.rows if row.conditions is not None}
@@ -217,7 +218,7 @@ def sentences(run: Run) -> list[str]:
         forwards=[line.ours_forwards for line in compared if line.ours_forwards is not None],
         other_forwards=[line.other_forwards for line in compared if line.other_forwards is not None],
         shares=[line.memory_share for line in compared if line.memory_share is not None],
-        checked=len(checked),
+        checked=len(right) + len(wrong),
         right=len(right),
         nearest=max(limits, key=lambda pair: pair[0] / pair[1], default=None),
         shares_of_others=others,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
-from xaimed_reports.store.records import Run
+from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
 COLOURS: dict[Verdict, str] = {

@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any, final
 
-from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
-from xaimed_reports.store.records import Row, Run
+from xaimed_reports.store.jsonform import UnreadableError, to_json
+from xaimed_reports.store.older import row_from, run_from
+from xaimed_reports.store.rows import Row, Run
 
 
 @final
@@ -61,12 +62,13 @@ def recover(text: str) -> Recovered:
     entries = _entries(text)
     if not entries or not isinstance(entries[0].get("run"), dict):
         raise UnreadableError("not a journal of xaimed: its first line holds no run")
-    head = from_json(Run, {**entries[0]["run"], "rows": []}, "line 1.run")
+    stored = entries[0]["run"]
+    head = run_from(stored, [], "line 1.run")
     rows: list[Row] = []
     begun: str | None = None
     for i, entry in enumerate(entries[1:], 2):
         if "row" in entry:
-            rows.append(from_json(Row, entry["row"], f"line {i}.row"))
+            rows.append(row_from(entry["row"], stored["schema"], f"line {i}.row"))
         if isinstance(entry.get("begin"), str):
             begun = entry["begin"]
         if "interrupt" in entry:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from xaimed_reports.store.journal import recover
-from xaimed_reports.store.jsonform import UnreadableError, from_json, parse_object, read_text
-from xaimed_reports.store.records import SCHEMA, Run
+from xaimed_reports.store.jsonform import UnreadableError, parse_object, read_text
+from xaimed_reports.store.older import run_from
+from xaimed_reports.store.rows import Run, Timed
 
 
 def load(path: Path | str) -> Run:
@@ -26,7 +27,7 @@ def _need_pairs(run: Run) -> None:
     """Maps of one network on the same images are compared image by image: each needs a value for every image."""
     counts: dict[tuple[str, str], tuple[int, int]] = {}
     for row in run.rows:
-        for quality in row.qualities:
+        for quality in row.qualities if isinstance(row, Timed) else ():
             images = row.case.axes.get("model", ""), quality.images
             count = len(quality.deletion), len(quality.in_lesion)
             if counts.setdefault(images, count) != count:
@@ -52,10 +53,9 @@ def _run(data: dict[str, Any]) -> Run:
             f"{known}: the key 'xaimed' is missing; make one with: pytest bench --benchmark-json=out.json"
         )
     head = cast("dict[str, Any]", stored)
-    _need_known_schema(head)
-    timed = [_stored_row(b, i) for i, b in enumerate(_benchmarks(data))]
-    rows = [*(row for row in timed if row is not None), *_list(head, "rows")]
-    return from_json(Run, {**head, "rows": rows}, "xaimed")
+    found = [_stored_row(b, i) for i, b in enumerate(_benchmarks(data))]
+    rows = [*(row for row in found if row is not None), *_list(head, "rows")]
+    return run_from(head, rows, "xaimed")
 
 
 def _benchmarks(data: dict[str, Any]) -> list[Any]:
@@ -77,15 +77,3 @@ def _list(head: dict[str, Any], key: str) -> list[Any]:
     if not isinstance(found, list):
         raise UnreadableError(f"xaimed.{key} must be a list")
     return cast("list[Any]", found)
-
-
-def _need_known_schema(head: dict[str, Any]) -> None:
-    schema = head.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise UnreadableError(
-            f"xaimed.schema must be a whole number from 1 to {SCHEMA}, got {repr(schema)[:40]}"
-        )
-    if schema > SCHEMA:
-        raise UnreadableError(
-            f"written by a newer xaimed (schema {schema}); this one reads up to {SCHEMA}: upgrade it"
-        )

@@ -3,9 +3,11 @@
 History of the schema:
     1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
     2  rows may also hold the part of a computation that was timed, its ceiling, and what its maps are worth.
+    3  a row is timed or untimed and says which (``kind``); it may say what ran, which was in words among its notes.
 
-A run is stored in pytest-benchmark's own JSON: every timed row in its benchmark's ``extra_info["xaimed"]``,
-the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON object a line.
+A run (`xaimed_reports.store.rows`) is stored in pytest-benchmark's own JSON: every timed row in its benchmark's
+``extra_info["xaimed"]``, the rest under the top-level key ``xaimed``. The journal holds the same records, one JSON
+object a line. `xaimed_reports.store.older` makes rows of schemas 1 and 2 into today's.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, final
 
-SCHEMA = 2
+SCHEMA = 3
 
-Status = Literal["ok", "wrong", "degenerate", "oom", "failed", "skipped"]
-"""ok: checked and timed. wrong: beyond the allowed error. degenerate: the reference map has no spread.
+Failure = Literal["wrong", "degenerate", "oom", "failed", "skipped"]
+Status = Literal["ok"] | Failure
+"""ok: checked and right. wrong: beyond the allowed error. degenerate: the reference map has no spread.
 oom: memory ran out. failed: raised an error. skipped: not run, and ``reason`` says why."""
 
 OURS = "ours"
@@ -72,6 +75,8 @@ class Timing:
             )
         if not all(0 < wall_s < 1e9 for wall_s in self.wall_s):
             raise ValueError("every sample must be a time above 0 s")
+        if min(self.first_s, self.warm_up_s, *(self.device_s or ())) < 0:
+            raise ValueError("first_s, warm_up_s and device_s must not be negative")
         if not self.counted:
             raise ValueError(
                 f"no sample follows one of the same arm {self.arm!r}, so none counts in separated order"
@@ -213,40 +218,6 @@ class Conditions:
 
 @final
 @dataclass(frozen=True)
-class Row:
-    """One case measured for one implementation; ``forward``: the plain forward pass of the same blocks."""
-
-    case: Case
-    impl: str
-    what: str
-    """The implementation in words, e.g. "grad-cam 1.5.7 XGradCAM"."""
-    status: Status
-    reason: str | None = None
-    timing: Timing | None = None
-    forward: Timing | None = None
-    memory: Memory | None = None
-    fidelity: Fidelity | None = None
-    allowed: float | None = None
-    """The largest difference at which the result still counts as right."""
-    carry_over: float | None = None
-    """Median time after another arm over median time after itself; 1 means no carry-over."""
-    conditions: Conditions | None = None
-    notes: tuple[str, ...] = ()
-    part: Part | None = None
-    """Where only a part was timed; ``timing`` is the part's."""
-    ceiling: Ceiling | None = None
-    qualities: tuple[Quality, ...] = ()
-    revision: int = 1
-    """Of the definition measured: where it differs, times belong to different questions."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an error that nothing could keep."""
-        if self.allowed is not None and self.allowed < 0:
-            raise ValueError(f"allowed must not be negative, got {self.allowed:g}")
-
-
-@final
-@dataclass(frozen=True)
 class Gpu:
     """A CUDA device as NVML and torch describe it. Null fields have their reason in ``reasons``."""
 
@@ -277,20 +248,3 @@ class Machine:
     gpu: Gpu | None = None
     flags: dict[str, str] = field(default_factory=dict[str, str])
     """TF32, deterministic algorithms and the like, as they stood."""
-
-
-@final
-@dataclass(frozen=True)
-class Run:
-    """Everything one benchmark run left."""
-
-    machine: Machine
-    profile: str
-    images_from: str
-    """Where the images came from, in words and without a path: e.g. "phantoms (mri), seed 0"."""
-    revision: str | None
-    """The git commit measured, with "+" for uncommitted changes; None outside a checkout."""
-    started_utc: str
-    seconds: float
-    rows: tuple[Row, ...]
-    schema: int = SCHEMA

@@ -9,7 +9,8 @@ from statistics import mean, median, stdev
 from typing import Literal, final
 
 from xaimed_reports.compare.ratio import Ratio, block_medians, interval_of_median, ratio
-from xaimed_reports.store.records import OURS, REFERENCE, Quality, Row, Run, Timing
+from xaimed_reports.store.records import OURS, REFERENCE, Part, Quality, Timing
+from xaimed_reports.store.rows import Row, Run, Timed, timed
 
 EXACT = "ablationcam"
 CHEAP = "xgradcam"
@@ -59,8 +60,10 @@ class Entry:
     """One method at one layer of one network: our row and what is known of grad-cam's."""
 
     method: str
-    ours: Row
-    theirs: Row | None
+    ours: Timed
+    forward: Timing
+    """The plain forward pass of the same blocks."""
+    theirs: Timed | None
     """grad-cam's, whole or, where ``extrapolated``, its largest part: peaks of memory are those of one step."""
     extrapolated: Extrapolated | None
     cheap: Ratio | None
@@ -69,23 +72,19 @@ class Entry:
     @property
     def forwards(self) -> float:
         """Our time in plain forwards of the same blocks."""
-        assert self.ours.timing is not None
-        assert self.ours.forward is not None
-        return ratio(self.ours.timing, self.ours.forward).value
+        return ratio(self.ours.timing, self.forward).value
 
     @property
     def first_forwards(self) -> float:
         """Our first call, with whatever it recorded and checked."""
-        assert self.ours.timing is not None
-        assert self.ours.forward is not None
-        return self.ours.timing.first_s / self.ours.forward.typical_s
+        return self.ours.timing.first_s / self.forward.typical_s
 
     @property
     def their_forwards(self) -> float | None:
         """grad-cam's, measured or extrapolated."""
         if self.extrapolated is not None:
             return self.extrapolated.speedup.value * self.forwards
-        if self.theirs is None or self.theirs.timing is None or self.theirs.forward is None:
+        if self.theirs is None or self.theirs.forward is None:
             return None
         return ratio(self.theirs.timing, self.theirs.forward).value
 
@@ -153,16 +152,16 @@ def places(run: Run) -> tuple[Place, ...]:
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
-    found: dict[tuple[str, ...], list[tuple[Row, Entry]]] = {}
+    found: dict[tuple[str, ...], list[tuple[Timed, Entry]]] = {}
     for rows in cases.values():
-        ours = rows.get(OURS)
-        if ours is None or not ours.qualities or ours.timing is None or ours.forward is None:
+        ours = timed(rows.get(OURS))
+        if ours is None or not ours.qualities or ours.forward is None:
             continue
         axes = ours.case.axes
         if not {"method", "model", "layer"} <= axes.keys():
             continue
         where = tuple(value for axis, value in axes.items() if axis != "method")
-        found.setdefault(where, []).append((ours, _entry(axes["method"], rows)))
+        found.setdefault(where, []).append((ours, _entry(axes["method"], ours, ours.forward, rows)))
     return tuple(
         Place(
             pairs[0][0].case.axes["model"],
@@ -182,42 +181,38 @@ def by_network(run: Run) -> dict[str, list[Place]]:
     return found
 
 
-def _entry(method: str, rows: dict[str, Row]) -> Entry:
-    ours = rows[OURS]
-    parts = [row for row in rows.values() if row.part is not None and row.timing is not None]
-    cheap = rows.get(CHEAP)
-    assert ours.timing is not None
+def _entry(method: str, ours: Timed, forward: Timing, rows: dict[str, Row]) -> Entry:
+    parts = {row.part.timed: (row.part, row) for row in rows.values() if isinstance(row, Timed) and row.part}
+    largest = parts[max(parts)][1] if parts else None
+    cheap = timed(rows.get(CHEAP))
+    whole = rows.get(REFERENCE)
     return Entry(
         method=method,
         ours=ours,
-        theirs=rows.get(REFERENCE) or max(parts, key=_steps, default=None),
-        extrapolated=extrapolate(parts, ours.timing) if len({_steps(part) for part in parts}) > 1 else None,
-        cheap=ratio(ours.timing, cheap.timing) if cheap is not None and cheap.timing is not None else None,
+        forward=forward,
+        theirs=timed(whole) if whole is not None else largest,
+        extrapolated=extrapolate([(part, row.timing) for part, row in parts.values()], ours.timing)
+        if len(parts) > 1
+        else None,
+        cheap=ratio(ours.timing, cheap.timing) if cheap is not None else None,
     )
 
 
-def _steps(row: Row) -> int:
-    return row.part.timed if row.part is not None else 0
-
-
-def extrapolate(parts: Sequence[Row], ours: Timing) -> Extrapolated:
+def extrapolate(parts: Sequence[tuple[Part, Timing]], ours: Timing) -> Extrapolated:
     """The whole from its smallest and largest part, both timed in the blocks of ``ours``."""
-    small, large = min(parts, key=_steps), max(parts, key=_steps)
-    assert small.part is not None
-    assert large.part is not None
-    assert small.timing is not None
-    assert large.timing is not None
-    a, b, mine = block_medians(small.timing), block_medians(large.timing), block_medians(ours)
+    ordered = sorted(parts, key=lambda each: each[0].timed)
+    (small, small_time), (large, large_time) = ordered[0], ordered[-1]
+    a, b, mine = block_medians(small_time), block_medians(large_time), block_medians(ours)
     blocks = sorted(a.keys() & b.keys() & mine.keys())
-    gap, whole = large.part.timed - small.part.timed, large.part.whole
+    gap, whole = large.timed - small.timed, large.whole
     steps = [(b[k] - a[k]) / gap for k in blocks]
     step_s = median(steps)
-    fixed_s = max(0.0, median(a[k] for k in blocks) - small.part.timed * step_s)
+    fixed_s = max(0.0, median(a[k] for k in blocks) - small.timed * step_s)
     quotients = [(fixed_s + whole * step) / mine[k] for step, k in zip(steps, blocks, strict=True)]
     return Extrapolated(
-        step=large.part.step,
+        step=large.step,
         whole=whole,
-        timed=((small.part.timed, small.timing.typical_s), (large.part.timed, large.timing.typical_s)),
+        timed=((small.timed, small_time.typical_s), (large.timed, large_time.typical_s)),
         step_s=step_s,
         fixed_s=fixed_s,
         speedup=Ratio(median(quotients), *interval_of_median(quotients)),

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from xaimed_reports.format import times
 from xaimed_reports.show import drawing
-from xaimed_reports.store.records import Run
+from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff.tradeoff import by_network, scores
 
 LINE = 0.05

@@ -7,7 +7,8 @@ from statistics import mean
 
 from xaimed_reports.format import byte_count, number, times
 from xaimed_reports.rendering import paragraphs
-from xaimed_reports.store.records import Quality, Run
+from xaimed_reports.store.records import Quality
+from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff.tradeoff import (
     CHEAP,
     CLEAR,
@@ -45,8 +46,6 @@ LEGEND = (
     "deletion (small is good) and insertion (large is good): mean probability over the pixels removed or put back. "
     "in lesion: share of the map's mass, where one is known. Several kinds of images are separated by a slash."
 )
-POOLED = "only pooled"
-"""What a route says of a layer behind which there is nothing but pooling and a linear layer."""
 
 
 def tables(run: Run) -> list[tuple[str, list[tuple[str, ...]]]]:
@@ -67,7 +66,7 @@ def images(count: int) -> str:
 def row(entry: Entry) -> tuple[str, ...]:
     """One map's cells; several kinds of images are separated by a slash, in the order judged."""
     qualities = entry.ours.qualities
-    memory = [byte_count(r.memory.peak_bytes) for r in (entry.ours, entry.theirs) if r and r.memory]
+    memory = [byte_count(r.memory.peak_bytes) for r in (entry.ours, entry.theirs) if r is not None]
     theirs = times(entry.their_forwards) + ("*" if entry.extrapolated is not None else "")
     return (
         entry.method,
@@ -116,8 +115,8 @@ def answer(run: Run) -> list[str]:
 
 def _one_map(exact: Entry, cheap: Entry) -> bool:
     """Whether only pooling and a linear layer follow, so that both maps come from the same single forward."""
-    pooled = any(POOLED in note for note in cheap.ours.notes)
-    return pooled and any("closed-form" in note for note in exact.ours.notes)
+    one, other = cheap.ours.ran, exact.ours.ran
+    return one is not None and bool(one.same_as) and other is not None and other.kind == "closed-form"
 
 
 def recommendations(run: Run) -> list[str]:

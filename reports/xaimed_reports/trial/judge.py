@@ -12,7 +12,7 @@ from xaimed_reports.compare.disturbance import disturbance
 from xaimed_reports.compare.floor import Floor, floor_of, smallest_visible_effect
 from xaimed_reports.compare.pace import forward_of, values_at
 from xaimed_reports.compare.sides import Side
-from xaimed_reports.store.records import Run
+from xaimed_reports.store.rows import Run
 from xaimed_reports.trial.records import CALLED, FLOOR_RUNS, SIDE, MadeRun, Planned, Tally, Trial
 
 DESIGNS = (("two stored runs", 1), (f"sides of {SIDE} processes", SIDE))

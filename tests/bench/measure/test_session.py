@@ -6,7 +6,8 @@ import torch
 from xaimed_bench.measure import Plan, session
 from xaimed_bench.measure.session import Session, what_finished
 from xaimed_reports.store.journal import Journal
-from xaimed_reports.store.records import Case, Row, Timing
+from xaimed_reports.store.records import Case, Conditions, Memory, Timing
+from xaimed_reports.store.rows import Timed
 
 CPU = torch.device("cpu")
 
@@ -46,7 +47,16 @@ def test_what_cases_take_beside_their_timed_calls_is_left_out_of_the_budgets(
         budgets_s.append(plan.budget_s)
         fake_clock.now += plan.budget_s + beside_s
         timing = Timing((plan.budget_s,), (0,), ("",), first_s=1.0, warm_up_s=1.0)
-        return (Row(question.case, "ours", "xaimed", "ok", timing=timing),)
+        memory, conditions = Memory(1, "by hand"), Conditions(0.0, 0.0, 0.0, 0, 1)
+        row = Timed(
+            case=question.case,
+            impl="ours",
+            what="xaimed",
+            timing=timing,
+            memory=memory,
+            conditions=conditions,
+        )
+        return (row,)
 
     monkeypatch.setattr(session, "measure_case", measured)
     plan = Plan(20.0, min_blocks=4, max_blocks=8, relative_error=0.0, warm_up_s=0.1, total_s=40.0)

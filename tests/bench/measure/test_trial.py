@@ -16,7 +16,8 @@ from xaimed_bench.measure.alternate import RevisionError, gate_process
 from xaimed_bench.trial import extra_work, runs
 from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.store.jsonform import UnreadableError, from_json
-from xaimed_reports.store.records import Case, Conditions, Row
+from xaimed_reports.store.records import Case, Conditions
+from xaimed_reports.store.rows import Untimed
 from xaimed_reports.trial.records import Trial, planned
 
 CPU = torch.device("cpu")
@@ -34,7 +35,13 @@ def gate(monkeypatch, make_run, store):
         def __call__(self, checkout, stored, *words, name):
             self.made.append((name, *(w for w in words if w.startswith("--extra-work"))))
             rows = [
-                Row(Case("toy", {"x": x}, 1), "ours", "xaimed", "failed", conditions=self.conditions)
+                Untimed(
+                    case=Case("toy", {"x": x}, 1),
+                    impl="ours",
+                    what="xaimed",
+                    status="failed",
+                    conditions=self.conditions,
+                )
                 for x in "ab"
             ]
             stored.parent.mkdir(parents=True, exist_ok=True)

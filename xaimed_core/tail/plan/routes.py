@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 
+from xaimed_core.explanation import Route
 from xaimed_core.tail.plan.plan import Plan
 
 KINDS = {"convolution": "conv", "addmm": "linear", "mm": "linear"}
 
 
-def describe(plan: Plan) -> str:
-    """ "closed-form", "delta(1 conv) + series", "delta(2 convs) + replay" or "replay", and why nothing cheaper."""
+def describe(plan: Plan) -> Route:
+    """Closed form, a delta through the first mixings and then a series or rows, or rows alone."""
     if plan.closed:
-        return f"closed-form: {_listed(plan.carried)} keep channels apart, {_listed(plan.linear)} are linear"
+        why = f"{_listed(plan.carried)} keep channels apart, {_listed(plan.linear)} are linear"
+        return Route("closed-form", "closed-form", why)
     rows = [step for step in plan.rows if not step.changes]
     after = next((step.call.name for step in rows if step.mixing is None and not step.linear), None)
     if not plan.mixings:
-        return f"replay: no rule carries the change of one channel through {rows[0].call.name}"
+        why = f"no rule carries the change of one channel through {rows[0].call.name}"
+        return Route("replay", "replay", why)
     counted = Counter(KINDS[name] for name in plan.mixings)
     words = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counted.items())
     if plan.series is not None:
-        return f"delta({words}) + series: {after} is smooth; replay where that is not sure, or of several classes"
-    return (
-        f"delta({words}) + replay: {after} comes between the first mixing and the output, and is not linear"
-    )
+        why = f"{after} is smooth; replay where that is not sure, or of several classes"
+        return Route("delta", f"delta({words}) + series", why)
+    why = f"{after} comes between the first mixing and the output, and is not linear"
+    return Route("delta", f"delta({words}) + replay", why)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
+from xaimed_core.explanation import Route
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.plan.plan import Plan
 from xaimed_core.tail.rerun.capture import Capture
@@ -38,7 +39,7 @@ class Mechanism(Protocol):
     """Computes drops for the images of one capture."""
 
     @property
-    def route(self) -> str:
+    def route(self) -> Route:
         """What runs, and why nothing cheaper does."""
         ...
 
@@ -75,7 +76,7 @@ class ByPlan:
     capture: Capture
     plan: Plan
     external: dict[int, Tensor]
-    route: str
+    route: Route
     chunks: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -161,7 +162,7 @@ class ByRows:
 
     capture: Capture
     replay: ModuleReplay
-    route: str
+    route: Route
     alone: bool
     in_order: bool = False
     enough_bytes: None = None
