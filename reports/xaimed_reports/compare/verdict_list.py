@@ -11,7 +11,7 @@ from rich.text import Text
 
 from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.markdown import table
+from xaimed_reports.rendering import table
 from xaimed_reports.show.terminal import COLOURS
 from xaimed_reports.store.records import OURS, Run
 
@@ -36,8 +36,8 @@ def comparison_markdown(found: Comparison) -> str:
     """The conclusion first, then what needs attention; the rest is folded away."""
     loud = [j for j in found.judgements if j.verdict not in ("same", "faster")]
     parts = [f"**{conclusion(found)}**", f"{counted(found)}."]
-    parts += [table(COLUMNS, [_cells(j, j.key) for j in loud])] if loud else []
-    whole = table(COLUMNS, [_cells(j, j.key) for j in found.judgements])
+    parts += [table([_cells(j, j.key) for j in loud], COLUMNS)] if loud else []
+    whole = table([_cells(j, j.key) for j in found.judgements], COLUMNS)
     parts.append(f"<details><summary>all {len(found.judgements)} findings</summary>\n\n{whole}\n\n</details>")
     return "\n\n".join(parts)
 
