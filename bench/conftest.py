@@ -162,7 +162,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
             **question,
         )
         if not session.knows(case.key):
-            _say(request.config, f"\n{session.progress()}: {case.key} ")
+            _say(request.config, f"\n{session.begin(case.key)} ")
         _report(request, session.rows(asked).get(impl))
 
     return measure

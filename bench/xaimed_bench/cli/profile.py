@@ -71,7 +71,7 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
     if not wanted:
         raise UnusableError(f"no kernel's name holds {only!r}, and no target is called so")
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = compile_all(wanted, lambda text: print(text, file=sys.stderr, flush=True))
+    found = compile_all(wanted)
     print("\n".join(static_summary(found)))
     if accept:
         store_static(path, compiler, found)
@@ -103,7 +103,6 @@ def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> i
         begun,
         asked,
         keep=lambda card: _store(place, card),
-        say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(card_markdown(card))
     print(f"\nstored in {place}")

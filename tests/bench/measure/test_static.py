@@ -35,7 +35,7 @@ def compiled(monkeypatch):
     monkeypatch.setattr(static, "compiler_name", lambda: "triton 3.8.0, ptxas 12.9")
     monkeypatch.setattr(static, "jobs", lambda only: [Job(k, 90) for k in figures if only in (None, k)])
     monkeypatch.setattr(
-        static, "compile_all", lambda wanted, say: {job.kernel: figures[job.kernel] for job in wanted}
+        static, "compile_all", lambda wanted: {job.kernel: figures[job.kernel] for job in wanted}
     )
     return figures
 
