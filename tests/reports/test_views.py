@@ -22,8 +22,8 @@ from xaimed_reports.show.figures import Point, scatter
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.pictures import pictures_of
-from xaimed_reports.show.summary import lines, sentences
-from xaimed_reports.show.terminal import COLOURS, show
+from xaimed_reports.show.summary import cells, lines, sentences
+from xaimed_reports.show.terminal import COLOURS, console, show
 from xaimed_reports.store.load import pictures_path
 from xaimed_reports.store.records import Case, Conditions
 
@@ -220,6 +220,27 @@ def test_drawings_say_every_point_between_few_ticks(values):
     assert {"cost", "distance"} < set(words)
     assert 2 <= sum(word.endswith("x") for word in words) <= 8
     assert text == scatter(points, [], x_name="cost", y_name="distance")
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_a_narrow_terminal_cuts_no_name_and_no_number(columns, make_run, make_row, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    axes = {"method": "eigengradcam", "model": "efficientnet_b0", "layer": "last"}
+    cases = [Case("explaining a batch", {**axes, "batch": batch}, 4) for batch in ("4", "16")]
+    run = make_run(*(make_row(impl, case=case) for case in cases for impl in ("ours", "reference")))
+    show(run, console())
+    show_comparison(compare([run], [run]), console())
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert {word for line in lines(run) for cell in cells(line) for word in cell.split()} <= {*shown.split()}
+    assert max(map(len, shown.splitlines()[:9])) <= 80
+
+
+def test_output_that_is_no_terminal_is_130_columns_wide_unless_columns_says_else(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console().width == 130
+    monkeypatch.setenv("COLUMNS", "99")
+    assert console().width == 99
 
 
 def test_a_comparison_reads_the_same_in_the_terminal_and_in_a_pull_request(make_run, make_row):
