@@ -1,4 +1,4 @@
-"""AblationCAM against the cheaper maps: what each costs, ours and grad-cam's, and what the extra cost buys.
+"""AblationCAM against the cheaper maps: what each costs in xaimed and in grad-cam, and what the extra cost buys.
 
 One network serves times, agreement and faithfulness: trained here from scratch on the images given and on phantoms
 whose lesions are known, once; the weights are kept in xaimed-results/trained. AblationCAM of grad-cam is really timed

@@ -18,7 +18,7 @@ from xaimed_reports.compare.compare import compare
 from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
 from xaimed_reports.compare.verdicts import MEANINGS, Verdict
 from xaimed_reports.format import byte_count, case_words, seconds, times
-from xaimed_reports.show.figures import Point, scatter
+from xaimed_reports.show.figures import Point, memory_points, scatter, time_points
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
 from xaimed_reports.show.pictures import pictures_of
@@ -100,14 +100,17 @@ def test_a_verdict_needs_the_whole_interval(other, verdict, make_run, make_row):
     assert line.why
 
 
-def test_the_other_column_has_the_name_that_the_other_program_gives(make_run, make_row):
+def test_the_column_beside_xaimed_has_the_name_that_the_program_gives(make_run, make_row):
     theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
     one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
     assert "| case | xaimed | grad-cam |" in markdown(one)
     assert "Against grad-cam xaimed was faster in 1 of 1 timed cases" in markdown(one)
-    assert "| case | xaimed | other |" in markdown(several)
+    assert "| case | xaimed | compared with |" in markdown(several)
     for text in (in_terminal(several), markdown(several), page(several, {})):
         assert not re.search(r"\bours\b", text)
+    names = {p.label.rpartition(", ")[2] for p in (*time_points(lines(one)), *memory_points(lines(one)))}
+    assert "grad-cam" in names
+    assert "reference" not in names
 
 
 def test_markup_in_names_is_shown_and_not_obeyed(make_run, make_row):
@@ -145,7 +148,7 @@ def with_pictures(pair, tmp_path):
     file = tmp_path / "out.json"
     key = pair.rows[0].case.key
     ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    shown = {f"{key}/image": np.zeros((8, 8, 3), np.uint8), f"{key}/map, ours": ramp}
+    shown = {f"{key}/image": np.zeros((8, 8, 3), np.uint8), f"{key}/map, xaimed": ramp}
     np.savez_compressed(pictures_path(file), **shown)
     return file
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import final
 
 from xaimed_reports.compare.pace import forward_of
-from xaimed_reports.format import times
+from xaimed_reports.format import XAIMED, program, times
 from xaimed_reports.store.records import OURS, REFERENCE, Row, Run
 
 LOADED_SHARE = 0.15
@@ -21,7 +21,7 @@ class Side:
 
     runs: tuple[Run, ...]
     rows: dict[str, tuple[Row, ...]] = field(init=False)
-    """Our rows by case key, one per run that has the case."""
+    """xaimed's rows by case key, one per run that has the case."""
 
     def __post_init__(self) -> None:
         """Gather the rows. Raises ValueError without a run."""
@@ -89,13 +89,16 @@ def shown(old: Side, now: Side, key: str) -> str:
         forwards = [forward_of(side.rows[key][0]) for side in (old, now)]
         if forwards[0] is not None and forwards[1] is not None:
             parts.append(f"forward {forwards[1] / forwards[0]:.3f}")
-    beside = [_to_reference(side, key) for side in (old, now)]
-    if beside[0] is not None and beside[1] is not None:
-        parts.append(f"reference / ours {times(beside[0])} then {times(beside[1])}")
+    before, after = (_to_reference(side, key) for side in (old, now))
+    if before is not None and after is not None:
+        parts.append(f"{after[0]} / {XAIMED} {times(before[1])} then {times(after[1])}")
     return ", ".join(parts)
 
 
-def _to_reference(side: Side, key: str) -> float | None:
-    ours = side.rows[key][0].timing
-    other = next((r.timing for r in side.runs[0].rows if r.impl == REFERENCE and r.case.key == key), None)
-    return other.typical_s / ours.typical_s if ours is not None and other is not None else None
+def _to_reference(side: Side, key: str) -> tuple[str, float] | None:
+    """The reference's name, and its time over xaimed's."""
+    own = side.rows[key][0].timing
+    row = next((r for r in side.runs[0].rows if r.impl == REFERENCE and r.case.key == key), None)
+    if own is None or row is None or row.timing is None:
+        return None
+    return program(row), row.timing.typical_s / own.typical_s
