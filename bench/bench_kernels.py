@@ -23,7 +23,7 @@ BUDGET = 1e-5
 """Largest error over the largest value of the float64 definition."""
 
 
-def bench_of(operation: Operation) -> Callable[..., None]:
+def make_bench(operation: Operation) -> Callable[..., None]:
     cases = {str(case): case for case in operation.bench_cases}
 
     @pytest.mark.parametrize("case", cases)
@@ -34,7 +34,7 @@ def bench_of(operation: Operation) -> Callable[..., None]:
 
 
 # one function for each, for a case is known by its function's name; the imputation has bench_solver.py
-globals().update({f"bench_{op.name}": bench_of(op) for op in OPERATIONS if op.name != "impute"})
+globals().update({f"bench_{op.name}": make_bench(op) for op in OPERATIONS if op.name != "impute"})
 
 
 def compare(measure: Callable[..., None], operation: Operation, case: Case) -> None:

@@ -21,7 +21,7 @@ from xaimed_reports.format import byte_count, case_words, seconds, times
 from xaimed_reports.show.figures import Point, memory_points, scatter, time_points
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
-from xaimed_reports.show.pictures import pictures_of
+from xaimed_reports.show.pictures import load_pictures
 from xaimed_reports.show.summary import cells, lines, sentences
 from xaimed_reports.show.terminal import COLOURS, console, show
 from xaimed_reports.store.load import pictures_path
@@ -154,7 +154,7 @@ def with_pictures(pair, tmp_path):
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
-    text = page(pair, pictures_of(with_pictures))
+    text = page(pair, load_pictures(with_pictures))
     outline = Outline()
     outline.feed(text)
     assert outline.open == []
@@ -166,7 +166,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
 
 
 def test_the_page_has_every_part(pair, with_pictures):
-    text = page(pair, pictures_of(with_pictures))
+    text = page(pair, load_pictures(with_pictures))
     for part in ("times faster", "What fidelity costs", "Maps", "Every sample", "machine", "verdicts mean"):
         assert part in text
     for sentence in sentences(pair):
@@ -303,7 +303,7 @@ def test_an_unknown_command_names_the_known_ones(capsys):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_a_browser_shows_the_page_without_errors_or_requests(pair, with_pictures, tmp_path):
     file = tmp_path / "page.html"
-    file.write_text(page(pair, pictures_of(with_pictures)))
+    file.write_text(page(pair, load_pictures(with_pictures)))
     assert CHROMIUM is not None
     log = tmp_path / "net.json"
     command = [

@@ -57,7 +57,7 @@ def compile_all(
     """
     found: dict[str, dict[str, dict[str, int]]] = {}
     steps = Steps("kernel", len(wanted), every_s=SHOWN_EVERY_S)
-    with steps, _figures_of(wanted, processes or usable_cores()) as results:
+    with steps, _compile_each(wanted, processes or usable_cores()) as results:
         for job, figures in results:
             found.setdefault(job.kernel, {})[target_name(job.target)] = figures
             steps.begin(f"{job.kernel} for {target_name(job.target)}")
@@ -90,7 +90,7 @@ def target_name(target: Architecture) -> str:
     return target if isinstance(target, str) else f"sm_{target}"
 
 
-def figures_of(facts: CompiledFacts) -> dict[str, int]:
+def select_figures(facts: CompiledFacts) -> dict[str, int]:
     """The figures that are kept, by name; zeros left out."""
     loads = {f"global_load_{bits}": count for bits, count in facts.counts.load_bits.items()}
     figures = {
@@ -113,11 +113,11 @@ def _add(found: dict[str, KernelCase], name: str, case: KernelCase) -> None:
 
 
 def _compile(job: Job) -> tuple[Job, dict[str, int]]:
-    return job, figures_of(compile_offline(configurations()[job.kernel], job.target))
+    return job, select_figures(compile_offline(configurations()[job.kernel], job.target))
 
 
 @contextmanager
-def _figures_of(wanted: Sequence[Job], processes: int) -> Generator[Iterable[tuple[Job, dict[str, int]]]]:
+def _compile_each(wanted: Sequence[Job], processes: int) -> Generator[Iterable[tuple[Job, dict[str, int]]]]:
     if processes == 1:
         yield map(_compile, wanted)
         return

@@ -13,10 +13,10 @@ from xaimed_bench import profile as package
 from xaimed_bench.cli import main
 from xaimed_bench.measure import nvml
 from xaimed_bench.measure.machine import machine_facts
-from xaimed_bench.profile import agreement, measure_parts, methods, run, setting_for
+from xaimed_bench.profile import agreement, choose_setting, measure_parts, methods, run
 from xaimed_bench.profile.energy import RaplMeter, measure_energy
 from xaimed_bench.profile.memory import bytes_per_image, find_largest, search_largest
-from xaimed_bench.profile.variants import Variant, variants_of
+from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core.methods import METHODS
 from xaimed_kernels.operations import OPERATIONS, moved_bytes
 from xaimed_reports.profile.card import PARTS, Card, PeakMemory, load_card
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def tiny():
     return replace(
-        setting_for(CPU, quick=True),
+        choose_setting(CPU, quick=True),
         model="resnet18",
         size=64,
         batch=1,
@@ -43,9 +43,9 @@ def tiny():
 @pytest.fixture
 def few_arms(monkeypatch):
     """Two variants and two methods: the others run the same code."""
-    chosen = [v for v in variants_of(CPU) if v.name in ("fp32", "bf16")]
+    chosen = [v for v in list_variants(CPU) if v.name in ("fp32", "bf16")]
     for module in (methods, agreement):
-        monkeypatch.setattr(module, "variants_of", lambda device: chosen)
+        monkeypatch.setattr(module, "list_variants", lambda device: chosen)
         monkeypatch.setattr(module, "METHODS", {name: METHODS[name] for name in ("xgradcam", "scorecam")})
 
 
@@ -106,7 +106,7 @@ def parts_at_hand(monkeypatch):
     """A card whose parts take no time."""
     for name in PARTS:
         monkeypatch.setitem(run.MEASURES, name, lambda setting, card: None)
-    monkeypatch.setattr(package, "setting_for", lambda device, quick: tiny())
+    monkeypatch.setattr(package, "choose_setting", lambda device, quick: tiny())
 
 
 def test_what_was_finished_before_an_interruption_is_on_disk(parts_at_hand, monkeypatch, tmp_path):
@@ -246,7 +246,7 @@ def test_a_variant_gives_back_the_flags_it_found():
 
 
 def test_a_gpu_is_measured_in_tf32_and_fp16_too():
-    names = {variant.name for variant in variants_of(torch.device("cuda"))}
+    names = {variant.name for variant in list_variants(torch.device("cuda"))}
     assert names >= {"fp32", "tf32", "fp16", "bf16", "channels_last"}
 
 
