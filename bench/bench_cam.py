@@ -1,4 +1,4 @@
-"""What one explained batch costs: every method of ours beside grad-cam's, in time, memory and fidelity."""
+"""What one explained batch costs: every method of xaimed beside grad-cam's, in time, memory and fidelity."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def pictures(subject: Subject, ours: Explanation, theirs: dict[str, Any]) -> dic
     """The first image with each map of it."""
     shown = {"image": subject.pixels[0].permute(1, 2, 0)}
     for m, maps in theirs.items():
-        shown |= {f"{m}, ours": ours.maps[m][0], f"{m}, reference": torch.as_tensor(maps[0])}
+        shown |= {f"{m}, xaimed": ours.maps[m][0], f"{m}, grad-cam": torch.as_tensor(maps[0])}
     return shown
 
 

@@ -1,8 +1,8 @@
 """What share of a GPU's memory bandwidth each CAM kernel reaches: beside eager torch, and beside a copy.
 
 The bytes of an operation are those that a fully fused one must move: each input once, each output once, whatever
-the kernel really moves. The column "forward" is a device-to-device copy of as many bytes, so that one over "ours,
-in forwards" is the share of the copy bandwidth.
+the kernel really moves. The column "forward" is a device-to-device copy of as many bytes, so that one over
+xaimed's "forwards" is the share of the copy bandwidth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BUDGET = 1e-5
 """Largest error over the largest value of the float64 definition."""
 
 
-def bench_of(operation: Operation) -> Callable[..., None]:
+def make_bench(operation: Operation) -> Callable[..., None]:
     cases = {str(case): case for case in operation.bench_cases}
 
     @pytest.mark.parametrize("case", cases)
@@ -34,11 +34,11 @@ def bench_of(operation: Operation) -> Callable[..., None]:
 
 
 # one function for each, for a case is known by its function's name; the imputation has bench_solver.py
-globals().update({f"bench_{op.name}": bench_of(op) for op in OPERATIONS if op.name != "impute"})
+globals().update({f"bench_{op.name}": make_bench(op) for op in OPERATIONS if op.name != "impute"})
 
 
 def compare(measure: Callable[..., None], operation: Operation, case: Case) -> None:
-    """Ours and eager torch, both checked against float64, beside a copy of the bytes that must be moved."""
+    """xaimed and eager torch, both checked against float64, beside a copy of the bytes that must be moved."""
     inputs = case.make("cuda")
     run = partial(operation.run, case)
     moved = moved_bytes(*inputs, run(None, *inputs))

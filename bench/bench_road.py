@@ -81,7 +81,7 @@ def bench_scoring_maps_by_road(measure, subjects, monkeypatch, model, size, batc
     def ours() -> Any:
         return metric(subject.images, maps.cpu().numpy(), targets, subject.model)
 
-    perturbed = inputs_of(subject.model, ours)
+    perturbed = record_inputs(subject.model, ours)
     measure(
         ours,
         against=their_road(subject.images, maps.cpu().numpy(), targets, subject.apart("road"), monkeypatch),
@@ -97,7 +97,7 @@ def bench_scoring_maps_by_road(measure, subjects, monkeypatch, model, size, batc
     )
 
 
-def inputs_of(model: torch.nn.Module, call: Callable[[], Any]) -> list[Tensor]:
+def record_inputs(model: torch.nn.Module, call: Callable[[], Any]) -> list[Tensor]:
     """The batches that a call puts through a model."""
     seen: list[Tensor] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))

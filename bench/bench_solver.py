@@ -2,7 +2,7 @@
 
 Its bytes are those of a fully fused sweep over the image, times the sweeps it took: the solution read and written
 once, the mask read once; coarse grids are left out, whatever they cost. The column "forward" is a device-to-device
-copy of as many bytes, so that one over "ours, in forwards" is the share of the copy bandwidth.
+copy of as many bytes, so that one over xaimed's "forwards" is the share of the copy bandwidth.
 """
 
 from __future__ import annotations

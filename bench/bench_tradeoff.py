@@ -1,4 +1,4 @@
-"""AblationCAM against the cheaper maps: what each costs, ours and grad-cam's, and what the extra cost buys.
+"""AblationCAM against the cheaper maps: what each costs in xaimed and in grad-cam, and what the extra cost buys.
 
 One network serves times, agreement and faithfulness: trained here from scratch on the images given and on phantoms
 whose lesions are known, once; the weights are kept in xaimed-results/trained. AblationCAM of grad-cam is really timed
@@ -21,7 +21,7 @@ from torch import Tensor
 from xaimed_bench.device import device_named
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
 from xaimed_bench.measure.ceiling import count_ceiling
-from xaimed_bench.measure.quality import quality_of
+from xaimed_bench.measure.quality import judge_maps
 from xaimed_bench.measure.subject import Subject, Subjects
 from xaimed_bench.models import MODELS
 from xaimed_bench.study.trained import Recipe, Trained, Trainer
@@ -135,7 +135,7 @@ class Network:
                 explain(model, scene.images, PAPER, layer, list(scene.classes)).maps for scene in self._scenes
             ]
         return [
-            quality_of(method, maps, model, scene)
+            judge_maps(method, maps, model, scene)
             for maps, scene in zip(self._maps[layer], self._scenes, strict=True)
         ]
 

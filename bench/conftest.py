@@ -1,4 +1,4 @@
-"""The `measure` fixture: pytest-benchmark rows for ours and for the reference from one interleaved measurement.
+"""The `measure` fixture: pytest-benchmark rows for xaimed and for the reference from one interleaved measurement.
 
 Whichever of a case's tests runs first measures all implementations of the case; the others replay their samples.
 Parametrise benches with short strings only: the ids are the join key of every later comparison.
@@ -57,12 +57,14 @@ def pytest_configure(config: pytest.Config) -> None:
         need_usable(config.option)
     config.addinivalue_line(
         "filterwarnings", "default"
-    )  # what is measured may warn; that is no error of ours
+    )  # what is measured may warn; that is no error of xaimed
     warnings.filterwarnings(
         "default", category=PytestBenchmarkWarning
     )  # the same for its own, at a run's end
     if hasattr(config.option, "benchmark_quiet"):
-        config.option.benchmark_quiet = not config.option.verbose  # our table closes the run; -v shows both
+        config.option.benchmark_quiet = (
+            not config.option.verbose
+        )  # xaimed's table closes the run; -v shows both
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,7 +112,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _plan(config: pytest.Config, tests: Sequence[pytest.Function]) -> Plan:
-    """The profile's plan; a bench whose cases are dear says how long they may take together (``TOTAL_S``)."""
+    """The profile's plan; a bench whose cases take long says how long they may take together (``TOTAL_S``)."""
     plan = PROFILES[config.option.profile]
     asked = [total_s for t in tests if (total_s := getattr(t.module, "TOTAL_S", None)) is not None]
     return dataclasses.replace(plan, total_s=max(asked)) if asked and plan.total_s is not None else plan
@@ -133,7 +135,7 @@ def asked_peers(pytestconfig: pytest.Config) -> tuple[str, ...]:
 
 @pytest.fixture
 def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
-    """Measure ours against a reference: checked first, then timed in turns, a row for each in the JSON."""
+    """Measure xaimed against a reference: checked first, then timed in turns, a row for each in the JSON."""
     session = request.config.stash[SESSION]
 
     def measure(
@@ -149,8 +151,8 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         """Ask one question.
 
         ``against`` is the reference and ``what`` its name and version; ``peers``: further implementations, by
-        name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of our and the expected output, for the
-        report. The rest as in `xaimed_bench.measure.case.Question`: allowed, judge, truth, exact, forward, absent, ...
+        name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of xaimed's and the expected output, for
+        the report. The rest as in `xaimed_bench.measure.case.Question`: allowed, judge, truth, exact, absent, ...
         """
         case = _case(request.node, images)
         share = extra_work(request.config.option.extra_work).get(case.key, 0.0)
@@ -164,7 +166,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
             **question,
         )
         if not session.knows(case.key):
-            _say(request.config, f"\n{session.progress()}: {case.key} ")
+            _say(request.config, f"\n{session.begin(case.key)} ")
         _report(request, session.rows(asked).get(impl))
 
     return measure

@@ -48,7 +48,7 @@ def options() -> dict[str, dict[str, Any]]:
             "action": "append",
             "default": [],
             "metavar": "KEY=SHARE",
-            "help": "for trials of the gate: make ours of this case really slower by this share",
+            "help": "for trials of the gate: make xaimed really slower by this share in this case",
         },
         "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
         "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},

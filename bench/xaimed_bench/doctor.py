@@ -64,8 +64,8 @@ class Diagnosis:
     def __str__(self) -> str:
         column = max(len(fact.name) for fact in self.facts)
         lines = [_wrap(f"{fact.name:<{column}}  ", fact.found) for fact in self.facts]
-        told = [f"! {problem}" for problem in self.problems] or ["nothing found that is in the way"]
-        return "\n".join([*lines, "", *told])
+        said = [f"! {problem}" for problem in self.problems] or ["nothing found that is in the way"]
+        return "\n".join([*lines, "", *said])
 
 
 def doctor() -> Diagnosis:
@@ -158,7 +158,7 @@ def _bf16() -> Fact:
 
 
 def _triton() -> Fact:
-    """Whether a Triton kernel of ours gives the right numbers here: the one proof that the device is supported."""
+    """Whether a Triton kernel of xaimed gives the right numbers here: the one proof that the device is supported."""
     if _version("triton") == "missing":
         problem = (
             "Triton is missing and CUDA tensors need it: pip install 'triton>=3.6'"

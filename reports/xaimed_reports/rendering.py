@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import cache
 from statistics import mean, median
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xaimed_reports import format as written
+from xaimed_reports.format import byte_count, number, seconds, times
+
+
+def escaped(cell: str) -> str:
+    """A cell's text with what would end the cell, or begin markup, disarmed."""
+    return (
+        cell.replace("\\", "\\\\")
+        .replace("|", "\\|")
+        .replace("*", "\\*")
+        .replace("<", "&lt;")
+        .replace("\n", " ")
+    )
+
+
+def table(rows: Iterable[Iterable[str]], head: tuple[str, ...], *, last: str = ":--") -> str:
+    """A Markdown table: the first column to the left, the ``last`` as this says, numbers between to the right."""
+    align = [":--", *("--:" for _ in head[2:]), last]
+    return "\n".join(f"| {' | '.join(map(escaped, row))} |" for row in (head, align, *rows))
 
 
 @cache
@@ -20,8 +39,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own = (written.seconds, written.byte_count, written.number, written.times, mean, median)
-    found.filters |= {function.__name__: function for function in own}
+    own: list[Any] = [seconds, byte_count, number, times, mean, median, escaped, table]
+    for function in own:
+        found.filters[function.__name__] = function
     found.filters["fixed"] = format
     return found
 
@@ -29,6 +49,11 @@ def _environment() -> Environment:
 def render(name: str, **values: Any) -> str:
     """The template ``name`` with its values. A value that the template names and nobody gave raises an error."""
     return _environment().get_template(name).render(**values)
+
+
+def markdown_page(name: str, **values: Any) -> str:
+    """A template of Markdown: as `render`, with one empty line wherever the template leaves several."""
+    return re.sub(r"\n{3,}", "\n\n", render(name, **values)).strip()
 
 
 def paragraphs(name: str, **values: Any) -> list[str]:

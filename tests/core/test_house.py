@@ -25,7 +25,7 @@ MAY_IMPORT = {
 
 FLOORS = {
     "xaimed_bench": (
-        ("data", "device", "checkpoint_files", "checkpoints"),
+        ("data", "device", "checkpoint_files", "checkpoints", "progress"),
         ("models",),
         ("measure",),
         ("profile", "trial", "study", "doctor", "bench_options"),

@@ -13,7 +13,7 @@ ALIGNED = f"{GENERAL} aligned"
 @pytest.fixture(scope="module")
 def found():
     jobs = [Job(name, target) for name in (GENERAL, ALIGNED) for target in (90, "gfx942")]
-    return compile_all(jobs, print, processes=1)
+    return compile_all(jobs, processes=1)
 
 
 def test_figures_of_one_kernel_agree_with_each_other(found):

@@ -4,11 +4,13 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
 from xaimed_bench.cli import main
 from xaimed_reports.profile.card import (
+    PARTS,
     Agreement,
     Card,
     EnergyUse,
@@ -29,6 +31,8 @@ from xaimed_reports.show.page import page
 from xaimed_reports.store.devices import device_folder, device_name
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.records import Conditions, Gpu, Machine
+
+STORED = sorted((Path(__file__).parents[2] / "reports" / "results").rglob("profile.json"))
 
 
 def machine(cpu="AMD EPYC", threads=2, gpu=None):
@@ -106,8 +110,20 @@ def test_markdown_tells_every_part_and_why_something_is_missing():
 
 def test_a_part_that_was_not_measured_is_not_mentioned():
     text = card_markdown(Card(machine()))
-    assert "ROAD" not in text
+    assert "#" not in text.removeprefix("# Profile of")
+    assert "Measured" not in text
     assert "None" not in text
+
+
+def test_a_part_that_failed_says_why_under_its_title_and_shows_no_table():
+    text = card_markdown(full_card(failed={part: f"{part} broke" for part in PARTS}))
+    assert re.findall(r"## .+\n\nFailed: (\w+) broke\n", text) == [*PARTS]
+    assert "|" not in text
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda path: path.parent.name)
+def test_a_committed_card_reads_as_its_figures_say(stored):
+    assert stored.with_suffix(".md").read_text() == card_markdown(load_card(stored), "profile.svg") + "\n"
 
 
 def test_the_roofline_shows_each_operation_and_each_roof():

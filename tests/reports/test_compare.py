@@ -193,7 +193,7 @@ def test_ratios_to_the_reference_are_shown_but_never_judged(make_run, make_row):
     base = make_run(make_row(), make_row("reference", (0.33,) * 6))
     now = make_run(make_row(), make_row("reference", (0.11,) * 6))
     found = compare([base], [now])
-    assert "reference / ours 3x then 1x" in found.judgements[0].shown
+    assert "reference / xaimed 3x then 1x" in found.judgements[0].shown
     assert found.exit_code == 3
 
 

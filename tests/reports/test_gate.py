@@ -63,7 +63,9 @@ def test_the_last_line_counts_what_was_judged(new, code, last, gate, capsys):
 def test_sides_without_a_row_in_common_are_unusable(gate, capsys):
     gate(first=({"a": 0.1}, {"b": 0.1}))
     assert main(["compare", "--base", "main"]) == 2
-    assert "no row of ours is in both the base (1 rows) and the checkout (1 rows)" in capsys.readouterr().err
+    assert (
+        "no row of xaimed is in both the base (1 rows) and the checkout (1 rows)" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("again", "code"), [(0.1, 0), (0.12, 1)])

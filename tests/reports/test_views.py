@@ -18,12 +18,12 @@ from xaimed_reports.compare.compare import compare
 from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
 from xaimed_reports.compare.verdicts import MEANINGS, Verdict
 from xaimed_reports.format import byte_count, case_words, seconds, times
-from xaimed_reports.show.figures import Point, scatter
+from xaimed_reports.show.figures import Point, memory_points, scatter, time_points
 from xaimed_reports.show.markdown import markdown
 from xaimed_reports.show.page import page
-from xaimed_reports.show.pictures import pictures_of
-from xaimed_reports.show.summary import lines, sentences
-from xaimed_reports.show.terminal import COLOURS, show
+from xaimed_reports.show.pictures import load_pictures
+from xaimed_reports.show.summary import cells, lines, sentences
+from xaimed_reports.show.terminal import COLOURS, console, show
 from xaimed_reports.store.load import pictures_path
 from xaimed_reports.store.records import Case, Conditions
 
@@ -100,14 +100,17 @@ def test_a_verdict_needs_the_whole_interval(other, verdict, make_run, make_row):
     assert line.why
 
 
-def test_the_other_column_has_the_name_that_the_other_program_gives(make_run, make_row):
+def test_the_column_beside_xaimed_has_the_name_that_the_program_gives(make_run, make_row):
     theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
     one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
     assert "| case | xaimed | grad-cam |" in markdown(one)
     assert "Against grad-cam xaimed was faster in 1 of 1 timed cases" in markdown(one)
-    assert "| case | xaimed | other |" in markdown(several)
+    assert "| case | xaimed | compared with |" in markdown(several)
     for text in (in_terminal(several), markdown(several), page(several, {})):
         assert not re.search(r"\bours\b", text)
+    names = {p.label.rpartition(", ")[2] for p in (*time_points(lines(one)), *memory_points(lines(one)))}
+    assert "grad-cam" in names
+    assert "reference" not in names
 
 
 def test_markup_in_names_is_shown_and_not_obeyed(make_run, make_row):
@@ -145,13 +148,13 @@ def with_pictures(pair, tmp_path):
     file = tmp_path / "out.json"
     key = pair.rows[0].case.key
     ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    shown = {f"{key}/image": np.zeros((8, 8, 3), np.uint8), f"{key}/map, ours": ramp}
+    shown = {f"{key}/image": np.zeros((8, 8, 3), np.uint8), f"{key}/map, xaimed": ramp}
     np.savez_compressed(pictures_path(file), **shown)
     return file
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
-    text = page(pair, pictures_of(with_pictures))
+    text = page(pair, load_pictures(with_pictures))
     outline = Outline()
     outline.feed(text)
     assert outline.open == []
@@ -163,7 +166,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(pair, with_pictures):
 
 
 def test_the_page_has_every_part(pair, with_pictures):
-    text = page(pair, pictures_of(with_pictures))
+    text = page(pair, load_pictures(with_pictures))
     for part in ("times faster", "What fidelity costs", "Maps", "Every sample", "machine", "verdicts mean"):
         assert part in text
     for sentence in sentences(pair):
@@ -220,6 +223,27 @@ def test_drawings_say_every_point_between_few_ticks(values):
     assert {"cost", "distance"} < set(words)
     assert 2 <= sum(word.endswith("x") for word in words) <= 8
     assert text == scatter(points, [], x_name="cost", y_name="distance")
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_a_narrow_terminal_cuts_no_name_and_no_number(columns, make_run, make_row, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    axes = {"method": "eigengradcam", "model": "efficientnet_b0", "layer": "last"}
+    cases = [Case("explaining a batch", {**axes, "batch": batch}, 4) for batch in ("4", "16")]
+    run = make_run(*(make_row(impl, case=case) for case in cases for impl in ("ours", "reference")))
+    show(run, console())
+    show_comparison(compare([run], [run]), console())
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert {word for line in lines(run) for cell in cells(line) for word in cell.split()} <= {*shown.split()}
+    assert max(map(len, shown.splitlines()[:9])) <= 80
+
+
+def test_output_that_is_no_terminal_is_130_columns_wide_unless_columns_says_else(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console().width == 130
+    monkeypatch.setenv("COLUMNS", "99")
+    assert console().width == 99
 
 
 def test_a_comparison_reads_the_same_in_the_terminal_and_in_a_pull_request(make_run, make_row):
@@ -279,7 +303,7 @@ def test_an_unknown_command_names_the_known_ones(capsys):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_a_browser_shows_the_page_without_errors_or_requests(pair, with_pictures, tmp_path):
     file = tmp_path / "page.html"
-    file.write_text(page(pair, pictures_of(with_pictures)))
+    file.write_text(page(pair, load_pictures(with_pictures)))
     assert CHROMIUM is not None
     log = tmp_path / "net.json"
     command = [

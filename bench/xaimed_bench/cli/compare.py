@@ -129,7 +129,7 @@ def _measure(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run]) -> Comparison:
-    """Judge. Raises UnusableError where no row of ours is in both."""
+    """Judge. Raises UnusableError where no row of xaimed is in both."""
     from xaimed_reports.compare.compare import FAILING, compare
     from xaimed_reports.compare.floor import load_floor
     from xaimed_reports.compare.sides import Side
@@ -138,7 +138,7 @@ def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run])
     if not old & now:
         first, second = [file.name for file in given.files] or ["the base", "the checkout"]
         raise UnusableError(
-            f"no row of ours is in both {first} ({len(old)} rows) and {second} ({len(now)} rows): nothing to compare"
+            f"no row of xaimed is in both {first} ({len(old)} rows) and {second} ({len(now)} rows): nothing to compare"
         )
     floor = load_floor(given.floor_file, new[0].machine)
     return compare(base, new, floor=floor, fail_on=given.fail_on or FAILING)

@@ -71,7 +71,7 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
     if not wanted:
         raise UnusableError(f"no kernel's name holds {only!r}, and no target is called so")
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = compile_all(wanted, lambda text: print(text, file=sys.stderr, flush=True))
+    found = compile_all(wanted)
     print("\n".join(static_summary(found)))
     if accept:
         store_static(path, compiler, found)
@@ -85,7 +85,7 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
 def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> int:
     from xaimed_bench.device import device_named
     from xaimed_bench.measure.machine import machine_facts
-    from xaimed_bench.profile import measure_parts, setting_for
+    from xaimed_bench.profile import choose_setting, measure_parts
     from xaimed_reports.profile.card import PARTS
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.store.devices import device_folder
@@ -94,7 +94,7 @@ def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> i
     if unknown := sorted(set(asked) - set(PARTS)):
         raise UnusableError(f"no part {', '.join(map(repr, unknown))}; choose from {', '.join(PARTS)}")
     device = device_named(given.device)
-    setting, machine = setting_for(device, quick=given.quick), machine_facts(device)
+    setting, machine = choose_setting(device, quick=given.quick), machine_facts(device)
     place = folder / device_folder(machine) if own_folder else folder
     place.mkdir(parents=True, exist_ok=True)  # where that fails, nothing was measured yet
     begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
@@ -103,7 +103,6 @@ def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> i
         begun,
         asked,
         keep=lambda card: _store(place, card),
-        say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(card_markdown(card))
     print(f"\nstored in {place}")

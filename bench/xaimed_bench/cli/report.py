@@ -91,7 +91,7 @@ def _draw(stored: Run, folder: Path, stem: str) -> None:
 def _page(given: argparse.Namespace, stored: Run) -> str:
     from xaimed_reports.profile.card import card_beside, load_card
     from xaimed_reports.show.page import page
-    from xaimed_reports.show.pictures import pictures_of
+    from xaimed_reports.show.pictures import load_pictures
 
     card = load_card(given.profile) if given.profile else card_beside(given.file, stored.machine)
-    return page(stored, {} if given.no_images else pictures_of(given.file), card)
+    return page(stored, {} if given.no_images else load_pictures(given.file), card)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Self, final
 
 from xaimed_bench.measure.checkout import RevisionError, git
+from xaimed_bench.progress import Steps
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
 from xaimed_reports.store.load import load
 from xaimed_reports.store.rows import Run
@@ -90,20 +90,17 @@ class Alternation:
     def _series(
         self, sides: Sequence[str], called: str, only: str | None, keys: Sequence[str]
     ) -> list[tuple[str, Run]]:
-        found: list[tuple[str, Run]] = []
-        began, measured = time.perf_counter(), 0
-        for i, side in enumerate(sides):
-            stored = self._keep / f"{called}-{i:02}-{side}.json"
-            run = self._kept(stored, side)
-            if run is None:
-                left = minutes_left(began, measured, measured + len(sides) - i)
-                print(f"process {i + 1} of {len(sides)}: {side}{left}", flush=True)
-                run = gate_process(
-                    self._trees[side], stored, "--shuffle", str(i), *_selection(only, keys), name=side
-                )
-                measured += 1
-            found.append((side, run))
-        return found
+        places = [self._keep / f"{called}-{i:02}-{side}.json" for i, side in enumerate(sides)]
+        found = {
+            i: self._kept(place, side) for i, (place, side) in enumerate(zip(places, sides, strict=True))
+        }
+        missing = [i for i, run in found.items() if run is None]
+        with Steps("process", len(missing)) as steps:
+            for i in missing:
+                steps.begin(sides[i])
+                words = ("--shuffle", str(i), *_selection(only, keys))
+                found[i] = gate_process(self._trees[sides[i]], places[i], *words, name=sides[i])
+        return [(side, run) for side, run in zip(sides, found.values(), strict=True) if run is not None]
 
     def _kept(self, stored: Path, side: str) -> Run | None:
         """What an interrupted series left of this process, where it measured the same commit."""
@@ -145,11 +142,6 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
             f"its output is in {log} and ends: {last}"
         )
     return load(stored)
-
-
-def minutes_left(began_s: float, done: int, of: int) -> str:
-    """E.g. ", about 3 min left", going by those done since ``began_s``; empty before the first."""
-    return f", about {(time.perf_counter() - began_s) * (of / done - 1) / 60:.0f} min left" if done else ""
 
 
 @contextmanager

@@ -43,12 +43,12 @@ class Question:
     why. ``truth``: gives the output that all arms must agree with; without it, that is the reference's.
     ``allowed``: the largest difference that still counts as right. ``forward``: the plain forward pass.
     ``revision``: of the definition, so that a change of meaning is not read as a change of speed.
-    ``exact``: the reference in higher precision, run only when ours differs by more than ``allowed``: a difference
-    within the reference's own rounding error is no error of ours.
-    ``notes``: what to say about our output, e.g. the route it took. ``keep``: is handed our output and the
+    ``exact``: the reference in higher precision, run only when xaimed differs by more than ``allowed``: a difference
+    within the reference's own rounding error is no error of xaimed.
+    ``notes``: what to say about xaimed's output, e.g. the route it took. ``keep``: is handed xaimed's output and the
     expected one, once, e.g. to keep pictures of them.
     ``parts``: arms that do only so many steps of the whole. ``ceiling``, ``qualities`` and ``ran``: what else is known
-    of ours, found out after the timing.
+    of xaimed, found out after the timing.
     """
 
     case: Case
@@ -108,7 +108,7 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
     usable = {name: call for name, call in question.arms.items() if tried[name].status == "ok"}
     if OURS in question.arms and OURS not in usable:
         usable = {}
-        tried = {n: _not_timed(t, "ours has no right result to compare with") for n, t in tried.items()}
+        tried = {n: _not_timed(t, "xaimed has no right result to compare with") for n, t in tried.items()}
     if plan is None:
         usable = {}
         timed = Interleaved({}, {})

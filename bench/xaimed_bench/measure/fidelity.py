@@ -16,7 +16,7 @@ from xaimed_kernels.rescale_maps import rescale_maps
 from xaimed_reports.store.records import Fidelity
 
 Judge = Callable[[Any, Any], Fidelity]
-"""(ours, expected) -> how far apart they are."""
+"""(xaimed's output, the expected one) -> how far apart they are."""
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def of_maps(ours: Any, expected: Any) -> Fidelity:
 
     ``largest`` and ``rms`` run over the images whose expected map has a spread; Spearman's correlation
     and the overlap of the highest 5 and 20 % of the pixels are means over the same images. With a
-    non-finite value of ours ``largest`` is 2, which maps in [0, 1] cannot reach otherwise.
+    non-finite value of xaimed ``largest`` is 2, which maps in [0, 1] cannot reach otherwise.
     """
     a, b = _flat(ours), _flat(expected)
     if a.shape != b.shape:

@@ -20,7 +20,7 @@ Call = Callable[[], Any]
 CARRY_OVER_LIMIT = 0.03
 """An arm this much slower or faster after another arm than after itself is judged by the latter calls alone."""
 MOST_REPEATS = 8
-DEAR_SHARE = 1 / 40
+COSTLY_SHARE = 1 / 40
 """Of the budget: an arm whose visit takes more than that leaves few blocks, so it is called less often."""
 FEWEST_VISITS = 2
 """Visits to notice a carry-over by; noticing one that is none only costs samples."""
@@ -29,7 +29,7 @@ FEWEST_VISITS = 2
 @final
 @dataclass(frozen=True)
 class Interleaved:
-    """The timings of all arms and each arm's carry-over (None where it could not be told)."""
+    """The timings of all arms and each arm's carry-over (None where it is not known)."""
 
     timings: dict[str, Timing]
     carry_over: dict[str, float | None]
@@ -103,16 +103,16 @@ def _warm_up(
 def _repeats(typical_s: Mapping[str, float], plan: Plan) -> dict[str, int]:
     """Calls per visit: as many as fit into a quarter of the slowest arm's call, `MOST_REPEATS` at most.
 
-    At least 3, so that one interrupted call does not move a visit's median, or 2 where 3 would be dear; an arm so slow
-    that calling it twice would leave few blocks is called once.
+    At least 3, so that one interrupted call does not move a visit's median, or 2 where 3 would take too long; an arm
+    so slow that calling it twice would leave few blocks is called once.
     """
     slowest_s = max(typical_s.values())
-    dear_s = plan.budget_s * DEAR_SHARE
+    costly_s = plan.budget_s * COSTLY_SHARE
 
     def of(arm_s: float) -> int:
-        if arm_s > max(dear_s, slowest_s / 2):
+        if arm_s > max(costly_s, slowest_s / 2):
             return 1
-        fewest = 3 if 3 * arm_s <= dear_s else 2
+        fewest = 3 if 3 * arm_s <= costly_s else 2
         return max(fewest, min(MOST_REPEATS, int(slowest_s / (4 * max(arm_s, 1e-9)))))
 
     return {name: of(arm_s) for name, arm_s in typical_s.items()}

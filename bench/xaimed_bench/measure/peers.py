@@ -24,7 +24,7 @@ from xaimed_kernels.rescale_maps import rescale_maps
 Maps = Callable[[], Any]
 
 TORCHCAM = {"gradcam": "GradCAM", "xgradcam": "XGradCAM", "layercam": "LayerCAM"}
-"""Ours to torch-cam's class. Its GradCAM++ is left out: it loses a division of the paper's equation 19."""
+"""xaimed's name to torch-cam's class. Its GradCAM++ is left out: it loses a division of the paper's equation 19."""
 CAPTUM = {"gradcam": "LayerGradCam"}
 
 
@@ -146,7 +146,7 @@ def grad_cam_name(oracle: str) -> str:
 def torch_cam(
     method: str, model: nn.Module, layer: str, images: Tensor, classes: Sequence[int]
 ) -> Generator[Maps]:
-    """torch-cam's extractor of one of our methods (see `TORCHCAM`), its map brought to the images' size."""
+    """torch-cam's extractor of one of xaimed's methods (see `TORCHCAM`), its map brought to the images' size."""
     extractor = getattr(importlib.import_module("torchcam.methods"), TORCHCAM[method])(model, layer)
 
     def maps() -> Tensor:
@@ -161,7 +161,7 @@ def torch_cam(
 def captum(
     method: str, model: nn.Module, layer: str, images: Tensor, classes: Sequence[int]
 ) -> Generator[Maps]:
-    """Captum's attribution of one of our methods (see `CAPTUM`), its map brought to the images' size."""
+    """Captum's attribution of one of xaimed's methods (see `CAPTUM`), its map brought to the images' size."""
     attribution = getattr(importlib.import_module("captum.attr"), CAPTUM[method])(
         model, model.get_submodule(layer)
     )

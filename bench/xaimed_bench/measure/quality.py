@@ -37,8 +37,8 @@ class Scene:
         return replace(self, images=self.images.to(device), lesions=lesions)
 
 
-def quality_of(method: str, maps: Mapping[str, Tensor], model: nn.Module, scene: Scene) -> Quality:
-    """The maps ``[n, h, w]`` of ``method`` among ``maps``, which hold exact AblationCAM's too."""
+def judge_maps(method: str, maps: Mapping[str, Tensor], model: nn.Module, scene: Scene) -> Quality:
+    """Judge the maps ``[n, h, w]`` of ``method`` among ``maps``, which hold exact AblationCAM's too."""
     mine = maps[method]
     lesions = scene.lesions
     return Quality(

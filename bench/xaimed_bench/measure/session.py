@@ -19,6 +19,7 @@ from xaimed_bench.measure.case import Question, measure_case, unmeasured
 from xaimed_bench.measure.checkout import revision
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.measure.plan import Plan
+from xaimed_bench.progress import Steps
 from xaimed_reports.store.journal import Journal, Recovered, recover
 from xaimed_reports.store.rows import Row, Run, Timed
 
@@ -70,10 +71,11 @@ class Session:
         self._plan = plan
         self._cold = cold
         self._expected = expected
+        cases = expected - len({row.case.key for row in recovered.run.rows} if recovered is not None else ())
+        self._steps = Steps("case", max(1, cases), shown=False)
         self._journal = journal
         self.pictures: dict[str, NDArray[np.uint8]] = {}
         self._began_s = time.perf_counter()
-        self._measured = 0
         self._beside_s: list[float] = []
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._died_in = recovered.unfinished if recovered is not None else None
@@ -103,7 +105,6 @@ class Session:
                 question, "failed", "the process ended while measuring this case; it is not tried again"
             )
         else:
-            self._measured += 1
             began_s = time.perf_counter()
             rows = self._measure_now(question)
             self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
@@ -143,18 +144,9 @@ class Session:
             shown = picture[::step, ::step].detach().float().nan_to_num().clamp(0, 1)
             self.pictures[f"{key}/{name}"] = (shown * 255).round().byte().cpu().numpy()
 
-    def progress(self) -> str:
-        """Where the run stands, e.g. "case 3 of 20, about 2 min left"."""
-        text = f"case {min(len(self._rows) + 1, self._expected)} of {self._expected}"
-        if not self._measured:
-            return text
-        each_s = (time.perf_counter() - self._began_s) / self._measured
-        left_s = each_s * (self._expected - len(self._rows))
-        return (
-            f"{text}, about {left_s / 60:.0f} min left"
-            if left_s >= 90
-            else f"{text}, about {left_s:.0f} s left"
-        )
+    def begin(self, key: str) -> str:
+        """Where the run stands as this case begins, e.g. "case 3 of 20: KEY, 0:02:10 left"."""
+        return self._steps.begin(key)
 
     def run(self) -> Run:
         """Everything measured so far."""

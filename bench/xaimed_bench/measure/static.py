@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from multiprocessing import get_context
 from typing import Any, final
 
 from xaimed_bench.measure.machine import usable_cores
+from xaimed_bench.progress import Steps
 from xaimed_kernels.launching import KernelCase
 from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases
 
-SAY_EVERY_S = 10.0
+SHOWN_EVERY_S = 10.0
 
 
 @final
@@ -49,22 +49,18 @@ def jobs(only: str | None = None) -> list[Job]:
 
 
 def compile_all(
-    wanted: Sequence[Job], say: Callable[[str], Any], *, processes: int | None = None
+    wanted: Sequence[Job], *, processes: int | None = None
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """The figures of each job by kernel and target. ``say`` hears about the progress; default: a process a core.
+    """The figures of each job by kernel and target. ``processes``: by default one a core.
 
     What Triton's cache holds is not compiled again, so a run that was stopped goes on where it was.
     """
     found: dict[str, dict[str, dict[str, int]]] = {}
-    began = said = time.perf_counter()
-    with _figures_of(wanted, processes or usable_cores()) as results:
-        for i, (job, figures) in enumerate(results, 1):
+    steps = Steps("kernel", len(wanted), every_s=SHOWN_EVERY_S)
+    with steps, _compile_each(wanted, processes or usable_cores()) as results:
+        for job, figures in results:
             found.setdefault(job.kernel, {})[target_name(job.target)] = figures
-            now = time.perf_counter()
-            if now - said > SAY_EVERY_S:
-                said = now
-                left_s = (now - began) / i * (len(wanted) - i)
-                say(f"{i} of {len(wanted)} compiled, about {left_s:.0f} s left")
+            steps.begin(f"{job.kernel} for {target_name(job.target)}")
     return found
 
 
@@ -94,7 +90,7 @@ def target_name(target: Architecture) -> str:
     return target if isinstance(target, str) else f"sm_{target}"
 
 
-def figures_of(facts: CompiledFacts) -> dict[str, int]:
+def select_figures(facts: CompiledFacts) -> dict[str, int]:
     """The figures that are kept, by name; zeros left out."""
     loads = {f"global_load_{bits}": count for bits, count in facts.counts.load_bits.items()}
     figures = {
@@ -117,11 +113,11 @@ def _add(found: dict[str, KernelCase], name: str, case: KernelCase) -> None:
 
 
 def _compile(job: Job) -> tuple[Job, dict[str, int]]:
-    return job, figures_of(compile_offline(configurations()[job.kernel], job.target))
+    return job, select_figures(compile_offline(configurations()[job.kernel], job.target))
 
 
 @contextmanager
-def _figures_of(wanted: Sequence[Job], processes: int) -> Generator[Iterable[tuple[Job, dict[str, int]]]]:
+def _compile_each(wanted: Sequence[Job], processes: int) -> Generator[Iterable[tuple[Job, dict[str, int]]]]:
     if processes == 1:
         yield map(_compile, wanted)
         return

@@ -12,7 +12,7 @@ from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.fidelity import LEAST_SPREAD_SHARE, of_maps
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.profile.setting import Setting
-from xaimed_bench.profile.variants import Variant, variants_of
+from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core import Explanation, explain
 from xaimed_core.methods import METHODS, InputProbe
 from xaimed_reports.profile.card import Agreement
@@ -27,7 +27,7 @@ def measure_agreement(setting: Setting) -> tuple[Agreement, ...]:
     methods = [name for name, method in METHODS.items() if not isinstance(method.kind, InputProbe)]
     exact = _explain(_exact(subject), methods)
     rows: list[Agreement] = []
-    for variant in variants_of(setting.device):
+    for variant in list_variants(setting.device):
         with variant.active(setting.device):
             rows += _compare(variant.name, methods, lambda v=variant: _explain(v.of(subject), methods), exact)
     with Variant(COMPILED).active(setting.device):

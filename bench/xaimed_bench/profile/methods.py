@@ -11,7 +11,7 @@ from xaimed_bench.measure.clock import Clock
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.profile.setting import Setting
-from xaimed_bench.profile.variants import Variant, variants_of
+from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core import explain
 from xaimed_core.methods import METHODS, PAPER, InputProbe
 from xaimed_reports.compare.ratio import ratio
@@ -29,7 +29,7 @@ def measure_methods(setting: Setting) -> tuple[MethodRate, ...]:
     arms: dict[str, Callable[[], Any]] = {}
     first_s: dict[str, float] = {}
     broken: dict[str, str] = {}
-    for variant in variants_of(setting.device):
+    for variant in list_variants(setting.device):
         for name, call in calls(subject, variant, setting).items():
             key = f"{name}|{variant.name}"
             try:
@@ -39,7 +39,7 @@ def measure_methods(setting: Setting) -> tuple[MethodRate, ...]:
                 broken[key] = one_line(error)
     timings = interleave(arms, first_s, plan=setting.plan, clock=clock).timings
     rows: list[MethodRate] = []
-    for variant in variants_of(setting.device):
+    for variant in list_variants(setting.device):
         forward = timings[f"{FORWARD}|{variant.name}"]
         for name in (FORWARD, *METHODS, FIVE):
             row = partial(MethodRate, name, variant.name, setting.batch)

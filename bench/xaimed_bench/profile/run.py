@@ -20,6 +20,7 @@ from xaimed_bench.profile.methods import measure_methods
 from xaimed_bench.profile.road import measure_road
 from xaimed_bench.profile.roofs import measure_roofs
 from xaimed_bench.profile.setting import Setting
+from xaimed_bench.progress import Steps
 from xaimed_reports.profile.card import PARTS, Card, Taken
 
 MEASURES: dict[str, Callable[[Setting, Card], Any]] = {
@@ -42,7 +43,7 @@ USUAL_S = {
     "energy": 15.0,
     "largest": 30.0,
 }
-"""Only for the time left that is printed: what the parts take beside each other."""
+"""Only for the time left that is shown: what the parts take beside each other."""
 
 
 def measure_parts(
@@ -51,23 +52,17 @@ def measure_parts(
     parts: Sequence[str],
     *,
     keep: Callable[[Card], Any],
-    say: Callable[[str], Any],
 ) -> Card:
-    """Measure ``parts`` (of `PARTS`) into ``card``. ``keep`` is handed the card after each; ``say`` hears the progress.
+    """Measure ``parts`` (of `PARTS`) into ``card``. ``keep`` is handed the card after each.
 
     A part that raises is named in ``failed`` with its error, and the next one is measured.
     """
     asked = [name for name in PARTS if name in parts]
-    began = time.perf_counter()
-    usual_s = 0.0
-    for i, name in enumerate(asked):
-        spent_s = time.perf_counter() - began
-        pace = spent_s / usual_s if usual_s else 1.0
-        left_s = pace * sum(USUAL_S[later] for later in asked[i:])
-        say(f"part {i + 1} of {len(asked)}: {name}, about {left_s:.0f} s left")
-        card = _measured(setting, card, name)
-        usual_s += USUAL_S[name]
-        keep(card)
+    with Steps("part", len(asked), whole=sum(USUAL_S[name] for name in asked)) as steps:
+        for name in asked:
+            steps.begin(name, USUAL_S[name])
+            card = _measured(setting, card, name)
+            keep(card)
     return card
 
 

@@ -61,7 +61,7 @@ class Setting:
         return self._subjects.get(self.model, self.role, batch=batch or self.batch, size=self.size)
 
 
-def setting_for(device: torch.device, *, quick: bool = False) -> Setting:
+def choose_setting(device: torch.device, *, quick: bool = False) -> Setting:
     """The setting of a card that takes minutes (``quick``: about a quarter of them)."""
     device = torch.empty(0, device=device).device  # "cuda" gets its index, which parts of torch.cuda need
     # copies beyond any cache, as far as an eighth of the memory that is free allows

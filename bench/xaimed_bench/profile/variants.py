@@ -42,7 +42,7 @@ class Variant:
         return replace(subject, model=model, images=images)
 
 
-def variants_of(device: torch.device) -> tuple[Variant, ...]:
+def list_variants(device: torch.device) -> tuple[Variant, ...]:
     """What is worth knowing on this kind of device; the first is plain float32."""
     plain = (Variant("fp32"), Variant("channels_last", channels_last=True))
     bf16 = (

@@ -37,7 +37,7 @@ def with_extra_work(call: Callable[[], Any], share: float, device: torch.device)
 
 
 def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
-    """The shortest of `TIMED` calls of each, in turns after two rounds that warm up: what else runs only lengthens a call."""
+    """The shortest of `TIMED` calls of each, in turns after two to warm up: what else runs only lengthens a call."""
     found: list[list[float]] = [[] for _ in calls]
     for _ in range(TIMED + 2):
         for times, call in zip(found, calls, strict=True):

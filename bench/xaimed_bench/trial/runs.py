@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from xaimed_bench.measure.alternate import gate_process, minutes_left, signals_raise
+from xaimed_bench.measure.alternate import gate_process, signals_raise
 from xaimed_bench.measure.checkout import revision
+from xaimed_bench.progress import Steps
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import load
 from xaimed_reports.store.records import OURS
@@ -33,11 +33,9 @@ def make_runs(
                 f"{p.name}.json measured revision {run.revision}, the checkout is at {here}; choose another --out"
             )
     missing = [p for p in plan if p not in found][:at_most]
-    began = time.perf_counter()
-    with signals_raise():
-        for i, p in enumerate(missing):
-            left = minutes_left(began, i, len(missing))
-            print(f"run {len(found) + 1} of {len(plan)}: {p.name}{left}", flush=True)
+    with signals_raise(), Steps("run", len(missing)) as steps:
+        for p in missing:
+            steps.begin(p.name)
             keys = [row.case.key for r in [*found.values()][:1] for row in r.rows if row.impl == OURS]
             extra = [f"--extra-work={key}={share}" for key, share in p.extra_work(keys).items()]
             passing = folder / f"unfinished-{p.name}.json"

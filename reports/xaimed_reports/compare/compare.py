@@ -170,7 +170,7 @@ def _undisturbed(rows: tuple[Timed, ...], pace: Pace | None) -> tuple[Timed, ...
 
 
 def _values(rows: tuple[Timed, ...], processes: bool, pace: Pace | None) -> list[float]:
-    """One value per unit: our time in plain forward passes; in seconds where no forward pass was timed."""
+    """One value per unit: xaimed's time in plain forward passes; in seconds where no forward pass was timed."""
     found = [values_at(row, pace) for row in rows]
     return [median(values) for values in found] if processes else found[0]
 

@@ -1,4 +1,4 @@
-"""How our time follows the machine's pace, which the plain forward pass shows."""
+"""How xaimed's time follows the machine's pace, which the plain forward pass shows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Pace:
 
 
 def values_at(row: Row, pace: Pace | None) -> list[float]:
-    """Our time in each block, in plain forward passes; each sample in seconds where no forward pass was timed.
+    """xaimed's time in each block, in plain forward passes; each sample in seconds where no forward pass was timed.
 
     Of a block the shortest calls count: what disturbs a call only ever makes it longer (Chen and Revels 2016).
     """
@@ -103,7 +103,7 @@ def pace_of(rows: Sequence[Row]) -> Pace | None:
 
 
 def scatter(rows: Sequence[Row], pace: Pace | None) -> float:
-    """The standard deviation of the logarithm of our time in one row's runs, at the usual pace."""
+    """The standard deviation of the logarithm of xaimed's time in one row's runs, at the usual pace."""
     return stdev(_centres(rows, pace))
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import final
 
 from xaimed_reports.compare.pace import forward_of
-from xaimed_reports.format import times
+from xaimed_reports.format import XAIMED, program, times
 from xaimed_reports.store.records import OURS, REFERENCE
 from xaimed_reports.store.rows import Row, Run, Timed, timed
 
@@ -22,7 +22,7 @@ class Side:
 
     runs: tuple[Run, ...]
     rows: dict[str, tuple[Row, ...]] = field(init=False)
-    """Our rows by case key, one per run that has the case."""
+    """xaimed's rows by case key, one per run that has the case."""
     timed: dict[str, tuple[Timed, ...]] = field(init=False)
     """Those of which all runs timed the case."""
 
@@ -97,13 +97,18 @@ def shown(old: Side, now: Side, key: str) -> str:
         forwards = [forward_of(row) for row in (a, b)]
         if forwards[0] is not None and forwards[1] is not None:
             parts.append(f"forward {forwards[1] / forwards[0]:.3f}")
-    beside = [_to_reference(side, key) for side in (old, now)]
-    if beside[0] is not None and beside[1] is not None:
-        parts.append(f"reference / ours {times(beside[0])} then {times(beside[1])}")
+    before, after = (_to_reference(side, key) for side in (old, now))
+    if before is not None and after is not None:
+        parts.append(f"{after[0]} / {XAIMED} {times(before[1])} then {times(after[1])}")
     return ", ".join(parts)
 
 
-def _to_reference(side: Side, key: str) -> float | None:
+def _to_reference(side: Side, key: str) -> tuple[str, float] | None:
+    """The reference's name, and its time over xaimed's."""
     rows = (row for row in side.runs[0].rows if row.impl == REFERENCE and row.case.key == key)
-    other = timed(next(rows, None))
-    return other.timing.typical_s / side.timed[key][0].timing.typical_s if other is not None else None
+    row = timed(next(rows, None))
+    return (
+        (program(row), row.timing.typical_s / side.timed[key][0].timing.typical_s)
+        if row is not None
+        else None
+    )

@@ -6,13 +6,12 @@ from collections import Counter
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.markdown import table
-from xaimed_reports.show.terminal import COLOURS
+from xaimed_reports.rendering import table
+from xaimed_reports.show.terminal import COLOURS, print_grid
 from xaimed_reports.store.records import OURS
 from xaimed_reports.store.rows import Run, Timed
 
@@ -22,13 +21,10 @@ COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
 def show_comparison(found: Comparison, out: Console) -> None:
     """Print every finding, the conclusion, and in the last line how much it rests on."""
     title, name_of = _naming(found)
-    grid = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
-    for name in COLUMNS:
-        grid.add_column(Text(name), overflow="fold")
-    for judgement in found.judgements:
-        *cells, verdict = _cells(judgement, name_of[judgement.key])
-        grid.add_row(*map(Text, cells), Text(verdict, style=COLOURS[judgement.verdict]))
-    out.print(grid)
+    rows = [
+        [*_cells(j, name_of[j.key])[:-1], Text(j.verdict, style=COLOURS[j.verdict])] for j in found.judgements
+    ]
+    print_grid(out, title, COLUMNS, rows, left=COLUMNS)
     out.print(Text(conclusion(found)))
     out.print(Text(counted(found)), soft_wrap=True)
 
@@ -37,8 +33,8 @@ def comparison_markdown(found: Comparison) -> str:
     """The conclusion first, then what needs attention; the rest is folded away."""
     loud = [j for j in found.judgements if j.verdict not in ("same", "faster")]
     parts = [f"**{conclusion(found)}**", f"{counted(found)}."]
-    parts += [table(COLUMNS, [_cells(j, j.key) for j in loud])] if loud else []
-    whole = table(COLUMNS, [_cells(j, j.key) for j in found.judgements])
+    parts += [table([_cells(j, j.key) for j in loud], COLUMNS)] if loud else []
+    whole = table([_cells(j, j.key) for j in found.judgements], COLUMNS)
     parts.append(f"<details><summary>all {len(found.judgements)} findings</summary>\n\n{whole}\n\n</details>")
     return "\n\n".join(parts)
 

@@ -22,8 +22,8 @@ Verdict = Literal[
 ]
 
 MEANINGS: dict[Verdict, str] = {
-    "faster": "Less time than the other, and even the cautious end of the interval is more than 3 % less.",
-    "slower": "More time than the other, and even the cautious end of the interval is more than 3 % more.",
+    "faster": "Less time than what it stands beside: even the cautious end of the interval is more than 3 % less.",
+    "slower": "More time than what it stands beside: even the cautious end of the interval is more than 3 % more.",
     "same": "The whole interval of the ratio lies within 3 %: any difference is too small to matter.",
     "unknown": "Not decided: too noisy, too few samples, or a throttled device; the cause is named.",
     "wrong": "The output differs from the expected one by more than is allowed, so no time is given.",

@@ -41,7 +41,7 @@ def ratios(found: Sequence[Line]) -> str:
 @final
 @dataclass(frozen=True)
 class Point:
-    """A point of a scatter figure: what it stands for, where, and whether it is ours."""
+    """A point of a scatter figure: what it stands for, where, and whether it is xaimed's."""
 
     label: str
     x: float
@@ -60,7 +60,7 @@ def time_points(found: Sequence[Line]) -> list[Point]:
         if line.ours_forwards is not None and line.ours is not None and line.ours.fidelity is not None:
             points.append(Point(line.name, line.ours_forwards, max(FLOOR, line.ours.fidelity.largest), True))
         if line.other_forwards is not None:
-            points.append(Point(f"{line.name}, {line.other}", line.other_forwards, FLOOR, False))
+            points.append(Point(f"{line.name}, {line.beside}", line.other_forwards, FLOOR, False))
     return points
 
 
@@ -68,7 +68,7 @@ def memory_points(found: Sequence[Line]) -> list[Point]:
     """Peak memory above resident against the largest difference from the reference."""
     points: list[Point] = []
     for line in found:
-        for row, name in ((line.ours, line.name), (line.against, f"{line.name}, {line.other}")):
+        for row, name in ((line.ours, line.name), (line.against, f"{line.name}, {line.beside}")):
             peak = row.memory.peak_bytes if isinstance(row, Timed) else None
             if row is not None and peak:
                 error = row.fidelity.largest if row.fidelity is not None else 0.0

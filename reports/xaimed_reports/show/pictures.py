@@ -26,7 +26,7 @@ class Picture:
     address: str
 
 
-def pictures_of(run: Path) -> dict[str, tuple[Picture, ...]]:
+def load_pictures(run: Path) -> dict[str, tuple[Picture, ...]]:
     """The pictures of each case by its key; none where the run was stored without, or they cannot be read."""
     path = pictures_path(run)
     if not path.exists():

@@ -15,6 +15,8 @@ from xaimed_reports.store.records import OURS, REFERENCE, Timing
 from xaimed_reports.store.rows import Row, Run, Timed, failure
 
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
+PEERS = "compared with"
+"""Heads the column of times beside xaimed where several implementations were measured."""
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
 
@@ -22,11 +24,11 @@ LEAST_CONFIDENCE = 0.85
 @final
 @dataclass(frozen=True)
 class Line:
-    """One case of xaimed beside one other implementation. Times are medians in seconds."""
+    """One case of xaimed beside one implementation that it is compared with. Times are medians in seconds."""
 
     key: str
     name: str
-    """What sets the case apart within its question: the values of the axes that vary, and the other implementation."""
+    """What sets the case apart within its question: the values of the axes that vary, and a peer's name."""
     bench: str
     axes: dict[str, str]
     images: int
@@ -36,14 +38,19 @@ class Line:
     ours_s: float | None
     other_s: float | None
     speedup: Ratio | None
-    """Time of the other over that of xaimed."""
+    """Time of the implementation beside it over that of xaimed."""
     ours_forwards: float | None
     """xaimed's time in plain forward passes of the same model, dtype and layout."""
     other_forwards: float | None
     memory_share: float | None
-    """xaimed's peak above resident over the other's."""
+    """xaimed's peak above resident over that beside it."""
     verdict: Verdict
     why: str
+
+    @property
+    def beside(self) -> str:
+        """What xaimed is compared with, by name, e.g. "grad-cam"."""
+        return program(self.against) if self.against is not None else self.other
 
     @property
     def needs_reason(self) -> bool:
@@ -52,7 +59,7 @@ class Line:
 
 
 def lines(run: Run) -> tuple[Line, ...]:
-    """One line per case and implementation beside xaimed; a case measured alone has one line without an other."""
+    """One line per case and implementation beside xaimed; a case measured alone has one line."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
@@ -130,7 +137,7 @@ def _verdict(ours: Row | None, other: Row | None, speedup: Ratio | None) -> tupl
         if row is not None and (found := failure(row)) is not None:
             return found[0], f"{program(row)}: {found[1]}"
     if ours is None or other is None:
-        return "alone", "no other implementation was measured beside it"
+        return "alone", "nothing was measured beside it"
     if speedup is None:
         return "unknown", "checked, not timed"
     held_by = throttled(ours)
@@ -159,9 +166,9 @@ def title(run: Run, bench: str) -> str:
 
 
 def columns(run: Run) -> tuple[str, ...]:
-    """The head of `cells`. forwards: times in plain forward passes; memory: peaks above resident; xaimed / other."""
+    """The head of `cells`. forwards and memory: of xaimed / of what is beside it."""
     alone = {row.impl for row in run.rows} <= {OURS, REFERENCE}
-    other = reference_name(run) if alone else "other"
+    other = reference_name(run) if alone else PEERS
     return (
         "case",
         "xaimed",

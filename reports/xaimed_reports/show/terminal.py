@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
+from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
@@ -38,15 +42,45 @@ class _Piped(Console):
 
 
 def console() -> Console:
-    """A console as wide as the terminal; 130 columns where the output is no terminal."""
+    """A console as wide as COLUMNS says, else as the terminal; 130 columns where the output is no terminal."""
     found = _Piped()
-    return found if found.is_terminal else _Piped(width=130)
+    return found if found.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _Piped(width=130)
+
+
+def print_grid(
+    out: Console, title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]], left: Collection[str]
+) -> None:
+    """Print a table whose words are never cut: where it is too wide, its cells break between words.
+
+    :param left: the columns of words, set to the left; the others are numbers.
+    """
+    columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max(map(cell_len, " ".join(column).split())) for column in columns]
+    gaps = len(head) - 1
+    while sum(widths) + gaps > out.width and widths != least:
+        k = max((k for k, width in enumerate(widths) if width > least[k]), key=widths.__getitem__)
+        widths[k] -= 1
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+        width=sum(widths) + gaps,
+    )
+    for name, width in zip(head, widths, strict=True):
+        table.add_column(Text(name, "bold"), justify="left" if name in left else "right", width=width)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    out.print(table, crop=False)
 
 
 def show(run: Run, out: Console) -> None:
     """Print the closing table of a run."""
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
-        out.print(_table(title(run, bench), columns(run), list(group)))
+        rows = [[*cells(line)[:-1], Text(line.verdict, COLOURS[line.verdict])] for line in group]
+        print_grid(out, title(run, bench), columns(run), rows, left=("case", "verdict"))
     for line in lines(run):
         if line.needs_reason:
             out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
@@ -59,21 +93,7 @@ def show(run: Run, out: Console) -> None:
 def _show_tradeoff(run: Run, out: Console) -> None:
     """What maps cost and what they are worth, where the run judged them."""
     for name, rows in tradeoff_words.tables(run):
-        table = Table(title=Text(name), title_justify="left", header_style="bold", pad_edge=False)
-        for k, column in enumerate(tradeoff_words.COLUMNS):
-            table.add_column(Text(column), justify="right" if k else "left")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        out.print(table)
+        print_grid(out, name, tradeoff_words.COLUMNS, rows, left=("map",))
     said = tradeoff_words.answer(run)
     for sentence in [tradeoff_words.LEGEND, *said] if said else []:
         out.print(Text(f"\n{sentence}"))
-
-
-def _table(title: str, names: tuple[str, ...], found: list[Line]) -> Table:
-    table = Table(title=Text(title), title_justify="left", header_style="bold", pad_edge=False)
-    for name in names:
-        table.add_column(Text(name), justify="left" if name in ("case", "verdict") else "right")
-    for line in found:
-        table.add_row(*map(Text, cells(line)[:-1]), Text(line.verdict, style=COLOURS[line.verdict]))
-    return table

@@ -46,7 +46,7 @@ class Extrapolated:
     fixed_s: float
     """What the smaller part took beside its steps; at least 0."""
     speedup: Ratio
-    """The whole over ours, block by block."""
+    """The whole over xaimed's time, block by block."""
 
     @property
     def whole_s(self) -> float:
@@ -57,7 +57,7 @@ class Extrapolated:
 @final
 @dataclass(frozen=True)
 class Entry:
-    """One method at one layer of one network: our row and what is known of grad-cam's."""
+    """One method at one layer of one network: xaimed's row and what is known of grad-cam's."""
 
     method: str
     ours: Timed
@@ -67,16 +67,16 @@ class Entry:
     """grad-cam's, whole or, where ``extrapolated``, its largest part: peaks of memory are those of one step."""
     extrapolated: Extrapolated | None
     cheap: Ratio | None
-    """Our time over that of our `CHEAP` in the same blocks, where both ran in them."""
+    """xaimed's time over that of its `CHEAP` in the same blocks, where both ran in them."""
 
     @property
     def forwards(self) -> float:
-        """Our time in plain forwards of the same blocks."""
+        """xaimed's time in plain forwards of the same blocks."""
         return ratio(self.ours.timing, self.forward).value
 
     @property
     def first_forwards(self) -> float:
-        """Our first call, with whatever it recorded and checked."""
+        """xaimed's first call, with whatever it recorded and checked."""
         return self.ours.timing.first_s / self.forward.typical_s
 
     @property
@@ -90,7 +90,7 @@ class Entry:
 
     @property
     def reached(self) -> float | None:
-        """The share of the ceiling: as many forwards as there are channels over our time, over what it could be."""
+        """The share of the ceiling: a forward for each channel over xaimed's time, over what it could be."""
         ceiling = self.ours.ceiling
         return ceiling.channels / self.forwards / ceiling.times if ceiling is not None else None
 

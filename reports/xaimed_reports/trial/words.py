@@ -1,41 +1,31 @@
-"""A trial of the gate as Markdown."""
+"""A trial of the gate in words: by the templates ``trial.md`` and ``trial_in_short.txt``."""
 
 from __future__ import annotations
 
 from xaimed_reports.compare.statistics import clopper_pearson
-from xaimed_reports.show.markdown import table
+from xaimed_reports.rendering import markdown_page, paragraphs
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.trial.records import CALLED, SIDE, Tally, Trial
-
-NOISE = (
-    f"How exact the machine is. Two runs of equal code, and sides of {SIDE} processes, differ by less than this in 95 "
-    "of 100 comparisons. Slow-downs are visible to them from the next two figures on. The last is the share of a "
-    "change of the forward's time that the row shows."
-)
-VERDICTS = (
-    "How rows were called. Equal code must be neither slower nor faster. Of really slower code one row at a time was "
-    "slowed among rows alike, and only that row is counted. Loaded: a spinning process kept the other core busy. Rows "
-    "that something disturbed are not judged. Intervals are Clopper and Pearson's at 95 %."
-)
 
 
 def trial_markdown(found: Trial) -> str:
     """Everything a trial found: noise, then every verdict on equal code, beside load and with extra work."""
-    kinds = [run.name.partition("-")[0] for run in found.runs]
-    made = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("alike", "slowed", "loaded"))
-    longest = max(run.seconds for run in found.runs if run.name.startswith("alike"))
-    head = (
-        f"{device_name(found.machine)}; torch {found.machine.versions.get('torch', '?')}; revision {found.revision}; "
-        f"gate runs: {made}; those alike took {longest:.0f} s of measuring at most."
-    )
     names = list(next(iter(found.noise.values()), {}))
-    noise = [
-        (key.partition("[")[2].removesuffix("]") or key, *(f"{row[name]:.1%}" for name in names))
-        for key, row in found.noise.items()
-    ]
-    verdicts = [_cells(tally, found) for tally in (*found.alike, *found.loaded, *found.power)]
-    tables = table(("row", *names), noise), table(("compared", "code", *CALLED, "exit codes"), verdicts)
-    return "\n\n".join([head, NOISE, tables[0], VERDICTS, tables[1]])
+    return markdown_page(
+        "trial.md",
+        found=found,
+        device=device_name(found.machine),
+        kinds=[run.name.partition("-")[0] for run in found.runs],
+        longest_s=max(run.seconds for run in found.runs if run.name.startswith("alike")),
+        side=SIDE,
+        noise_head=("row", *names),
+        noise=[
+            (key.partition("[")[2].removesuffix("]") or key, *(f"{row[name]:.1%}" for name in names))
+            for key, row in found.noise.items()
+        ],
+        verdicts_head=("compared", "code", *CALLED, "exit codes"),
+        verdicts=[_cells(tally, found) for tally in (*found.alike, *found.loaded, *found.power)],
+    )
 
 
 def _cells(tally: Tally, found: Trial) -> tuple[str, ...]:
@@ -51,24 +41,19 @@ def _cells(tally: Tally, found: Trial) -> tuple[str, ...]:
 
 def trial_in_short(found: Trial) -> str:
     """One paragraph: false alarms, what stayed unknown, slow-downs found; between two stored runs."""
-    pairs, device = found.alike[0], device_name(found.machine)
-    if not trial_counted(found)[0]:
-        return f"{device}: no row of two runs of equal code was judged."
-    disturbed = pairs.rows["not judged"]
-    aside = f" ({disturbed} more were not judged: something disturbed the machine)" if disturbed else ""
-    power = [tally for tally in found.power if tally.what == pairs.what]
-    levels = ", ".join(f"of {t.extra_work:.0%} in {t.rows['slower']} of {t.of}" for t in power)
-    moved = sum(tally.moved for tally in found.loaded)
-    loaded = sum(tally.of - tally.rows["not judged"] for tally in found.loaded)
-    beside = (
-        f"{moved} of {loaded} rows judged were called slower or faster" if loaded else "no row was judged"
+    pairs = found.alike[0]
+    (said,) = paragraphs(
+        "trial_in_short.txt",
+        device=device_name(found.machine),
+        judged=trial_counted(found)[0],
+        pairs=pairs,
+        disturbed=pairs.rows["not judged"],
+        alarms=_proportion(pairs.alarms, sum(pairs.exit_codes.values())),
+        power=[tally for tally in found.power if tally.what == pairs.what],
+        moved=sum(tally.moved for tally in found.loaded),
+        loaded=sum(tally.of - tally.rows["not judged"] for tally in found.loaded),
     )
-    return (
-        f"{device}: comparing two runs of equal code gave a false alarm in "
-        f"{_proportion(pairs.alarms, sum(pairs.exit_codes.values()))} and left {pairs.rows['unknown']} of "
-        f"{pairs.of - disturbed} rows unknown{aside}. Real extra work was called slower: {levels} trials; "
-        f"beside a busy core {beside}."
-    )
+    return said
 
 
 def trial_counted(found: Trial) -> tuple[int, str]:

@@ -78,10 +78,10 @@ BAD = """
 | compare run.json folder                                 | 2 | folder: Is a directory                             |
 | compare nothing.json nothing.json                       | 2 | nothing.json: not JSON                             |
 | compare run.json card.json                              | 2 | card.json: not a benchmark file                    |
-| compare norows.json norows.json                         | 2 | no row of ours is in both; (0 rows)                |
-| compare norows.json run.json                            | 2 | no row of ours is in both; (0 rows)                |
-| compare run.json norows.json                            | 2 | no row of ours is in both; (0 rows)                |
-| compare run.json other.json                             | 2 | no row of ours is in both run.json (2 rows)        |
+| compare norows.json norows.json                         | 2 | no row of xaimed is in both; (0 rows)                |
+| compare norows.json run.json                            | 2 | no row of xaimed is in both; (0 rows)                |
+| compare run.json norows.json                            | 2 | no row of xaimed is in both; (0 rows)                |
+| compare run.json other.json                             | 2 | no row of xaimed is in both run.json (2 rows)        |
 | compare run.json run.json --fail-on ''                  | 2 | --fail-on; no verdict given; slower                |
 | compare run.json run.json --fail-on ,                   | 2 | --fail-on; no verdict given                        |
 | compare run.json run.json --fail-on slow                | 2 | --fail-on; no verdict slow; slower                 |

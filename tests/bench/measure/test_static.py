@@ -4,7 +4,7 @@ import pytest
 
 from xaimed_bench.cli import main
 from xaimed_bench.measure import static
-from xaimed_bench.measure.static import Job, figures_of, short, target_name
+from xaimed_bench.measure.static import Job, select_figures, short, target_name
 from xaimed_kernels.disassembly import Counts
 from xaimed_kernels.offline import TARGETS, CompiledFacts
 
@@ -22,7 +22,7 @@ def test_targets_are_called_as_their_vendors_do():
 def test_figures_hold_what_a_gate_needs_and_no_zeros():
     counts = Counts({"fma": 3, "global_load": 2, "other": 1}, {32: 1, 128: 1})
     facts = CompiledFacts("k", "sm_90", 4, 40, 0, 1024, counts)
-    assert figures_of(facts) == {
+    assert select_figures(facts) == {
         "registers": 40, "shared_bytes": 1024, "instructions": 6, "fma": 3, "global_load": 2, "other": 1,
         "global_load_32": 1, "global_load_128": 1,
     }  # fmt: skip
@@ -35,7 +35,7 @@ def compiled(monkeypatch):
     monkeypatch.setattr(static, "compiler_name", lambda: "triton 3.8.0, ptxas 12.9")
     monkeypatch.setattr(static, "jobs", lambda only: [Job(k, 90) for k in figures if only in (None, k)])
     monkeypatch.setattr(
-        static, "compile_all", lambda wanted, say: {job.kernel: figures[job.kernel] for job in wanted}
+        static, "compile_all", lambda wanted: {job.kernel: figures[job.kernel] for job in wanted}
     )
     return figures
 

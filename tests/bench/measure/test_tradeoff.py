@@ -9,7 +9,7 @@ from torch import nn
 from xaimed_bench.measure.case import measure_case
 from xaimed_bench.measure.ceiling import count_ceiling
 from xaimed_bench.measure.peers import some_ablations
-from xaimed_bench.measure.quality import REMOVED, Scene, quality_of
+from xaimed_bench.measure.quality import REMOVED, Scene, judge_maps
 from xaimed_bench.models import build_model, classifier_of
 from xaimed_bench.study.trained import Recipe, Trainer, start_as_identity
 from xaimed_core import explain
@@ -79,12 +79,12 @@ def test_maps_are_worth_what_their_metrics_say(net, images):
     maps = explain(net, images, ("xgradcam", "ablationcam"), "1", list(classes)).maps
     lesions = torch.zeros(3, 16, 16, dtype=torch.bool)
     lesions[:, :8, :4] = True
-    found = quality_of("xgradcam", maps, net, Scene("scans", "a network", images, classes, lesions))
+    found = judge_maps("xgradcam", maps, net, Scene("scans", "a network", images, classes, lesions))
     mass = maps["xgradcam"]
     assert found.in_lesion == pytest.approx((mass[:, :8, :4].sum((1, 2)) / mass.sum((1, 2))).tolist())
     assert found.lesion_area == (0.125,) * 3
     assert found.agreement.spearman is not None
-    assert quality_of("ablationcam", maps, net, Scene("", "", images, classes)).agreement.largest == 0
+    assert judge_maps("ablationcam", maps, net, Scene("", "", images, classes)).agreement.largest == 0
     curve = evaluate("deletion", net, images, mass, targets=list(classes))
     at = [curve.metric.perturbation.removed.index(f) for f in (0.2, 0.4, 0.6, 0.8)]
     inside = curve.curve[0, 0, at]
@@ -95,7 +95,7 @@ def test_maps_are_worth_what_their_metrics_say(net, images):
 def test_an_empty_map_has_nothing_in_the_lesion(net, images):
     empty = {"xgradcam": torch.zeros(3, 16, 16), "ablationcam": torch.rand(3, 16, 16)}
     lesions = torch.ones(3, 16, 16, dtype=torch.bool)
-    found = quality_of("xgradcam", empty, net, Scene("", "", images, (0, 1, 2), lesions))
+    found = judge_maps("xgradcam", empty, net, Scene("", "", images, (0, 1, 2), lesions))
     assert found.in_lesion == (0.0,) * 3
 
 

@@ -3,6 +3,7 @@
 import itertools
 import time
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +13,10 @@ from xaimed_bench import profile as package
 from xaimed_bench.cli import main
 from xaimed_bench.measure import nvml
 from xaimed_bench.measure.machine import machine_facts
-from xaimed_bench.profile import agreement, measure_parts, methods, run, setting_for
+from xaimed_bench.profile import agreement, choose_setting, measure_parts, methods, run
 from xaimed_bench.profile.energy import RaplMeter, measure_energy
 from xaimed_bench.profile.memory import bytes_per_image, find_largest, search_largest
-from xaimed_bench.profile.variants import Variant, variants_of
+from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core.methods import METHODS
 from xaimed_kernels.operations import OPERATIONS, moved_bytes
 from xaimed_reports.profile.card import PARTS, Card, PeakMemory, load_card
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 
 def tiny():
     return replace(
-        setting_for(CPU, quick=True),
+        choose_setting(CPU, quick=True),
         model="resnet18",
         size=64,
         batch=1,
@@ -42,9 +43,9 @@ def tiny():
 @pytest.fixture
 def few_arms(monkeypatch):
     """Two variants and two methods: the others run the same code."""
-    chosen = [v for v in variants_of(CPU) if v.name in ("fp32", "bf16")]
+    chosen = [v for v in list_variants(CPU) if v.name in ("fp32", "bf16")]
     for module in (methods, agreement):
-        monkeypatch.setattr(module, "variants_of", lambda device: chosen)
+        monkeypatch.setattr(module, "list_variants", lambda device: chosen)
         monkeypatch.setattr(module, "METHODS", {name: METHODS[name] for name in ("xgradcam", "scorecam")})
 
 
@@ -56,7 +57,6 @@ def measured(few_arms):
         Card(machine_facts(CPU), setting.subject_name),
         PARTS,
         keep=kept.append,
-        say=lambda text: None,
     )
     return card, kept
 
@@ -93,7 +93,7 @@ def test_a_part_that_breaks_is_named_and_the_next_one_is_measured(monkeypatch):
     monkeypatch.setitem(run.MEASURES, "kernels", broken)
     monkeypatch.setitem(run.MEASURES, "memory", lambda setting, card: (PeakMemory("xgradcam", 1, 8),))
     before = Card(machine_facts(CPU), kernels=())
-    card = measure_parts(tiny(), before, ["memory", "kernels"], keep=print, say=print)
+    card = measure_parts(tiny(), before, ["memory", "kernels"], keep=print)
     assert card.failed == {"kernels": "RuntimeError: no such thing"}
     assert card.memory == (PeakMemory("xgradcam", 1, 8),)
     assert "memory" in card.taken
@@ -106,7 +106,7 @@ def parts_at_hand(monkeypatch):
     """A card whose parts take no time."""
     for name in PARTS:
         monkeypatch.setitem(run.MEASURES, name, lambda setting, card: None)
-    monkeypatch.setattr(package, "setting_for", lambda device, quick: tiny())
+    monkeypatch.setattr(package, "choose_setting", lambda device, quick: tiny())
 
 
 def test_what_was_finished_before_an_interruption_is_on_disk(parts_at_hand, monkeypatch, tmp_path):
@@ -139,8 +139,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capsys):
     assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["xaimed profile"] * 2
 
 
-def test_the_time_left_follows_the_pace_of_the_parts_so_far(monkeypatch, fake_clock):
-    said = []
+def test_the_time_left_follows_the_pace_of_the_parts_so_far(monkeypatch, fake_clock, capsys):
     for name in ("roofs", "energy"):
         monkeypatch.setitem(
             run.MEASURES,
@@ -149,13 +148,9 @@ def test_the_time_left_follows_the_pace_of_the_parts_so_far(monkeypatch, fake_cl
                 fake_clock, "now", fake_clock.now + 2 * run.USUAL_S[name]
             ),
         )
-    measure_parts(
-        tiny(), Card(machine_facts(CPU)), ["roofs", "energy"], keep=lambda card: None, say=said.append
-    )
-    assert said == [
-        f"part 1 of 2: roofs, about {run.USUAL_S['roofs'] + run.USUAL_S['energy']:.0f} s left",
-        f"part 2 of 2: energy, about {2 * run.USUAL_S['energy']:.0f} s left",
-    ]
+    measure_parts(tiny(), Card(machine_facts(CPU)), ["roofs", "energy"], keep=lambda card: None)
+    left = timedelta(seconds=2 * run.USUAL_S["energy"])
+    assert capsys.readouterr().err == f"part 1 of 2: roofs\npart 2 of 2: energy, {left} left\n"
 
 
 @pytest.mark.parametrize(("fits", "guess"), [(1000, 900), (1000, 5000), (1000, 1000), (1, 64), (3, 1)])
@@ -251,7 +246,7 @@ def test_a_variant_gives_back_the_flags_it_found():
 
 
 def test_a_gpu_is_measured_in_tf32_and_fp16_too():
-    names = {variant.name for variant in variants_of(torch.device("cuda"))}
+    names = {variant.name for variant in list_variants(torch.device("cuda"))}
     assert names >= {"fp32", "tf32", "fp16", "bf16", "channels_last"}
 
 

@@ -1,0 +1,71 @@
+"""The progress of long work, kept by rich: a bar on a terminal, elsewhere a line for each step; both on stderr."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+@final
+class Steps:
+    """``with Steps("run", 60) as steps: ...``, and ``steps.begin("alike-03")`` before each of the 60 steps.
+
+    It draws only when a step begins, and starts no thread: nothing may run beside what is timed.
+
+    :param whole: what the ``worth`` of all steps adds up to, where some take longer than others.
+    :param every_s: at least so long between two lines or drawings, for many short steps.
+    :param shown: False keeps count without showing it; without ``with`` nothing is shown either.
+    """
+
+    def __init__(
+        self, what: str, count: int, *, whole: float | None = None, every_s: float = 0.0, shown: bool = True
+    ) -> None:
+        console = Console(stderr=True)
+        self._what, self._count, self._every_s, self._shown = what, count, every_s, shown
+        self._rich = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            speed_estimate_period=math.inf,
+            get_time=time.perf_counter,
+            disable=not (shown and console.is_terminal),
+        )
+        self._task = self._rich.add_task(what, total=count if whole is None else whole)
+        self._begun, self._worth, self._shown_at_s = 0, 0.0, -math.inf
+
+    def __enter__(self) -> Self:
+        """Show the bar, on a terminal."""
+        self._rich.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the bar."""
+        self._rich.stop()
+
+    def begin(self, name: str, worth: float = 1.0) -> str:
+        """Count the step before as done, and show and return where this one stands: "run 3 of 60: NAME, 0:12:00 left".
+
+        The time left follows the pace of the steps so far; before the second one it is not known.
+        """
+        self._rich.advance(self._task, self._worth)
+        self._begun, self._worth = self._begun + 1, worth
+        left_s = self._rich.tasks[0].time_remaining
+        left = "" if left_s is None else f", {timedelta(seconds=round(left_s))} left"
+        said = f"{self._what} {min(self._begun, self._count)} of {self._count}: {name}{left}"
+        now = time.perf_counter()
+        if self._shown and now - self._shown_at_s >= self._every_s:
+            self._shown_at_s = now
+            self._rich.update(self._task, description=said, refresh=True)
+            if self._rich.disable:
+                self._rich.console.print(said, markup=False, highlight=False, soft_wrap=True)
+        return said
