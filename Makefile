@@ -15,7 +15,7 @@ SHARED      := -n auto --dist loadfile
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
 COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600 -m offline $(SHARED)
 
-.PHONY: help bench tradeoff test nightly check gpu device test-gpu report profile clean
+.PHONY: help bench tradeoff docs test nightly check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -37,6 +37,9 @@ bench: $(READY) ## measure every method and ROAD beside grad-cam on this machine
 
 tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; trains a network first, so it takes longer
 	$(MEASURE) bench/bench_tradeoff.py
+
+docs: $(READY) ## the site of docs/, into build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
 	$(CORES) $(INTERPRETED) -m "not offline and not alone and not nightly" $(SHARED) $(ARGS)

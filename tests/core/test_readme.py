@@ -1,14 +1,19 @@
 """Every table in the README and docs is what the report prints of a committed result, and the README's code runs."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torchvision.transforms.functional import to_pil_image
 
-from xaimed_bench.data import phantoms
+import xaimed_bench.data
+import xaimed_bench.models
+from xaimed_bench.data import load_images, phantoms
 from xaimed_bench.models import build_model
-from xaimed_reports.show.markdown import SECTIONS
+from xaimed_reports.format import machine_line
+from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.store.load import load
 from xaimed_reports.tradeoff.tradeoff_figure import drawn
 
@@ -17,6 +22,7 @@ BLOCK = re.compile(
     r"<!-- begin results: (?P<file>\S+)(?: (?P<section>\S+))? -->\n(?P<shown>.*?)\n<!-- end results -->",
     re.DOTALL,
 )
+ROWS = re.compile(r"<!-- begin rows: (?P<file>\S+) -->\n(?P<shown>.*?)\n<!-- end rows -->", re.DOTALL)
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCKS = [
     (page.relative_to(ROOT).as_posix(), found["file"], found["section"] or "all", found["shown"])
@@ -30,8 +36,23 @@ PICTURES = [
 ]
 
 
-def test_the_readme_shows_a_committed_result():
-    assert any(page == "README.md" for page, *_ in BLOCKS)
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def test_the_readmes_table_repeats_rows_of_a_committed_result():
+    """Its first column says in a word what the case is; every other cell is one of the full table."""
+    (block,) = ROWS.finditer((ROOT / "README.md").read_text())
+    run = load(ROOT / block["file"])
+    lines = [line for line in markdown(run).splitlines() if line.startswith("| ")]
+    known = {row[0]: dict(zip(cells(lines[0]), row, strict=True)) for row in map(cells, lines)}
+    table, machine = block["shown"].split("\n\n")
+    head, _, *rows = map(cells, table.splitlines())
+    assert len(rows) == 5
+    for row in rows:
+        shown = dict(zip(head, row, strict=True))
+        assert {name: known[shown["case"]][name] for name in head[1:]} == dict(list(shown.items())[1:])
+    assert machine == machine_line(run)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +75,19 @@ CODE = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.D
 
 
 @pytest.mark.filterwarnings("ignore:every .* map is empty:UserWarning")
-def test_every_line_of_the_readmes_code_runs_and_gives_what_its_comments_say(capsys):
-    images = phantoms("mri", 2, size=64).images
-    names: dict[str, Any] = {"model": build_model("resnet18", classes=4), "images": images}
+def test_every_line_of_the_readmes_code_runs_and_gives_what_its_comments_say(tmp_path, monkeypatch, capsys):
+    (tmp_path / "scans").mkdir()
+    for i, pixels in enumerate(phantoms("mri", 4, size=64).pixels):
+        to_pil_image(pixels).save(tmp_path / "scans" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    small = build_model("resnet18", classes=4)
+    monkeypatch.setattr(xaimed_bench.models, "build_model", lambda name, classes: small)
+    monkeypatch.setattr(xaimed_bench.data, "load_images", partial(load_images, size=64))
+    names: dict[str, Any] = {}
     for block in CODE:
         exec(block, names)
-    assert names["maps"].shape == (2, 64, 64)
-    assert names["e"].maps["ablationcam"].shape == (2, 64, 64)
-    assert names["e"].reason["ablationcam"] == ("", "")
-    assert names["r"].scored_for == "the targets that the maps explain"
-    assert "| ablationcam |" in capsys.readouterr().out
+    assert names["e"].maps["ablationcam"].shape == (4, 64, 64)
+    assert (tmp_path / "overlays.png").is_file()
+    said = capsys.readouterr().out
+    assert "closed-form" in said
+    assert "| ablationcam |" in said
