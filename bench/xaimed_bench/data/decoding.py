@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import stat
+import struct
+import warnings
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +21,18 @@ if TYPE_CHECKING:
 
 _DEEP = ("I", "F")
 """What PIL's names of modes with more than 8 bits begin with."""
+_DAMAGED = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    SyntaxError,
+    TypeError,
+    zlib.error,
+)
+"""What PIL raises for damaged files besides OSError and ValueError."""
 _TURNED = range(2, 9)
 _ORIENTATION = 0x0112  # of EXIF
 
@@ -34,8 +50,34 @@ class Decoded:
     remarks: tuple[str, ...]
 
 
+class UnreadableError(ValueError):
+    """An image, or its mask, that cannot be read rightly; the message completes the sentence "1.png: ..."."""
+
+
+@final
+@dataclass(frozen=True)
+class Reading:
+    """An image with its mask: as in `Decoded`, the mask bool ``[size, size]``, None where there is no file of one."""
+
+    image: Decoded
+    mask: Tensor | None
+    remarks: tuple[str, ...]
+
+
+def read(path: Path, mask: Path | None, size: int) -> Reading:
+    """An image and its mask. Raises UnreadableError where either cannot be right."""
+    try:
+        image = decode(path, size)
+        if mask is None:
+            return Reading(image, None, image.remarks)
+        drawn, remarks = decode_mask(mask, size, image.shown)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(str(error)) from error
+    return Reading(image, drawn, (*image.remarks, *(f"have a mask that {remark}" for remark in remarks)))
+
+
 def decode(path: Path, size: int) -> Decoded:
-    """The whole image, stretched to the square. Raises ValueError, or what PIL raises, where it cannot be right."""
+    """The whole image, stretched to the square. Raises OSError or ValueError where it cannot be right."""
     from PIL import Image
 
     with _opened(path, "it") as (image, turned):
@@ -47,6 +89,12 @@ def decode(path: Path, size: int) -> Decoded:
             "were turned as their EXIF orientation says": turned,
         }
         return Decoded(pixels, image.size, tuple(remark for remark, holds in remarks.items() if holds))
+
+
+def thumbnail(path: Path) -> Image.Image:
+    """A small grey image of at least 128 pixels a side where the file has them. Raises as `decode` does."""
+    with _opened(path, "it", draft=128) as (image, _):
+        return (_windowed(image) if image.mode.startswith(_DEEP) else image).convert("L")
 
 
 def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
@@ -75,14 +123,15 @@ def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, 
 
 
 @contextmanager
-def _opened(path: Path, what: str) -> Generator[tuple[Image.Image, bool]]:
+def _opened(path: Path, what: str, draft: int | None = None) -> Generator[tuple[Image.Image, bool]]:
     """The image as a viewer shows it, and whether EXIF turned it. Raises ValueError for what PIL would read wrongly.
 
-    ``what``: the subject of the errors' sentences.
+    ``what``: the subject of the errors' sentences. ``draft``: a JPEG may be read at a fraction of its size that leaves
+    so many pixels a side, which is several times faster.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as image:
+    with _open(path, what) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose further frames are previews
             raise ValueError(f"{what} holds several frames; save the one that is meant")
         if min(image.size) < 2:
@@ -91,7 +140,9 @@ def _opened(path: Path, what: str) -> Generator[tuple[Image.Image, bool]]:
             raise ValueError(
                 f"{what} has 16 bits a channel in colour, of which 8 would be lost; save 8 bits or grey"
             )
-        image.load()
+        if draft:
+            image.draft(None, (draft, draft))
+        _load(image, what)
         if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise ValueError(
                 f"{what} has transparent pixels, whose colour nobody sees; save it without transparency"
@@ -99,6 +150,29 @@ def _opened(path: Path, what: str) -> Generator[tuple[Image.Image, bool]]:
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         ImageOps.exif_transpose(image, in_place=True)
         yield image, turned
+
+
+def _open(path: Path, what: str) -> Image.Image:
+    """The file's header. A pipe is refused, which would be waited for without end, and so is a decompression bomb."""
+    from PIL import Image
+
+    if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):  # a folder: the system says it
+        raise ValueError(f"{what} is no regular file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(path)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"{what} is too large: {error}") from error
+        except _DAMAGED as error:
+            raise ValueError(f"{what} is damaged: {error}") from error
+
+
+def _load(image: Image.Image, what: str) -> None:
+    try:
+        image.load()
+    except _DAMAGED as error:
+        raise ValueError(f"{what} is damaged: {error}") from error
 
 
 def _finite(image: Image.Image, what: str) -> np.ndarray:
