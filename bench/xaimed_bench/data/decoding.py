@@ -18,6 +18,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 _DEEP = ("I", "F")
 """What PIL's names of modes with more than 8 bits begin with."""
@@ -152,7 +153,7 @@ def _opened(path: Path, what: str, draft: int | None = None) -> Generator[tuple[
         yield image, turned
 
 
-def _open(path: Path, what: str) -> Image.Image:
+def _open(path: Path, what: str) -> ImageFile:
     """The file's header. A pipe is refused, which would be waited for without end, and so is a decompression bomb."""
     from PIL import Image
 
@@ -168,7 +169,7 @@ def _open(path: Path, what: str) -> Image.Image:
             raise ValueError(f"{what} is damaged: {error}") from error
 
 
-def _load(image: Image.Image, what: str) -> None:
+def _load(image: ImageFile, what: str) -> None:
     try:
         image.load()
     except _DAMAGED as error:

@@ -55,13 +55,8 @@ def _from_folders(images: Mapping[Path, Path]) -> tuple[dict[Path, str], list[st
     }
     labels = {p: parts[-1] for p, parts in around.items() if parts}
     above = sorted({parts[-2] for parts in around.values() if len(parts) > 1})
-    findings = (
-        [
-            f"folders above the innermost ({', '.join(above[:3]) + ', ...' * (len(above) > 3)}) were not read as classes"
-        ]
-        if len(above) > 1
-        else []
-    )
+    named = ", ".join(above[:3]) + ", ..." * (len(above) > 3)
+    findings = [f"folders above the innermost ({named}) were not read as classes"] if len(above) > 1 else []
     if len(set(labels.values())) < 2:
         return {}, findings
     if len(labels) < len(images):
@@ -111,7 +106,8 @@ def _from_tables(tables: Sequence[Table], images: Mapping[Path, Path]) -> Labels
             left_out["have rows of different lesions"].append(names[0])
         else:
             classes[path] = own[0].label
-            groups.update({path: lesion for lesion in lesions})
+            if lesions:
+                groups[path] = lesions.pop()
     where = ", ".join(table.name for table in tables if table.rows)
     then = "they were left out" if classes else "no class was read from it"
     said = [f"{len(them)} images {why} in {where}; {then}{first(them)}" for why, them in left_out.items()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-
 LONG = 64
 """From this many images on, loading takes seconds and a progress bar is worth its line."""
 

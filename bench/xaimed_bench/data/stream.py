@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -62,63 +62,75 @@ def stream(
     ``on_remark`` gets what was odd about an image that is there, for instance a mask that marks nothing.
     Raises ValueError for a size or a batch below 1, or a number in ``order`` that is no item's.
     """
-    if min(size, batch) < 1 or workers < 0:
-        raise ValueError(
-            f"got size {size}, batch {batch}, workers {workers}; give 1 or more, and 0 or more workers"
-        )
-    rows = range(len(items)) if order is None else order
-    if any(not 0 <= row < len(items) for row in rows):
-        raise ValueError(f"order must hold numbers from 0 to {len(items) - 1}, one for each item's place")
-    number = {name: k for k, name in enumerate(classes)}
-    loader = DataLoader(
-        _Files(items, number, size),
-        sampler=rows,
-        batch_size=batch,
-        num_workers=workers,
-        collate_fn=_keep,
-        multiprocessing_context=None,
-    )
-    return _batches(loader, normalisation, size, on_unreadable, on_remark)
+    rows = read_rows(items, classes, size=size, batch=batch, workers=workers, order=order)
+    return _batches(rows, normalisation, size, on_unreadable, on_remark)
 
 
 @final
 @dataclass(frozen=True)
-class _Row:
-    """One image, its pixels uint8; None with ``why`` where it cannot be read."""
+class Row:
+    """One image: pixels uint8 ``[3, size, size]``, its lesion, the file's width and height as shown, and remarks.
+
+    Where it cannot be read, these are None and the one remark is the reason.
+    """
 
     index: int
     name: str
     label: int
     pixels: Tensor | None
     lesion: Tensor | None
+    shown: tuple[int, int] | None
     remarks: tuple[str, ...]
 
 
 @final
-class _Files(Dataset[_Row]):
+class _Files(Dataset[Row]):
     def __init__(self, items: Sequence[Item], number: dict[str, int], size: int) -> None:
         self.items, self.number, self.size = items, number, size
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> _Row:
+    def __getitem__(self, index: int) -> Row:
         item = self.items[index]
         label = -1 if item.label is None else self.number.get(item.label, -1)
         try:
             found = read(item.path, item.mask, self.size)
         except UnreadableError as error:
-            return _Row(index, item.name, label, None, None, (str(error),))
+            return Row(index, item.name, label, None, None, None, (str(error),))
         lesion = draw(item.boxes, self.size) if found.mask is None and item.boxes else found.mask
-        return _Row(index, item.name, label, found.image.pixels, lesion, found.remarks)
+        return Row(index, item.name, label, found.image.pixels, lesion, found.image.shown, found.remarks)
 
 
-def _keep(rows: list[_Row]) -> list[_Row]:
+def read_rows(
+    items: Sequence[Item],
+    classes: Sequence[str],
+    *,
+    size: int,
+    batch: int = 32,
+    workers: int = 0,
+    order: Sequence[int] | None = None,
+) -> Iterable[list[Row]]:
+    """As `stream`, every image by itself, those that cannot be read among them. Raises as it does."""
+    if min(size, batch) < 1 or workers < 0:
+        raise ValueError(
+            f"got size {size}, batch {batch}, workers {workers}; give 1 or more, of workers 0 or more"
+        )
+    rows = range(len(items)) if order is None else order
+    if any(not 0 <= row < len(items) for row in rows):
+        raise ValueError(f"order must hold numbers of items, 0 to {len(items) - 1}")
+    number = {name: k for k, name in enumerate(classes)}
+    return DataLoader(
+        _Files(items, number, size), sampler=rows, batch_size=batch, num_workers=workers, collate_fn=_keep
+    )
+
+
+def _keep(rows: list[Row]) -> list[Row]:
     return rows
 
 
 def _batches(
-    loader: DataLoader[_Row],
+    loader: Iterable[list[Row]],
     normalisation: Normalisation,
     size: int,
     on_unreadable: Callable[[Unreadable], None],
@@ -127,14 +139,15 @@ def _batches(
     for rows in loader:
         for row in rows:
             tell = on_unreadable if row.pixels is None else on_remark
-            for remark in row.remarks if tell is not None else ():
-                tell(Unreadable(row.name, remark))
+            for remark in row.remarks:
+                if tell is not None:
+                    tell(Unreadable(row.name, remark))
         there = [row for row in rows if row.pixels is not None]
         if there:
             yield _stack(there, normalisation, size)
 
 
-def _stack(rows: Sequence[_Row], normalisation: Normalisation, size: int) -> Batch:
+def _stack(rows: Sequence[Row], normalisation: Normalisation, size: int) -> Batch:
     pixels = torch.stack([row.pixels for row in rows if row.pixels is not None])
     nothing = torch.zeros(size, size, dtype=torch.bool)
     lesion = torch.stack([nothing if row.lesion is None else row.lesion for row in rows])

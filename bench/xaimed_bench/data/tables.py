@@ -1,4 +1,4 @@
-"""Tables of images in the form of HAM10000: a CSV file with the columns ``image_id``, ``dx`` and perhaps ``lesion_id``."""
+"""Tables of images as HAM10000 has one: CSV with the columns ``image_id``, ``dx`` and perhaps ``lesion_id``."""
 
 from __future__ import annotations
 
@@ -36,16 +36,14 @@ def read_table(path: Path) -> Table:
         rows = csv.DictReader(text.splitlines(keepends=True))
         if not {"image_id", "dx"} <= set(rows.fieldnames or ()):
             return Table(path.name, None, ())
-        found = {rows.line_num: Row(*((row.get(k) or "").strip() for k in _COLUMNS)) for row in rows}
+        found = [(rows.line_num, Row(*((row.get(k) or "").strip() for k in _COLUMNS))) for row in rows]
     except (OSError, csv.Error) as error:
         return Table(path.name, None, (f"{path.name} could not be read: {error}",))
-    blank = [f"line {line}" for line, row in found.items() if not (row.image_id and row.label)]
+    blank = [f"line {line}" for line, row in found if not (row.image_id and row.label)]
     findings = [f"{path.name} {said}"] if said else []
     if blank:
         findings.append(f"{len(blank)} rows of {path.name} name no image or no class{first(blank)}")
-    return Table(
-        path.name, tuple(row for row in found.values() if row.image_id and row.label), tuple(findings)
-    )
+    return Table(path.name, tuple(row for _, row in found if row.image_id and row.label), tuple(findings))
 
 
 _COLUMNS = ("image_id", "dx", "lesion_id")

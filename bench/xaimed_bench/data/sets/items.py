@@ -8,7 +8,8 @@ from typing import Literal, final
 
 SplitName = Literal["training", "validation", "testing"]
 Leak = Literal["bytes", "near"]
-"""How an image leaks from training: with the same bytes, or also as one that looks the same."""
+"""What to leave out: images with the bytes or of the lesion of one in training; or those that look the same, too."""
+Way = Literal["bytes", "group", "near"]
 
 
 @final
@@ -48,12 +49,26 @@ class Item:
 
 @final
 @dataclass(frozen=True)
+class Leaking:
+    """An image to test or validate on, how it leaks, and the name of the image of an earlier split that it repeats.
+
+    ``way``: the same bytes, else of the same group, else it looks the same (perceptual hash).
+    """
+
+    name: str
+    way: Way
+    of: str
+
+
+@final
+@dataclass(frozen=True)
 class ImageSet:
     """The images of a folder, sorted by name.
 
     ``classes``   in alphabetical order; empty where the folder tells none
     ``findings``  defects of the folder that its user must know, one sentence each, with the files' names
     ``digest``    SHA-256 over the names, labels, splits, groups, images, masks and boxes of all items
+    ``leaks``     what leaks in the folder's own splits, left out of the items or not
     """
 
     folder: Path
@@ -62,6 +77,7 @@ class ImageSet:
     items: tuple[Item, ...]
     findings: tuple[str, ...]
     digest: str
+    leaks: tuple[Leaking, ...] = ()
 
     def split(self, which: SplitName) -> tuple[Item, ...]:
         """The items of one split, in order of their names."""

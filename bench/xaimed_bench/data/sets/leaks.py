@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from xaimed_bench.data.folders import content_digest
 from xaimed_bench.data.sets.copies import alike, perceptual_hashes
-from xaimed_bench.data.sets.items import Item, Leak, SplitName
+from xaimed_bench.data.sets.items import Item, Leak, Leaking, SplitName, Way
 from xaimed_bench.data.tables import first
 
-Way = Literal["bytes", "group", "near"]
-_WORDS: Mapping[Way, str] = {
+_WORDS: Mapping[str, str] = {
     "bytes": "are byte-identical to an image of training",
     "group": "are of a lesion of training",
-    "near": "look the same as an image of training",
+    "near": "look the same as an image of training, with other bytes",
 }
 _BEFORE: Mapping[SplitName, tuple[SplitName, ...]] = {
     "training": (),
@@ -41,15 +40,6 @@ class Same:
         return Same(tuple(self.digests[row] for row in rows), tuple(pairs))
 
 
-@final
-@dataclass(frozen=True)
-class Leaking:
-    """How an item leaks, and the item of an earlier split that it repeats."""
-
-    way: Way
-    of: str
-
-
 def compare(items: Sequence[Item]) -> Same:
     """Read every file once for its bytes and once for its looks."""
     paths = [item.path for item in items]
@@ -69,15 +59,13 @@ def find_leaks(items: Sequence[Item], same: Same) -> dict[int, Leaking]:
     found: dict[int, Leaking] = {}
     for row, (item, digest) in enumerate(zip(items, same.digests, strict=True)):
         earlier = _BEFORE[item.split]
-        ways: list[tuple[Way, str]] = [
-            (way, bearers[split][key])
-            for way, key in _keys(item, digest).items()
-            for split in earlier
-            if key in bearers[split]
-        ]
-        ways += [("near", items[other].name) for other in looks[row] if items[other].split in earlier]
-        if ways:
-            found[row] = Leaking(*ways[0])
+        for way, key in _keys(item, digest).items():
+            repeated = [bearers[split][key] for split in earlier if key in bearers[split]]
+            if repeated and row not in found:
+                found[row] = Leaking(item.name, way, repeated[0])
+        repeated = [items[other].name for other in looks[row] if items[other].split in earlier]
+        if repeated and row not in found:
+            found[row] = Leaking(item.name, "near", repeated[0])
     return found
 
 
@@ -86,9 +74,9 @@ def describe(items: Sequence[Item], same: Same, leaks: Mapping[int, Leaking]) ->
     totals = Counter(item.split for item in items)
     of: defaultdict[tuple[SplitName, Way], list[str]] = defaultdict(list)
     for row, leak in leaks.items():
-        of[items[row].split, leak.way].append(f"{items[row].name} of {leak.of}")
+        of[items[row].split, leak.way].append(f"{leak.name} of {leak.of}")
     findings = [
-        f"{len(names)} of {totals[split]} {split} images {_WORDS[way]}{', with other bytes' * (way == 'near')}{first(names)}"
+        f"{len(names)} of {totals[split]} {split} images {_WORDS[way]}{first(names)}"
         for (split, way), names in sorted(of.items())
         if way != "bytes"
     ]
@@ -104,16 +92,17 @@ def describe(items: Sequence[Item], same: Same, leaks: Mapping[int, Leaking]) ->
 
 def drop(items: Sequence[Item], leaks: Mapping[int, Leaking], which: Leak) -> tuple[list[int], list[str]]:
     """The rows to keep, and findings on those left out."""
-    out = {row for row, leak in leaks.items() if which == "near" or leak.way != "near"}
-    counts = Counter((items[row].split, leaks[row].way) for row in out)
+    out = {row: leak.way for row, leak in leaks.items() if which == "near" or leak.way != "near"}
+    counts = Counter((items[row].split, way) for row, way in out.items())
     kept = [row for row in range(len(items)) if row not in out]
     return kept, [
-        f"{count} {split} images were left out: they {_WORDS[way]}"
-        for (split, way), count in sorted(counts.items())
+        f"{count} {split} images were left out: they {_WORDS[way]}" for (split, way), count in counts.items()
     ]
 
 
 def _keys(item: Item, digest: str | None) -> dict[Way, str]:
     """What two items must not share across splits."""
     keys: dict[Way, str] = {"bytes": f"bytes {digest}"} if digest else {}
-    return keys | ({"group": f"group {item.group}"} if item.group else {})
+    if item.group:
+        keys["group"] = f"group {item.group}"
+    return keys

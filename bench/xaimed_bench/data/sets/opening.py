@@ -57,15 +57,18 @@ def open_set(
         items, same = [items[row] for row in kept], same.of(kept)
         findings += left_out
     shares: dict[SplitName, float] = {"testing": TESTING, "validation": validation}
-    missing = {split: share for split, share in shares.items() if split not in sides}
-    items, carved = _carve_missing(items, same, missing, seed)
+    for split, share in shares.items():
+        if split not in sides:
+            items, carved = _carve(items, same, split, share, seed)
+            findings += carved
     return ImageSet(
-        folder,
-        folder.resolve().name,
-        found.classes,
-        tuple(items),
-        (*findings, *carved),
-        _digest(items, same.digests),
+        folder=folder,
+        name=folder.resolve().name,
+        classes=found.classes,
+        items=tuple(items),
+        findings=tuple(findings),
+        digest=_digest(items, same.digests),
+        leaks=tuple(leaks.values()),
     )
 
 
@@ -102,29 +105,28 @@ def _patients_said(items: Sequence[Item]) -> list[str]:
             numbers[item.split].add(item.group.partition("/")[2])
     again = numbers["testing"] & numbers["training"]
     said = (
-        f"{len(again)} of {len(numbers['testing'])} numbers of patients in testing are in training, too; each split may "
-        "number its own, and so they were not taken for leaks"
+        f"{len(again)} of {len(numbers['testing'])} numbers of patients in testing are in training, too; each split "
+        "may number its own, and so they were not taken for leaks"
     )
     return [said] if again else []
 
 
 # ------------------------------------------------------------------------------------------------------ splits
-def _carve_missing(
-    items: Sequence[Item], same: Same, missing: Mapping[SplitName, float], seed: int
+def _carve(
+    items: Sequence[Item], same: Same, split: SplitName, share: float, seed: int
 ) -> tuple[list[Item], list[str]]:
-    """Each split in ``missing`` made of this share of the training images."""
-    done = list(items)
-    findings: list[str] = []
-    for split, share in missing.items():
-        rows = [row for row, item in enumerate(done) if item.split == "training"]
-        held, said = _hold_out([done[row] for row in rows], same.of(rows), share, seed)
-        for k in held:
-            done[rows[k]] = replace(done[rows[k]], split=split)
-        findings += said
-        if split == "testing":
-            findings.append(
-                f"the folder has no testing split: {len(held)} of {len(rows)} images were taken for it (seed {seed})"
-            )
+    """The items, this share of the training images now in another split."""
+    rows = [row for row, item in enumerate(items) if item.split == "training"]
+    held, findings = _hold_out([items[row] for row in rows], same.of(rows), share, seed)
+    moved = {rows[k] for k in held}
+    if split == "testing":
+        findings.append(
+            f"the folder has no testing split: {len(moved)} of {len(rows)} images were taken for it (seed {seed})"
+        )
+    lacking = {items[row].label for row in rows} - {items[row].label for row in moved}
+    if share and (named := sorted(label for label in lacking if label is not None)):
+        findings.append(f"no {split} image is of the class {', '.join(named)}, which has too few to share")
+    done = [replace(item, split=split) if row in moved else item for row, item in enumerate(items)]
     return done, findings
 
 
