@@ -27,6 +27,7 @@ _DAMAGED = (
     EOFError,
     IndexError,
     KeyError,
+    NotImplementedError,
     OverflowError,
     struct.error,
     SyntaxError,
@@ -81,7 +82,7 @@ def decode(path: Path, size: int) -> Decoded:
     """The whole image, stretched to the square. Raises OSError or ValueError where it cannot be right."""
     from PIL import Image
 
-    with _opened(path, "it") as (image, turned):
+    with _opened(path, "it") as (image, turned, warned):
         deep = image.mode.startswith(_DEEP)
         colours = (_windowed(image) if deep else image).convert("RGB")
         pixels = _tensor(colours.resize((size, size), Image.Resampling.BILINEAR))
@@ -89,12 +90,12 @@ def decode(path: Path, size: int) -> Decoded:
             "have more than 8 bits; each was windowed to its own range": deep,
             "were turned as their EXIF orientation says": turned,
         }
-        return Decoded(pixels, image.size, tuple(remark for remark, holds in remarks.items() if holds))
+        return Decoded(pixels, image.size, (*(remark for remark, holds in remarks.items() if holds), *warned))
 
 
 def thumbnail(path: Path) -> Image.Image:
     """A small grey image of at least 128 pixels a side where the file has them. Raises as `decode` does."""
-    with _opened(path, "it", draft=128) as (image, _):
+    with _opened(path, "it", draft=128) as (image, _, _):
         return (_windowed(image) if image.mode.startswith(_DEEP) else image).convert("L")
 
 
@@ -106,7 +107,7 @@ def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, 
     """
     from PIL import Image
 
-    with _opened(path, "its mask") as (image, _):
+    with _opened(path, "its mask") as (image, _, warned):
         if abs(image.width * shown[1] - image.height * shown[0]) > max(*image.size, *shown):
             raise ValueError(f"its mask {path.name} is {_by(image.size)}, the image {_by(shown)} pixels")
         threshold = 127 if image.format in ("JPEG", "MPO") else 0
@@ -120,60 +121,69 @@ def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, 
             f"marks nothing at {size} x {size} pixels": not bool(mask.any()),
             "marks the whole image": bool(mask.all()),
         }
-        return mask, tuple(remark for remark, holds in remarks.items() if holds)
+        return mask, (*(remark for remark, holds in remarks.items() if holds), *warned)
 
 
 @contextmanager
-def _opened(path: Path, what: str, draft: int | None = None) -> Generator[tuple[Image.Image, bool]]:
-    """The image as a viewer shows it, and whether EXIF turned it. Raises ValueError for what PIL would read wrongly.
+def _opened(
+    path: Path, what: str, draft: int | None = None
+) -> Generator[tuple[Image.Image, bool, list[str]]]:
+    """The image as a viewer shows it, whether EXIF turned it, and PIL's warnings as remarks.
 
-    ``what``: the subject of the errors' sentences. ``draft``: a JPEG may be read at a fraction of its size that leaves
-    so many pixels a side, which is several times faster.
+    Raises OSError or ValueError for what PIL cannot read, or would read wrongly. ``what``: the subject of the errors'
+    sentences. ``draft``: a JPEG may be read at a fraction of its size that leaves so many pixels a side, which is
+    several times faster.
     """
-    from PIL import ImageOps
+    from PIL import Image
 
-    with _open(path, what) as image:
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose further frames are previews
-            raise ValueError(f"{what} holds several frames; save the one that is meant")
-        if min(image.size) < 2:
-            raise ValueError(f"{what} is {_by(image.size)} pixels, which shows nothing")
-        if not image.mode.startswith(_DEEP) and any(";16" in str(tile) for tile in image.tile):
-            raise ValueError(
-                f"{what} has 16 bits a channel in colour, of which 8 would be lost; save 8 bits or grey"
-            )
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for without end
+        raise ValueError(f"{what} is no regular file")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image, turned = _load(path, what, draft)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"{what} is too large: {error}") from error
+        except _DAMAGED as error:
+            raise ValueError(f"{what} is damaged: {error}") from error
+    with image:
+        yield image, turned, [f"raise a warning of PIL: {str(warning.message).strip()}" for warning in said]
+
+
+def _load(path: Path, what: str, draft: int | None) -> tuple[ImageFile, bool]:
+    """The image as a viewer shows it, and whether EXIF turned it. Raises ValueError, and whatever PIL raises."""
+    from PIL import Image, ImageOps
+
+    image = Image.open(path)
+    try:
+        _refuse_unfaithful(image, what)
         if draft:
             image.draft(None, (draft, draft))
-        _load(image, what)
+        image.load()
         if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise ValueError(
                 f"{what} has transparent pixels, whose colour nobody sees; save it without transparency"
             )
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         ImageOps.exif_transpose(image, in_place=True)
-        yield image, turned
+    except BaseException:
+        image.close()
+        raise
+    return image, turned
 
 
-def _open(path: Path, what: str) -> ImageFile:
-    """The file's header. A pipe is refused, which would be waited for without end, and so is a decompression bomb."""
-    from PIL import Image
-
-    if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):  # a folder: the system says it
-        raise ValueError(f"{what} is no regular file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            return Image.open(path)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError(f"{what} is too large: {error}") from error
-        except _DAMAGED as error:
-            raise ValueError(f"{what} is damaged: {error}") from error
-
-
-def _load(image: ImageFile, what: str) -> None:
-    try:
-        image.load()
-    except _DAMAGED as error:
-        raise ValueError(f"{what} is damaged: {error}") from error
+def _refuse_unfaithful(image: ImageFile, what: str) -> None:
+    """Raise ValueError for what PIL would read wrongly without a word."""
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose further frames are previews
+        raise ValueError(f"{what} holds several frames; save the one that is meant")
+    if min(image.size) < 2:
+        raise ValueError(f"{what} is {_by(image.size)} pixels, which shows nothing")
+    if not image.mode.startswith(_DEEP) and any(";16" in str(tile) for tile in image.tile):
+        raise ValueError(
+            f"{what} has 16 bits a channel in colour, of which 8 would be lost; save 8 bits or grey"
+        )
 
 
 def _finite(image: Image.Image, what: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +24,10 @@ def read_boxes(images: Iterable[Path]) -> tuple[dict[Path, tuple[Box, ...]], lis
     wrong: list[tuple[str, Path]] = []
     for image in images:
         file = image.with_suffix(".txt")
+        if not os.path.lexists(file):
+            continue
         if not file.is_file():
+            wrong.append(("are no regular files", file))
             continue
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -65,15 +69,15 @@ def _box(words: Sequence[str]) -> tuple[Box | None, str]:
     try:
         label, x, y, width, height = words[0], *map(float, words[1:])
     except ValueError:
-        return None, "holds a line that is no box (label, x, y, width, height)"
+        return None, "hold a line that is no box (label, x, y, width, height), which was left out"
     if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
-        return None, "holds a box without an area"
+        return None, "hold a box without an area, which was left out"
     edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     x0, y0, x1, y1 = cut = tuple(min(max(edge, 0.0), 1.0) for edge in edges)
     if x0 >= x1 or y0 >= y1:
-        return None, "holds a box outside its image, which was left out"
+        return None, "hold a box outside the image, which was left out"
     sticks_out = max(abs(a - b) for a, b in zip(edges, cut, strict=True)) > _ROUNDING
-    return Box(label, x0, y0, x1, y1), "holds a box that sticks out of its image and was cut" * sticks_out
+    return Box(label, x0, y0, x1, y1), "hold a box that sticks out of the image and was cut" * sticks_out
 
 
 _ROUNDING = 1e-6

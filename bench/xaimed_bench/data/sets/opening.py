@@ -78,8 +78,8 @@ def _boxes(folder: Path, files: Sequence[ImageFile]) -> tuple[Mapping[Path, tupl
     for why, file in wrong:
         said[why].append(file.relative_to(folder).as_posix())
     for file in strays(file.path for file in files):
-        said["holds boxes of no image"].append(file.relative_to(folder).as_posix())
-    return boxes, [f"{len(them)} files of boxes: each {why}{first(them)}" for why, them in said.items()]
+        said["fit no image"].append(file.relative_to(folder).as_posix())
+    return boxes, [f"{len(them)} files of boxes {why}{first(them)}" for why, them in said.items()]
 
 
 def _own_splits(files: Sequence[ImageFile]) -> tuple[list[SplitName], list[str]]:
