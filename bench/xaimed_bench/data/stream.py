@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -55,51 +56,40 @@ def stream(
     on_unreadable: Callable[[Unreadable], None],
     on_remark: Callable[[Unreadable], None] | None = None,
 ) -> Iterator[Batch]:
-    """The images in ``order`` (None: as given), decoded by ``workers`` processes, at most ``batch`` at a time.
+    """The images in ``order`` (None: as given), at most ``batch`` at a time.
 
-    Values and order are the same for any number of workers. An image that cannot be read rightly (see `load_images`)
-    is handed to ``on_unreadable`` and missing in its batch; a batch of which nothing is left is passed over.
-    ``on_remark`` gets what was odd about an image that is there, for instance a mask that marks nothing.
+    Values and order are the same for any number of ``workers``, the processes that decode: as many as there are cores
+    at most, and none for 0. An image that cannot be read rightly (see `load_images`) is handed to ``on_unreadable``
+    and missing in its batch; a batch of which nothing is left is passed over. ``on_remark`` gets what was odd about an
+    image that is there, for instance a mask that marks nothing. No random generator is touched.
     Raises ValueError for a size or a batch below 1, or a number in ``order`` that is no item's.
     """
-    rows = read_rows(items, classes, size=size, batch=batch, workers=workers, order=order)
-    return _batches(rows, normalisation, size, on_unreadable, on_remark)
+    read = read_rows(items, classes, size=size, batch=batch, workers=workers, order=order)
+    return _batches(read, normalisation, on_unreadable, on_remark)
 
 
 @final
 @dataclass(frozen=True)
 class Row:
-    """One image: pixels uint8 ``[3, size, size]``, its lesion, the file's width and height as shown, and remarks.
+    """What is known of one image: its label, the file's width and height as shown, whether a lesion is marked.
 
-    Where it cannot be read, these are None and the one remark is the reason.
+    ``shown`` is None where it cannot be read; then the one remark is the reason.
     """
 
     index: int
     name: str
     label: int
-    pixels: Tensor | None
-    lesion: Tensor | None
     shown: tuple[int, int] | None
+    marked: bool
     remarks: tuple[str, ...]
 
 
-@final
-class _Files(Dataset[Row]):
-    def __init__(self, items: Sequence[Item], number: dict[str, int], size: int) -> None:
-        self.items, self.number, self.size = items, number, size
+class Rows(NamedTuple):
+    """Images as they were asked for, and of those that can be read ``pixels`` (uint8) and ``lesion``, as in `Batch`."""
 
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Row:
-        item = self.items[index]
-        label = -1 if item.label is None else self.number.get(item.label, -1)
-        try:
-            found = read(item.path, item.mask, self.size)
-        except UnreadableError as error:
-            return Row(index, item.name, label, None, None, None, (str(error),))
-        lesion = draw(item.boxes, self.size) if found.mask is None and item.boxes else found.mask
-        return Row(index, item.name, label, found.image.pixels, lesion, found.image.shown, found.remarks)
+    rows: tuple[Row, ...]
+    pixels: Tensor
+    lesion: Tensor
 
 
 def read_rows(
@@ -110,52 +100,90 @@ def read_rows(
     batch: int = 32,
     workers: int = 0,
     order: Sequence[int] | None = None,
-) -> Iterable[list[Row]]:
-    """As `stream`, every image by itself, those that cannot be read among them. Raises as it does."""
+) -> Iterable[Rows]:
+    """As `stream`, with those images that cannot be read. Raises as it does."""
     if min(size, batch) < 1 or workers < 0:
         raise ValueError(
             f"got size {size}, batch {batch}, workers {workers}; give 1 or more, of workers 0 or more"
         )
-    rows = range(len(items)) if order is None else order
-    if any(not 0 <= row < len(items) for row in rows):
+    places = range(len(items)) if order is None else order
+    if any(not 0 <= place < len(items) for place in places):
         raise ValueError(f"order must hold numbers of items, 0 to {len(items) - 1}")
-    number = {name: k for k, name in enumerate(classes)}
     return DataLoader(
-        _Files(items, number, size), sampler=rows, batch_size=batch, num_workers=workers, collate_fn=_keep
+        _Files(items, {name: k for k, name in enumerate(classes)}, size),
+        sampler=places,
+        batch_size=batch,
+        num_workers=min(workers, _cores()),
+        collate_fn=_Pack(size),
+        generator=torch.Generator(),  # else the loader draws from everybody's
     )
 
 
-def _keep(rows: list[Row]) -> list[Row]:
-    return rows
+_Read = tuple[Row, Tensor | None, Tensor | None]
+
+
+@final
+class _Files(Dataset[_Read]):
+    def __init__(self, items: Sequence[Item], number: dict[str, int], size: int) -> None:
+        self.items, self.number, self.size = items, number, size
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> _Read:
+        item = self.items[index]
+        label = -1 if item.label is None else self.number.get(item.label, -1)
+        try:
+            found = read(item.path, item.mask, self.size)
+        except UnreadableError as error:
+            return Row(index, item.name, label, None, False, (str(error),)), None, None
+        lesion = draw(item.boxes, self.size) if found.mask is None else found.mask
+        known = Row(index, item.name, label, found.image.shown, bool(lesion.any()), found.remarks)
+        return known, found.image.pixels, lesion
+
+
+@final
+@dataclass(frozen=True)
+class _Pack:
+    """Stacks where images were read: many small tensors would each take a file handle from process to process."""
+
+    size: int
+
+    def __call__(self, read: Sequence[_Read]) -> Rows:
+        pixels = [pixels for _, pixels, _ in read if pixels is not None]
+        lesions = [lesion for _, _, lesion in read if lesion is not None]
+        side = self.size
+        return Rows(
+            tuple(row for row, _, _ in read),
+            torch.stack(pixels) if pixels else torch.empty(0, 3, side, side, dtype=torch.uint8),
+            torch.stack(lesions) if lesions else torch.empty(0, side, side, dtype=torch.bool),
+        )
 
 
 def _batches(
-    loader: Iterable[list[Row]],
+    read: Iterable[Rows],
     normalisation: Normalisation,
-    size: int,
     on_unreadable: Callable[[Unreadable], None],
     on_remark: Callable[[Unreadable], None] | None,
 ) -> Iterator[Batch]:
-    for rows in loader:
+    for rows, pixels, lesion in read:
         for row in rows:
-            tell = on_unreadable if row.pixels is None else on_remark
+            say = on_unreadable if row.shown is None else on_remark
             for remark in row.remarks:
-                if tell is not None:
-                    tell(Unreadable(row.name, remark))
-        there = [row for row in rows if row.pixels is not None]
+                if say is not None:
+                    say(Unreadable(row.name, remark))
+        there = [row for row in rows if row.shown is not None]
         if there:
-            yield _stack(there, normalisation, size)
+            yield Batch(
+                index=torch.tensor([row.index for row in there]),
+                names=tuple(row.name for row in there),
+                images=normalisation.apply(pixels.float().div_(255)),
+                labels=torch.tensor([row.label for row in there]),
+                lesion=lesion,
+                has_lesion=torch.tensor([row.marked for row in there]),
+            )
 
 
-def _stack(rows: Sequence[Row], normalisation: Normalisation, size: int) -> Batch:
-    pixels = torch.stack([row.pixels for row in rows if row.pixels is not None])
-    nothing = torch.zeros(size, size, dtype=torch.bool)
-    lesion = torch.stack([nothing if row.lesion is None else row.lesion for row in rows])
-    return Batch(
-        index=torch.tensor([row.index for row in rows]),
-        names=tuple(row.name for row in rows),
-        images=normalisation.apply(pixels.float().div_(255)),
-        labels=torch.tensor([row.label for row in rows]),
-        lesion=lesion,
-        has_lesion=lesion.flatten(1).any(1),
-    )
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

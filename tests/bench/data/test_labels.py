@@ -73,7 +73,10 @@ def test_several_tables_are_read_as_one(tmp_path):
     table(tmp_path, "1,mel", "2,mel", name="second.csv")
     labels, findings = labels_of(tmp_path)
     assert labels == {"train/0.png": "nv", "test/1.png": "mel"}
-    assert "1 images have rows of different classes in first.csv, second.csv; they were left out (first: test/2.png)" in findings
+    assert (
+        "1 images have rows of different classes in first.csv, second.csv; they were left out (first: test/2.png)"
+        in findings
+    )
 
 
 def test_a_table_that_fits_no_image_or_lacks_its_columns_is_said(tmp_path):
@@ -96,7 +99,9 @@ def test_folders_that_contradict_a_table_are_said(tmp_path):
     table(tmp_path, "0,nv", "1,nv", "2,mel")
     labels, findings = labels_of(tmp_path)
     assert labels["mel/1.png"] == "nv"
-    assert findings == ("1 images lie in the folder of another class than the table gives them (first: mel/1.png)",)
+    assert findings == (
+        "1 images lie in the folder of another class than the table gives them (first: mel/1.png)",
+    )
 
 
 # ---------------------------------------------------------------------------------------------- class folders

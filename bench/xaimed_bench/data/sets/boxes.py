@@ -80,8 +80,8 @@ def _box(words: Sequence[str]) -> tuple[Box | None, str]:
     return Box(label, x0, y0, x1, y1), "hold a box that sticks out of the image and was cut" * sticks_out
 
 
-_ROUNDING = 1e-6
-"""What six decimals, as YOLO's tools write them, may put over an edge."""
+_ROUNDING = 1e-4
+"""What four decimals may put over an edge."""
 
 
 def _holds_boxes(file: Path) -> bool:

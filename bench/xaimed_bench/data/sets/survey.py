@@ -47,11 +47,11 @@ def survey(images: ImageSet, *, workers: int = 0) -> Survey:
     remarks: list[Unreadable] = []
     shown = sys.stderr.isatty() and len(images.items) >= LONG
     with bar("reading images", len(images.items), shown) as step:
-        for rows in read_rows(images.items, images.classes, size=_SIZE, workers=workers):
-            for row in rows:
+        for read in read_rows(images.items, images.classes, size=_SIZE, workers=workers):
+            for row in read.rows:
                 found = unreadable if row.shown is None else remarks
                 found += [Unreadable(row.name, why) for why in row.remarks]
                 sizes.update([row.shown] if row.shown else [])
-                lesions += row.lesion is not None and bool(row.lesion.any())
+                lesions += row.marked
                 step()
     return Survey(images, counts, sizes, lesions, tuple(unreadable), tuple(remarks))

@@ -33,16 +33,18 @@ LEAKS = {
 
 
 @pytest.mark.parametrize(
-    ("drop", "left"), [(False, 6), (True, 5), ("bytes", 5), ("near", 3)], ids=["none", "true", "bytes", "near"]
+    ("drop", "left"),
+    [(False, 6), (True, 5), ("bytes", 5), ("near", 3)],
+    ids=["none", "true", "bytes", "near"],
 )
 def test_leaks_are_found_and_left_out_as_asked(drop, left, leaking):
     images = open_set(leaking, drop_leaks=drop)
     assert len(images.split("testing")) == left
     assert set(images.leaks) == LEAKS
     assert len(images.split("training") + images.split("validation")) == 12
-    assert ("1 testing images were left out: they are byte-identical to an image of training" in images.findings) == (
-        drop is not False
-    )
+    assert (
+        "1 testing images were left out: they are byte-identical to an image of training" in images.findings
+    ) == (drop is not False)
 
 
 def test_the_findings_name_what_leaks_and_what_cannot_be_right(leaking):
