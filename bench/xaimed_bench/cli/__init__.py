@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
     "trial": "put the regression gate on trial here: false alarms, power, load",
     "profile": "measure what this device can do, and how much of it the kernels reach",
+    "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
     "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
 }
@@ -31,9 +32,11 @@ NEEDS = {
     "compare": SHOWING,
     "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
     "profile": (*SHOWING, "torchvision"),
+    "data": ("PIL", "imagehash", "rich", "scipy"),
     "study": (*SHOWING, "PIL", "torchvision"),
 }
-"""Packages of the extra ``bench`` without which a subcommand does not start."""
+"""Packages without which a subcommand does not start: of the extra ``bench``, but for those of ``study``."""
+OF_STUDY = frozenset(("imagehash", "pyarrow", "timm", "torchmetrics"))
 
 USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
 """Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed
@@ -114,7 +117,8 @@ def _said(error: UnusableError | OSError) -> str:
 
 def not_installed(packages: str) -> str:
     """What to do about packages that are missing, in one line."""
-    return f"not installed: {packages}; type pip install 'xaimed[bench]'"
+    extras = "bench,study" if OF_STUDY.intersection(packages.split(", ")) else "bench"
+    return f"not installed: {packages}; type pip install 'xaimed[{extras}]'"
 
 
 def _missing_package(error: Exception) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import stat
+import struct
+import warnings
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +18,23 @@ from torch import Tensor
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 _DEEP = ("I", "F")
 """What PIL's names of modes with more than 8 bits begin with."""
+_DAMAGED = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    struct.error,
+    SyntaxError,
+    TypeError,
+    zlib.error,
+)
+"""What PIL raises for damaged files besides OSError and ValueError."""
 _TURNED = range(2, 9)
 _ORIENTATION = 0x0112  # of EXIF
 
@@ -34,11 +52,37 @@ class Decoded:
     remarks: tuple[str, ...]
 
 
+class UnreadableError(ValueError):
+    """An image, or its mask, that cannot be read rightly; the message completes the sentence "1.png: ..."."""
+
+
+@final
+@dataclass(frozen=True)
+class Reading:
+    """An image with its mask: as in `Decoded`, the mask bool ``[size, size]``, None where there is no file of one."""
+
+    image: Decoded
+    mask: Tensor | None
+    remarks: tuple[str, ...]
+
+
+def read(path: Path, mask: Path | None, size: int) -> Reading:
+    """An image and its mask. Raises UnreadableError where either cannot be right."""
+    try:
+        image = decode(path, size)
+        if mask is None:
+            return Reading(image, None, image.remarks)
+        drawn, remarks = decode_mask(mask, size, image.shown)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(str(error)) from error
+    return Reading(image, drawn, (*image.remarks, *(f"have a mask that {remark}" for remark in remarks)))
+
+
 def decode(path: Path, size: int) -> Decoded:
-    """The whole image, stretched to the square. Raises ValueError, or what PIL raises, where it cannot be right."""
+    """The whole image, stretched to the square. Raises OSError or ValueError where it cannot be right."""
     from PIL import Image
 
-    with _opened(path, "it") as (image, turned):
+    with _opened(path, "it") as (image, turned, warned):
         deep = image.mode.startswith(_DEEP)
         colours = (_windowed(image) if deep else image).convert("RGB")
         pixels = _tensor(colours.resize((size, size), Image.Resampling.BILINEAR))
@@ -46,7 +90,13 @@ def decode(path: Path, size: int) -> Decoded:
             "have more than 8 bits; each was windowed to its own range": deep,
             "were turned as their EXIF orientation says": turned,
         }
-        return Decoded(pixels, image.size, tuple(remark for remark, holds in remarks.items() if holds))
+        return Decoded(pixels, image.size, (*(remark for remark, holds in remarks.items() if holds), *warned))
+
+
+def thumbnail(path: Path) -> Image.Image:
+    """A small grey image of at least 128 pixels a side where the file has them. Raises as `decode` does."""
+    with _opened(path, "it", draft=128) as (image, _, _):
+        return (_windowed(image) if image.mode.startswith(_DEEP) else image).convert("L")
 
 
 def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, tuple[str, ...]]:
@@ -57,7 +107,7 @@ def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, 
     """
     from PIL import Image
 
-    with _opened(path, "its mask") as (image, _):
+    with _opened(path, "its mask") as (image, _, warned):
         if abs(image.width * shown[1] - image.height * shown[0]) > max(*image.size, *shown):
             raise ValueError(f"its mask {path.name} is {_by(image.size)}, the image {_by(shown)} pixels")
         threshold = 127 if image.format in ("JPEG", "MPO") else 0
@@ -71,26 +121,46 @@ def decode_mask(path: Path, size: int, shown: tuple[int, int]) -> tuple[Tensor, 
             f"marks nothing at {size} x {size} pixels": not bool(mask.any()),
             "marks the whole image": bool(mask.all()),
         }
-        return mask, tuple(remark for remark, holds in remarks.items() if holds)
+        return mask, (*(remark for remark, holds in remarks.items() if holds), *warned)
 
 
 @contextmanager
-def _opened(path: Path, what: str) -> Generator[tuple[Image.Image, bool]]:
-    """The image as a viewer shows it, and whether EXIF turned it. Raises ValueError for what PIL would read wrongly.
+def _opened(
+    path: Path, what: str, draft: int | None = None
+) -> Generator[tuple[Image.Image, bool, list[str]]]:
+    """The image as a viewer shows it, whether EXIF turned it, and PIL's warnings as remarks.
 
-    ``what``: the subject of the errors' sentences.
+    Raises OSError or ValueError for what PIL cannot read, or would read wrongly. ``what``: the subject of the errors'
+    sentences. ``draft``: a JPEG may be read at a fraction of its size that leaves so many pixels a side, which is
+    several times faster.
     """
+    from PIL import Image
+
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for without end
+        raise ValueError(f"{what} is no regular file")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image, turned = _load(path, what, draft)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(f"{what} is too large: {error}") from error
+        except _DAMAGED as error:
+            raise ValueError(f"{what} is damaged: {error}") from error
+    with image:
+        yield image, turned, [f"raise a warning of PIL: {str(warning.message).strip()}" for warning in said]
+
+
+def _load(path: Path, what: str, draft: int | None) -> tuple[ImageFile, bool]:
+    """The image as a viewer shows it, and whether EXIF turned it. Raises ValueError, and whatever PIL raises."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose further frames are previews
-            raise ValueError(f"{what} holds several frames; save the one that is meant")
-        if min(image.size) < 2:
-            raise ValueError(f"{what} is {_by(image.size)} pixels, which shows nothing")
-        if not image.mode.startswith(_DEEP) and any(";16" in str(tile) for tile in image.tile):
-            raise ValueError(
-                f"{what} has 16 bits a channel in colour, of which 8 would be lost; save 8 bits or grey"
-            )
+    image = Image.open(path)
+    try:
+        _refuse_unfaithful(image, what)
+        if draft:
+            image.draft(None, (draft, draft))
         image.load()
         if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise ValueError(
@@ -98,7 +168,22 @@ def _opened(path: Path, what: str) -> Generator[tuple[Image.Image, bool]]:
             )
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         ImageOps.exif_transpose(image, in_place=True)
-        yield image, turned
+    except BaseException:
+        image.close()
+        raise
+    return image, turned
+
+
+def _refuse_unfaithful(image: ImageFile, what: str) -> None:
+    """Raise ValueError for what PIL would read wrongly without a word."""
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose further frames are previews
+        raise ValueError(f"{what} holds several frames; save the one that is meant")
+    if min(image.size) < 2:
+        raise ValueError(f"{what} is {_by(image.size)} pixels, which shows nothing")
+    if not image.mode.startswith(_DEEP) and any(";16" in str(tile) for tile in image.tile):
+        raise ValueError(
+            f"{what} has 16 bits a channel in colour, of which 8 would be lost; save 8 bits or grey"
+        )
 
 
 def _finite(image: Image.Image, what: str) -> np.ndarray:

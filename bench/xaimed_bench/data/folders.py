@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import final
 
 from xaimed_bench.data.labels import read_labels, split_of_path
 from xaimed_bench.data.masks import masks_among, match_masks
+from xaimed_bench.data.tables import first
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 _UNREAD = frozenset(
@@ -22,13 +24,14 @@ _UNREAD = frozenset(
 @final
 @dataclass(frozen=True)
 class ImageFile:
-    """One image in a folder: its class and split as its path tells them, and its mask's file."""
+    """One image in a folder: its class and split as its path tells them, its mask's file, and a table's lesion."""
 
     path: Path
     name: str
     label: str | None
     split: str | None
     mask: Path | None
+    group: str | None = None
 
 
 @final
@@ -57,30 +60,61 @@ def find_images(folder: Path) -> Folder:
         )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give the folder that holds it")
-    everything = {p: below for p in sorted(folder.rglob("*")) if _visible(below := p.relative_to(folder))}
+    everything, unwalked = _walk(folder)
     found = {p: below for p, below in everything.items() if p.suffix.lower() in SUFFIXES}
     masked = masks_among(found)
     images = {p: below for p, below in found.items() if p not in masked}
-    unread = _unread(everything)
+    unread = [*unwalked, *_unread(everything)]
     if not images:
         raise ValueError(
             f"no image in {folder}: looked for {', '.join(sorted(SUFFIXES))} in it and below; "
             f"expected class folders, also below Training/ and Testing/, or images alone{'; '.join(['', *unread])}"
         )
-    labels, label_findings = read_labels(folder, images)
+    labels = read_labels(folder, images)
     mask_of, mask_findings = match_masks(images, {p: found[p] for p in found if p in masked})
     files = tuple(
-        ImageFile(p, below.as_posix(), labels.get(p), split_of_path(below), mask_of.get(p))
+        ImageFile(
+            p,
+            below.as_posix(),
+            labels.classes.get(p),
+            split_of_path(below),
+            mask_of.get(p),
+            labels.groups.get(p),
+        )
         for p, below in images.items()
-        if not labels or p in labels
+        if not labels.classes or p in labels.classes
     )
-    classes = tuple(sorted(set(labels.values())))
-    said = (*unread, *label_findings, *_missing_in_splits(files, classes), *mask_findings, *_copies(files))
+    classes = tuple(sorted(set(labels.classes.values())))
+    said = (*unread, *labels.findings, *_missing_in_splits(files, classes), *mask_findings, *_copies(files))
     return Folder(files, classes, said)
 
 
-def _visible(below: Path) -> bool:
-    return not any(part.startswith(".") for part in below.parts)
+def _walk(folder: Path) -> tuple[dict[Path, Path], list[str]]:
+    """Every visible file or folder, each with its path below ``folder``, and what could not be looked through."""
+    closed: list[str] = []
+    links: list[str] = []
+    empty: list[str] = []
+    found: list[Path] = []
+    for here, folders, files in os.walk(
+        folder, onerror=lambda e: closed.append(str(Path(e.filename).relative_to(folder)))
+    ):
+        names = [name for name in (*folders, *files) if not name.startswith(".")]
+        folders[:] = [name for name in folders if name in names]
+        found += [Path(here, name) for name in names]
+        links += [
+            Path(here, name).relative_to(folder).as_posix()
+            for name in folders
+            if Path(here, name).is_symlink()
+        ]
+        if not names and Path(here) != folder and Path(here).suffix.lower() not in SUFFIXES:
+            empty.append(Path(here).relative_to(folder).as_posix())
+    said = {
+        "folders could not be opened and were left out": closed,
+        "links to folders were not followed": links,
+        "folders are empty": empty,
+    }
+    findings = [f"{len(them)} {what}{first(sorted(them))}" for what, them in said.items() if them]
+    return {p: p.relative_to(folder) for p in sorted(found)}, findings
 
 
 def _unread(paths: Iterable[Path]) -> list[str]:
@@ -136,7 +170,19 @@ def _identical(files: Iterable[ImageFile]) -> Iterable[list[ImageFile]]:
     for same_size in by_size.values():
         if len(same_size) == 1:
             continue
-        by_content: defaultdict[bytes, list[ImageFile]] = defaultdict(list)
+        by_content: defaultdict[str, list[ImageFile]] = defaultdict(list)
         for file in same_size:
-            by_content[hashlib.sha256(file.path.read_bytes()).digest()].append(file)
+            if digest := content_digest(file.path):
+                by_content[digest].append(file)
         yield from by_content.values()
+
+
+def content_digest(path: Path) -> str | None:
+    """SHA-256 of a file's bytes; None for what cannot be read, or is no regular file."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
+
+from xaimed_bench.data.tables import Row, Table, first, read_table
 
 SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "training"),
@@ -14,23 +17,34 @@ SPLITS: Mapping[str, str] = {
 }
 
 
-def read_labels(folder: Path, images: Mapping[Path, Path]) -> tuple[dict[Path, str], list[str]]:
-    """The class of every image that has one, and findings; no classes where the folder tells none.
+@final
+@dataclass(frozen=True)
+class Labels:
+    """The class of every image that has one, its group (a table's ``lesion_id``) where that is known, and findings."""
+
+    classes: dict[Path, str]
+    groups: dict[Path, str]
+    findings: list[str]
+
+
+def read_labels(folder: Path, images: Mapping[Path, Path]) -> Labels:
+    """What the folder tells of its images; no classes where it tells none.
 
     ``images``: their paths, each with the same path below ``folder``. CSV files with the columns ``image_id`` and
     ``dx`` decide where they name an image; the folders that the images lie in decide otherwise.
     """
     by_folder, folder_findings = _from_folders(images)
-    tables = {table.name: _rows(table) for table in sorted(folder.glob("*.csv"))}
-    rows = [row for table in tables.values() for row in table or ()]
-    by_table, table_findings = _from_rows(rows, images, ", ".join(name for name in tables if tables[name]))
-    if by_table:
-        return by_table, [*table_findings, *_contradictions(by_table, by_folder), *_alike(by_table)]
+    tables = [read_table(path) for path in sorted(folder.glob("*.csv"))]
+    by_table = _from_tables([table for table in tables if table.rows is not None], images)
+    said = [*(finding for table in tables for finding in table.findings), *by_table.findings]
+    if by_table.classes:
+        said += [*_contradictions(by_table.classes, by_folder, images), *_alike(by_table.classes)]
+        return Labels(by_table.classes, by_table.groups, said)
     if by_folder:
-        return by_folder, [*table_findings, *folder_findings, *_alike(by_folder)]
-    unread = [name for name, table in tables.items() if table is None]
-    said = f"{', '.join(unread)} tells no classes: it has no columns image_id and dx, separated by commas"
-    return {}, [*table_findings, *folder_findings, *([said] if unread else [])]
+        return Labels(by_folder, {}, [*said, *folder_findings, *_alike(by_folder)])
+    unread = ", ".join(table.name for table in tables if table.rows is None)
+    other = f"{unread} tells no classes: it has no columns image_id and dx, separated by commas"
+    return Labels({}, {}, [*said, *folder_findings, *([other] if unread else [])])
 
 
 # ---------------------------------------------------------------------------------------------- class folders
@@ -41,14 +55,15 @@ def _from_folders(images: Mapping[Path, Path]) -> tuple[dict[Path, str], list[st
     }
     labels = {p: parts[-1] for p, parts in around.items() if parts}
     above = sorted({parts[-2] for parts in around.values() if len(parts) > 1})
-    findings = (
-        [f"folders above the innermost ({_some(above)}) were not read as classes"] if len(above) > 1 else []
-    )
+    named = ", ".join(above[:3]) + ", ..." * (len(above) > 3)
+    findings = [f"folders above the innermost ({named}) were not read as classes"] if len(above) > 1 else []
     if len(set(labels.values())) < 2:
         return {}, findings
     if len(labels) < len(images):
-        beside = len(images) - len(labels)
-        findings.append(f"{beside} images lie beside the class folders, not in one; they were left out")
+        beside = [below.as_posix() for p, below in images.items() if p not in labels]
+        findings.append(
+            f"{len(beside)} images lie beside the class folders, not in one; they were left out{first(beside)}"
+        )
     return labels, findings
 
 
@@ -64,55 +79,61 @@ def _alike(labels: Mapping[Path, str]) -> list[str]:
 
 
 # ----------------------------------------------------------------------------------------------------- tables
-def _rows(table: Path) -> list[tuple[str, str]] | None:
-    """Pairs of image and class; None for a table without these columns."""
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        rows = csv.DictReader(lines)
-        if not {"image_id", "dx"} <= set(rows.fieldnames or ()):
-            return None
-        return [((row["image_id"] or "").strip(), (row["dx"] or "").strip()) for row in rows]
-
-
-def _from_rows(
-    rows: Iterable[tuple[str, str]], images: Mapping[Path, Path], tables: str
-) -> tuple[dict[Path, str], list[str]]:
-    """The class of every image that the rows name by path, name or stem, if they name it alone and with one class."""
-    classes: defaultdict[str, set[str]] = defaultdict(set)
-    for image_id, dx in rows:
-        if image_id and dx:
-            classes[image_id].add(dx)
-    if not classes:
-        return {}, []
+def _from_tables(tables: Sequence[Table], images: Mapping[Path, Path]) -> Labels:
+    """The class of every image that rows name by path, name or stem, if they name it alone and with one class."""
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in (row for table in tables for row in table.rows or ()):
+        rows[row.image_id].append(row)
+    if not rows:
+        return Labels({}, {}, [])
     called = {
         p: (below.as_posix(), below.with_suffix("").as_posix(), p.name, p.stem) for p, below in images.items()
     }
     bearers = Counter(name for names in called.values() for name in set(names))
-    labels: dict[Path, str] = {}
-    left_out: Counter[str] = Counter()
+    classes: dict[Path, str] = {}
+    groups: dict[Path, str] = {}
+    left_out: defaultdict[str, list[str]] = defaultdict(list)
     for path, names in called.items():
-        rows_of = [name for name in names if name in classes]
-        own = {label for name in rows_of if bearers[name] == 1 for label in classes[name]}
-        if not rows_of:
-            left_out["have no row"] += 1
+        own = [row for name in dict.fromkeys(names) if bearers[name] == 1 for row in rows.get(name, ())]
+        lesions = {row.lesion for row in own if row.lesion}
+        if not any(name in rows for name in names):
+            left_out["have no row"].append(names[0])
         elif not own:
-            left_out["share their name with another, so that one row fits several"] += 1
-        elif len(own) > 1:
-            left_out["have rows of different classes"] += 1
+            left_out["share their name with another, so that one row fits several"].append(names[0])
+        elif len({row.label for row in own}) > 1:
+            left_out["have rows of different classes"].append(names[0])
+        elif len(lesions) > 1:
+            left_out["have rows of different lesions"].append(names[0])
         else:
-            (labels[path],) = own
-    then = "they were left out" if labels else "no class was read from it"
-    return labels, [f"{n} images {why} in {tables}; {then}" for why, n in left_out.items()]
+            classes[path] = own[0].label
+            if lesions:
+                groups[path] = lesions.pop()
+    where = ", ".join(table.name for table in tables if table.rows)
+    then = "they were left out" if classes else "no class was read from it"
+    said = [f"{len(them)} images {why} in {where}; {then}{first(them)}" for why, them in left_out.items()]
+    return Labels(classes, groups, [*said, *_without_files(rows, bearers, set(classes.values()), where)])
 
 
-def _contradictions(labels: Mapping[Path, str], by_folder: Mapping[Path, str]) -> list[str]:
+def _without_files(
+    rows: Mapping[str, Sequence[Row]], names: Container[str], classes: Container[str], where: str
+) -> list[str]:
+    """Rows that name no image of the folder, and classes that have no other rows."""
+    lost = [image_id for image_id in rows if image_id not in names]
+    without = sorted({row.label for image_id in lost for row in rows[image_id] if row.label not in classes})
+    said = [f"{len(lost):,} rows of {where} name no image of the folder{first(lost)}"] if lost else []
+    return said + ([f"no image is of the class {', '.join(without)}, which is in {where}"] if without else [])
+
+
+def _contradictions(
+    labels: Mapping[Path, str], by_folder: Mapping[Path, str], images: Mapping[Path, Path]
+) -> list[str]:
     """Images that a table gives one class and their folder another of the same classes."""
     known = set(labels.values())
-    count = sum(by_folder.get(p, label) in known - {label} for p, label in labels.items())
-    return [f"{count} images lie in the folder of another class than the table gives them"] if count else []
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    wrong = [
+        images[p].as_posix() for p, label in labels.items() if by_folder.get(p, label) in known - {label}
+    ]
+    said = f"{len(wrong)} images lie in the folder of another class than the table gives them{first(wrong)}"
+    return [said] if wrong else []
 
 
 def split_of_path(below: Path) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from xaimed_bench.data.decoding import decode, decode_mask
+from xaimed_bench.data.decoding import UnreadableError, read
 from xaimed_bench.data.folders import Folder, ImageFile, find_images
 from xaimed_bench.data.images import IMAGENET, ImageBatch, Normalisation
-
-_LONG = 64
-"""From this many images on, loading takes seconds and a progress bar is worth its line."""
+from xaimed_bench.data.progress import LONG, bar
 
 
 def load_images(
@@ -106,53 +103,30 @@ class _Read:
 
 def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | None) -> _Read:
     """Decode files until ``wanted`` are read."""
-    from PIL import Image
-
-    read = _Read([], [], [], [])
+    done = _Read([], [], [], [])
     broken: dict[str, list[str]] = {}
     remarks: Counter[str] = Counter()
-    shown = (sys.stderr.isatty() and wanted >= _LONG) if show is None else show
-    with _bar(wanted, shown) as step:
+    shown = (sys.stderr.isatty() and wanted >= LONG) if show is None else show
+    with bar("reading images", wanted, shown) as step:
         for file in files:
-            if len(read.files) == wanted:
+            if len(done.files) == wanted:
                 break
             try:
-                image = decode(file.path, size)
-                mask, on_mask = decode_mask(file.mask, size, image.shown) if file.mask else (None, ())
-            except (
-                OSError,
-                SyntaxError,
-                ValueError,
-                Image.DecompressionBombError,
-            ) as error:  # what PIL raises
+                reading = read(file.path, file.mask, size)
+            except UnreadableError as error:
                 broken.setdefault(str(error), []).append(file.name)
                 continue
-            remarks.update((*image.remarks, *(f"have a mask that {remark}" for remark in on_mask)))
-            read.files.append(file)
-            read.pixels.append(image.pixels)
-            read.masks.append(mask)
+            remarks.update(reading.remarks)
+            done.files.append(file)
+            done.pixels.append(reading.image.pixels)
+            done.masks.append(reading.mask)
             step()
     if broken:
         first = "; ".join(f"{names[0]}: {why}" for why, names in list(broken.items())[:3])
         count = sum(map(len, broken.values()))
-        read.findings.append(f"{count} images could not be read and were left out (first: {first})")
-    read.findings.extend(f"{count} images {remark}" for remark, count in remarks.items())
-    return read
-
-
-@contextmanager
-def _bar(total: int, shown: bool) -> Generator[Callable[[], None]]:
-    """What to call after each image: it moves a progress bar on stderr, or does nothing."""
-    if not shown:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=console.is_terminal) as progress:
-        task = progress.add_task("reading images", total=total)
-        yield lambda: progress.advance(task)
+        done.findings.append(f"{count} images could not be read and were left out (first: {first})")
+    done.findings.extend(f"{count} images {remark}" for remark, count in remarks.items())
+    return done
 
 
 def _none(masks: Sequence[Tensor | None]) -> bool:

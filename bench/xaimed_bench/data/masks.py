@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from xaimed_bench.data.tables import first
+
 _FOLDERS = frozenset(
     ("mask", "masks", "segmentation", "segmentations", "annotations", "labels", "ground_truth", "groundtruth")
 )
@@ -40,7 +42,7 @@ def match_masks(
         by_stem[image.stem].append(image)
     holding = {part for below in images.values() for part in below.parts[:-1]}
     found: defaultdict[Path, list[Path]] = defaultdict(list)
-    lost = 0
+    lost: list[str] = []
     for mask, below in masks.items():
         named = _NAMED.fullmatch(mask.stem)
         around = holding.intersection(below.parts[:-1])
@@ -53,9 +55,9 @@ def match_masks(
         if len(fits) == 1:
             found[fits[0]].append(mask)
         else:
-            lost += 1
-    several = sum(len(masks) > 1 for masks in found.values())
-    findings = [f"{lost} masks fit no image, or several, and were left out"] if lost else []
+            lost.append(below.as_posix())
+    several = [images[image].as_posix() for image, masks in found.items() if len(masks) > 1]
+    findings = [f"{len(lost)} masks fit no image, or several, and were left out{first(lost)}"] if lost else []
     if several:
-        findings.append(f"{several} images have several masks, of which none was taken")
+        findings.append(f"{len(several)} images have several masks, of which none was taken{first(several)}")
     return {image: masks[0] for image, masks in found.items() if len(masks) == 1}, findings

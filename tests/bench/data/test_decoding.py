@@ -112,7 +112,7 @@ def test_an_image_of_a_frightening_size_is_left_out_like_a_broken_one(tmp_path, 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 30)
     batch = load_images(tmp_path, size=SIZE)
     assert batch.names == ("plain.png",)
-    assert "vast.png: Image size (10000 pixels) exceeds limit" in batch.findings[0]
+    assert "vast.png: it is too large: Image size (10000 pixels) exceeds limit" in batch.findings[0]
 
 
 def pixels_of(batch: ImageBatch) -> np.ndarray:

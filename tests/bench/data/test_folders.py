@@ -118,7 +118,9 @@ def test_images_beside_the_class_folders_are_left_out_and_counted(scans):
     paint(scans / "preview.png")
     batch = load_images(scans, size=16)
     assert len(batch) == 11
-    assert batch.findings == ("1 images lie beside the class folders, not in one; they were left out",)
+    assert batch.findings == (
+        "1 images lie beside the class folders, not in one; they were left out (first: preview.png)",
+    )
 
 
 def test_more_than_eight_bits_are_windowed_to_the_images_own_range(tmp_path):
@@ -181,7 +183,9 @@ def test_where_stems_repeat_the_masks_folder_names_the_class(tmp_path):
         "a/1.png": False,
         "b/1.png": True,
     }
-    assert batch.findings == ("1 masks fit no image, or several, and were left out",)
+    assert batch.findings == (
+        "1 masks fit no image, or several, and were left out (first: masks/1_mask.png)",
+    )
 
 
 def test_a_broken_mask_leaves_its_image_out(tmp_path):
@@ -204,7 +208,9 @@ def test_classes_come_from_ham10000s_table_where_there_are_no_class_folders(tmp_
         "HAM10000_images/ISIC_0.jpg": "nv",
         "HAM10000_images/ISIC_1.jpg": "mel",
     }
-    assert batch.findings == ("1 images have no row in HAM10000_metadata.csv; they were left out",)
+    assert batch.findings == (
+        "1 images have no row in HAM10000_metadata.csv; they were left out (first: HAM10000_images/ISIC_2.jpg)",
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- errors

@@ -50,8 +50,9 @@ def test_rows_that_give_an_image_two_classes_or_none_leave_it_out(tmp_path):
     labels, findings = labels_of(tmp_path)
     assert labels == {"0.png": "nv", "2.png": "mel"}
     assert findings == (
-        "2 images have rows of different classes in labels.csv; they were left out",
-        "2 images have no row in labels.csv; they were left out",
+        "2 rows of labels.csv name no image or no class (first: line 9, line 10)",
+        "2 images have rows of different classes in labels.csv; they were left out (first: 1.png, 5.png)",
+        "2 images have no row in labels.csv; they were left out (first: 3.png, 4.png)",
     )
 
 
@@ -61,7 +62,8 @@ def test_a_row_that_fits_several_images_is_given_to_none(tmp_path):
     labels, findings = labels_of(tmp_path)
     assert labels == {"a/1.png": "nv", "a/2.png": "mel", "b/3.jpg": "mel", "b/3.png": "nv"}
     assert findings == (
-        "2 images share their name with another, so that one row fits several in labels.csv; they were left out",
+        "2 images share their name with another, so that one row fits several in labels.csv; they were left out "
+        "(first: a/0.png, b/0.png)",
     )
 
 
@@ -71,7 +73,10 @@ def test_several_tables_are_read_as_one(tmp_path):
     table(tmp_path, "1,mel", "2,mel", name="second.csv")
     labels, findings = labels_of(tmp_path)
     assert labels == {"train/0.png": "nv", "test/1.png": "mel"}
-    assert "1 images have rows of different classes in first.csv, second.csv; they were left out" in findings
+    assert (
+        "1 images have rows of different classes in first.csv, second.csv; they were left out (first: test/2.png)"
+        in findings
+    )
 
 
 def test_a_table_that_fits_no_image_or_lacks_its_columns_is_said(tmp_path):
@@ -79,7 +84,11 @@ def test_a_table_that_fits_no_image_or_lacks_its_columns_is_said(tmp_path):
     table(tmp_path, "x0,nv", "x1,mel")
     batch = load_images(tmp_path, size=8)
     assert batch.labels is None
-    assert batch.findings == ("2 images have no row in labels.csv; no class was read from it",)
+    assert batch.findings == (
+        "2 images have no row in labels.csv; no class was read from it (first: 0.png, 1.png)",
+        "2 rows of labels.csv name no image of the folder (first: x0, x1)",
+        "no image is of the class mel, nv, which is in labels.csv",
+    )
     (tmp_path / "labels.csv").write_text("image;class\n0;nv\n")
     (said,) = load_images(tmp_path, size=8).findings
     assert said == "labels.csv tells no classes: it has no columns image_id and dx, separated by commas"
@@ -90,7 +99,9 @@ def test_folders_that_contradict_a_table_are_said(tmp_path):
     table(tmp_path, "0,nv", "1,nv", "2,mel")
     labels, findings = labels_of(tmp_path)
     assert labels["mel/1.png"] == "nv"
-    assert findings == ("1 images lie in the folder of another class than the table gives them",)
+    assert findings == (
+        "1 images lie in the folder of another class than the table gives them (first: mel/1.png)",
+    )
 
 
 # ---------------------------------------------------------------------------------------------- class folders
@@ -188,7 +199,10 @@ def masked(folder: Path) -> tuple[set[str], tuple[str, ...]]:
 def test_a_mask_in_the_folder_of_another_class_is_not_taken_by_its_stem(tmp_path):
     paint(tmp_path, "glioma/1.png", "none/2.png")
     mask(tmp_path, "masks/none/1.png")
-    assert masked(tmp_path) == (set(), ("1 masks fit no image, or several, and were left out",))
+    assert masked(tmp_path) == (
+        set(),
+        ("1 masks fit no image, or several, and were left out (first: masks/none/1.png)",),
+    )
 
 
 def test_masks_of_equal_names_in_two_splits_go_to_their_own(tmp_path):
@@ -202,7 +216,7 @@ def test_two_masks_of_one_image_are_both_left_out(tmp_path):
     mask(tmp_path, "masks/1.png", "masks/1_segmentation.png", "masks/2.png")
     assert masked(tmp_path) == (
         {"images/2.png"},
-        ("1 images have several masks, of which none was taken",),
+        ("1 images have several masks, of which none was taken (first: images/1.png)",),
     )
 
 
@@ -219,7 +233,7 @@ def test_masks_beside_their_images_are_no_images(tmp_path):
     }
     assert masked(tmp_path) == (
         {"benign/b (1).png"},
-        ("1 images have several masks, of which none was taken",),
+        ("1 images have several masks, of which none was taken (first: benign/b (2).png)",),
     )
 
 
