@@ -24,10 +24,13 @@ def rank_accuracy(regions: Regions) -> Tensor:
 
 def roc_auc(regions: Regions) -> Tensor:
     """How often a pixel of the lesion is above one that is not, a tie counting half, ``[n]``; 0.5 if all tie."""
-    below, own_below = regions.below(regions.inside)
-    upto, own_upto = regions.below(regions.inside, or_equal=True)
-    twice = (below - own_below) + (upto - own_upto)  # of the healthy pixels
-    return _of_lesion(regions, twice).sum(1) / (2 * regions.size * (regions.pixels - regions.size)).squeeze(1)
+    below = torch.searchsorted(regions.ascending, regions.inside)
+    upto = torch.searchsorted(regions.ascending, regions.inside, right=True)
+    size = regions.size.squeeze(1)
+    twice = (
+        _of_lesion(regions, below + upto).sum(1) - size**2
+    )  # the lesion's own pixels: each pair of them once
+    return twice.double() / (2 * size * (regions.pixels - size))
 
 
 def average_precision(regions: Regions) -> Tensor:
@@ -42,6 +45,6 @@ def average_precision(regions: Regions) -> Tensor:
 
 
 def _of_lesion(regions: Regions, values: Tensor) -> Tensor:
-    """Float64 values of `Regions.inside`, 0 behind those of the lesion."""
+    """What was found for `Regions.inside`, 0 behind the values of the lesion."""
     place = torch.arange(values.shape[1], device=values.device)
-    return values.double().masked_fill(place >= regions.size, 0.0)
+    return values.masked_fill(place >= regions.size, 0)

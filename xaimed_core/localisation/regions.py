@@ -42,8 +42,9 @@ class Regions:
     @cached_property
     def inside(self) -> Tensor:
         """The values in each lesion, ascending, ``[n, largest size]``; +infinity behind those of smaller lesions."""
-        values = self.maps.masked_fill(~self.lesions, math.inf).flatten(1)
-        return _sorted(values)[:, : int(self.size.max())].contiguous()
+        values = self.maps.new_full((len(self.maps), int(self.size.max())), math.inf)
+        values[torch.arange(values.shape[1], device=values.device) < self.size] = self.maps[self.lesions]
+        return _sorted(values)
 
     def at(self, part: Tensor) -> Tensor:
         """The value ``part [k]`` of the way from each map's least value, 0, to its greatest, 1: ``[n, k]``."""
