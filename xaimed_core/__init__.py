@@ -10,21 +10,26 @@ if TYPE_CHECKING:
     from xaimed_core.engine import Explanation, explain
     from xaimed_core.faithfulness import METRICS, Faithfulness, RoadTable, evaluate, road, road_table
     from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
+    from xaimed_core.localisation import LOCALISATION, Localisation, best_threshold, evaluate_localisation
     from xaimed_core.methods import METHODS
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LOCALISATION",
     "METHODS",
     "METRICS",
     "ChannelsFirst",
     "ChannelsLast",
     "Explanation",
     "Faithfulness",
+    "Localisation",
     "RoadTable",
     "Tokens",
     "__version__",
+    "best_threshold",
     "evaluate",
+    "evaluate_localisation",
     "explain",
     "road",
     "road_table",
@@ -36,6 +41,10 @@ _HOMES = {
     "ChannelsFirst": "layout",
     "ChannelsLast": "layout",
     "Tokens": "layout",
+    "LOCALISATION": "localisation",
+    "Localisation": "localisation",
+    "best_threshold": "localisation",
+    "evaluate_localisation": "localisation",
     "METHODS": "methods",
     "Faithfulness": "faithfulness",
     "METRICS": "faithfulness",

@@ -57,6 +57,13 @@ BAD = """
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
 | report run.json --svg pictures                          | 2 | judged no maps; bench_tradeoff.py                  |
 | report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
+| data                                                    | 2 | required: FOLDER; xaimed data --help               |
+| data none                                               | 2 | none                                               |
+| data run.json                                           | 2 | run.json; folder                                   |
+| data folder                                             | 2 | no image in folder                                 |
+| data folder --drop-leaks all                            | 2 | --drop-leaks; invalid choice: 'all'                |
+| data folder --workers -1                                | 2 | --workers                                          |
+| data folder --seed x                                    | 2 | --seed                                             |
 | compare                                                 | 2 | give two stored runs, or --base REV                |
 | compare run.json                                        | 2 | give two stored runs                               |
 | compare run.json run.json run.json                      | 2 | give two stored runs                               |
