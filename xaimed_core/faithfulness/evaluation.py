@@ -84,6 +84,7 @@ def road(
     seed: int = 0,
     score: ScoreLike = "softmax",
     batch: int | None = None,
+    before: Tensor | None = None,
     output: OutputChoice = None,
     progress: bool = True,
 ) -> Faithfulness:
@@ -113,6 +114,7 @@ def road(
         seed=seed,
         score=score,
         batch=batch,
+        before=before,
         output=output,
         progress=progress,
     )
@@ -142,8 +144,8 @@ def evaluate(
     or a plain tensor. ``targets``: as in `explain`; None for those of the explanation, or each image's top class.
     ``score`` None takes the metric's own. ``before``: the outputs ``[n, ...]`` for the unperturbed images, where they
     are known (an `Explanation` has them as ``logits``), else one forward finds them. ``output``: as in `explain`.
-    ``batch``: perturbed images per forward, if the model's rows prove independent; None lets every forward hold the
-    images as they were given, or several perturbations of a few. ``progress=False`` says nothing of a long wait. Runs
+    ``batch``: perturbed images per forward, if the model's rows prove independent; None takes the fastest count, as
+    measured, or the images as they were given. ``progress=False`` says nothing of a long wait. Runs
     under the caller's autocast; the model's mode is left as it was, and random generators move on only where the model
     itself draws from them. Same seed, same noise and ties, whatever the batch. An image or map with NaN has no score
     and a reason; the others are scored.
@@ -163,6 +165,7 @@ def evaluate(
             images,
             asked,
             targets,
+            perturbations(chosen),
             classes=classes,
             score=reading,
             output=output,
