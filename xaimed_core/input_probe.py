@@ -12,9 +12,6 @@ from xaimed_core.rows import outputs_of_each, rows_per_forward
 from xaimed_core.targets import Targets
 from xaimed_kernels.rescale_maps.reference import min_max
 
-ROWS = 16
-"""Masked images per forward, if the caller's own batch is smaller: memory grows with them."""
-
 
 @torch.no_grad()
 def masked_scores(
@@ -47,7 +44,7 @@ def masked_scores(
         masks, _ = min_max(resized)
         return (images * masks.to(images.dtype).unflatten(0, (len(here), n))).flatten(0, 1)
 
-    rows = rows_per_forward(model, images, None, batch, output, most=ROWS)
+    rows = rows_per_forward(model, images, None, channels, batch, output)
     found: list[Tensor] = []
     with Progress("ScoreCAM", channels * n, "masked images", show=progress) as step:
         for outputs in outputs_of_each(model, masked, channels, n, rows, output):

@@ -101,7 +101,7 @@ print(is_out_of_memory(error) or repr(error))
 
 def test_chunks_are_halved_until_they_fit_and_nothing_is_lost() -> None:
     sizes, rows = in_a_process("""
-from xaimed_core.tail.run.chunks import in_chunks
+from xaimed_core.chunks import in_chunks
 asked = []
 
 def run(part):
@@ -120,7 +120,7 @@ print(torch.equal(found, torch.cat([rows for _, rows in in_chunks(40, asked[-2],
 @pytest.mark.parametrize("smallest", [1, 3, 5])
 def test_the_fastest_chunk_fits_even_where_the_fewest_rows_do_not(smallest: int) -> None:
     (found,) = in_a_process(f"""
-from xaimed_core.tail.run.chunks import fastest_rows
+from xaimed_core.chunks import fastest_rows
 limit(64 * {smallest} + 32)
 print(fastest_rows(lambda part: torch.ones(part.stop, 2**24), 1000, torch.device("cpu")))
 """)

@@ -196,9 +196,94 @@ def test_outputs_of_each_perturbation_keep_images_and_order(count, n, rows):
 def test_larger_batches_are_taken_where_they_pay():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     images = torch.randn(8, 3, 8, 8)
-    assert [rows_per_forward(model, images[:n], None) for n in (1, 2, 3, 8)] == [8, 8, 3, 8]
-    assert rows_per_forward(model, images[:3], None, batch=8) == 6
-    assert rows_per_forward(model, images, None, batch=3) == 3
+    assert [rows_per_forward(model, images[:n], None, 8) for n in (1, 2, 3, 8)] == [8, 8, 3, 8]
+    assert [rows_per_forward(model, images[:1], None, count) for count in (1, 3, 4)] == [1, 1, 4]
+    assert rows_per_forward(model, images[:3], None, 8, batch=8) == 6
+    assert rows_per_forward(model, images, None, 8, batch=3) == 3
+
+
+class Slowing(nn.Module):
+    """A network on a clock of its own, on which up to ``best`` rows of a forward take 1 s each, and others 2 s."""
+
+    def __init__(self, best, monkeypatch):
+        super().__init__()
+        self.best, self.now, self.counts = best, 0.0, []
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        monkeypatch.setattr("xaimed_core.chunks.time.perf_counter", lambda: self.now)
+
+    def forward(self, images):
+        self.counts.append(len(images))
+        self.now += 1 + len(images) * (1 if len(images) <= self.best else 2)
+        return self.pool(images)
+
+
+@pytest.mark.parametrize(("n", "rows"), [(40, 8), (9, 5), (12, 6), (16, 8)])
+def test_a_batch_larger_than_the_fastest_is_split_and_measured_once(n, rows, monkeypatch):
+    model = Slowing(8, monkeypatch).eval()
+    _, images, maps, _ = case(n)
+    first = road(model, images, maps)
+    assert model.counts[:7] == [n, 4, 4, 8, 16, n, 8]  # as given, then the proof on the clock
+    assert max(model.counts[7:]) <= 8
+    model.counts.clear()
+    second = road(model, images, maps)
+    assert torch.equal(first.curve, second.curve)
+    assert model.counts[0] == n
+    assert sum(model.counts) == n + (n + 1) + 8 * n
+    parts = -(-n // rows)
+    assert model.counts[-parts:] == [rows] * (parts - 1) + [n - rows * (parts - 1)]
+
+
+def test_outputs_that_are_known_are_the_proof_and_no_forward_is_as_large_as_the_batch(monkeypatch):
+    model = Slowing(8, monkeypatch).eval()
+    _, images, maps, _ = case(40)
+    expected = road(model, images, maps)
+    model.counts.clear()
+    found = road(model, images, maps, before=model.pool(images))
+    assert sum(model.counts) == 41 + 8 * 40
+    assert max(model.counts) == 8
+    torch.testing.assert_close(found.score, expected.score)
+
+
+def test_scorecam_measures_how_many_channels_share_a_forward(monkeypatch):
+    model = Slowing(16, monkeypatch).eval()
+    _, images, _, classes = case(4)
+    maps = torch.rand(4, 80, 4, 4)
+    masked_scores(model, images, maps, ClassTargets(classes))
+    assert model.counts[:8] == [4, 4, 4, 8, 16, 32, 4, 16]
+    assert model.counts[8:] == [16] * 20
+
+
+def test_a_batch_that_is_fastest_as_given_is_left_and_needs_no_proof_again(monkeypatch):
+    model = Slowing(10**6, monkeypatch).eval()
+    _, images, maps, _ = case(32)
+    road(model, images, maps)
+    model.counts.clear()
+    road(model, images, maps)
+    assert model.counts == [32] * 9
+
+
+def test_fewer_perturbations_share_a_forward_where_memory_runs_out():
+    held = []
+
+    class Small(nn.Module):
+        def forward(self, images):
+            held.append(len(images))
+            if len(images) > 5:
+                raise torch.OutOfMemoryError("out of memory")
+            return images.flatten(1)
+
+    def perturb(ks):
+        return torch.cat([torch.arange(n).view(n, 1, 1, 1) + 100.0 * k for k in ks])
+
+    n = 2
+    found = list(outputs_of_each(Small(), perturb, 7, n, 12))
+    assert torch.equal(torch.cat(found), perturb(range(7)).flatten(1))
+    assert held[:3] == [12, 6, 2]
+    n = 7
+    found = list(outputs_of_each(Small(), perturb, 2, n, 6))
+    assert torch.equal(torch.cat(found), perturb(range(2)).flatten(1))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(outputs_of_each(Small(), perturb, 2, n, 7))
 
 
 @pytest.mark.parametrize("metric", ["road", "insertion"])
@@ -212,7 +297,6 @@ def test_neither_noise_nor_ties_depend_on_the_batch(metric):
         handle = model.register_forward_pre_hook(lambda _, args, kept=inputs: kept.append(args[0].clone()))
         evaluate(metric, model, images, maps, batch=batch, seed=3)
         handle.remove()
-        perturbed = torch.cat(inputs[1 if batch is None else 2 :])
-        seen[batch] = perturbed
+        seen[batch] = torch.cat(inputs[1 if batch is None else 2 :])
     for batch in (1, 3, 8):
         assert torch.equal(seen[batch], seen[None])

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_bench.models import MODELS
 from xaimed_core import explain
-from xaimed_core.tail.run.chunks import fastest_rows, in_chunks
+from xaimed_core.chunks import fastest_rows, in_chunks
 from xaimed_core.targets import ClassTargets
 
 CPU = torch.device("cpu")
@@ -186,7 +186,7 @@ def test_a_last_row_that_does_not_fit_is_tried_once() -> None:
 
 def test_the_fastest_chunk_is_doubled_for_as_long_as_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("xaimed_core.tail.run.chunks.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("xaimed_core.chunks.time.perf_counter", lambda: clock[0])
 
     def run(part: slice) -> Tensor:
         rows = part.stop

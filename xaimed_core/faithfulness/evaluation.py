@@ -31,6 +31,9 @@ from xaimed_core.progress import Progress
 from xaimed_core.rows import outputs_of_each
 from xaimed_core.targets import Targets, TargetsLike
 
+AHEAD_BYTES = 2**25
+"""Perturbed images may wait so large for their forward: filling many at once takes half the time of four."""
+
 NoiseSpace = Literal["input", "pixels"]
 """The unit of the noise: what the model reads (as grad-cam), or pixels in [0, 1] (as ROAD's authors)."""
 
@@ -84,6 +87,7 @@ def road(
     seed: int = 0,
     score: ScoreLike = "softmax",
     batch: int | None = None,
+    before: Tensor | None = None,
     output: OutputChoice = None,
     progress: bool = True,
 ) -> Faithfulness:
@@ -113,6 +117,7 @@ def road(
         seed=seed,
         score=score,
         batch=batch,
+        before=before,
         output=output,
         progress=progress,
     )
@@ -142,8 +147,8 @@ def evaluate(
     or a plain tensor. ``targets``: as in `explain`; None for those of the explanation, or each image's top class.
     ``score`` None takes the metric's own. ``before``: the outputs ``[n, ...]`` for the unperturbed images, where they
     are known (an `Explanation` has them as ``logits``), else one forward finds them. ``output``: as in `explain`.
-    ``batch``: perturbed images per forward, if the model's rows prove independent; None lets every forward hold the
-    images as they were given, or several perturbations of a few. ``progress=False`` says nothing of a long wait. Runs
+    ``batch``: perturbed images per forward, if the model's rows prove independent; None takes the fastest count, as
+    measured, or the images as they were given. ``progress=False`` says nothing of a long wait. Runs
     under the caller's autocast; the model's mode is left as it was, and random generators move on only where the model
     itself draws from them. Same seed, same noise and ties, whatever the batch. An image or map with NaN has no score
     and a reason; the others are scored.
@@ -163,6 +168,7 @@ def evaluate(
             images,
             asked,
             targets,
+            perturbations(chosen),
             classes=classes,
             score=reading,
             output=output,
@@ -211,11 +217,17 @@ def _curve(
     """Scores ``[n, o, f]`` of the images with what ``keep [n, o, f, h, w]`` lacks removed."""
     masks = keep.flatten(1, 2)
     n, each = masks.shape[:2]
+    ahead = AHEAD_BYTES // (base.images.numel() * base.images.element_size())
+    made, images = range(0), base.images
 
     def perturbed(here: range) -> Tensor:
-        seeds = [seed * 1_000_003 + i * each + k for k in here for i in range(n)]
-        images = base.images.repeat(len(here), 1, 1, 1) if len(here) > 1 else base.images
-        return remove(images, masks[:, here.start : here.stop].transpose(0, 1).flatten(0, 1), removal, seeds)
+        nonlocal made, images
+        if not made.start <= here.start < here.stop <= made.stop:
+            made = range(here.start, min(each, max(here.stop, here.start + ahead)))
+            seeds = [seed * 1_000_003 + i * each + k for k in made for i in range(n)]
+            kept = masks[:, made.start : made.stop].transpose(0, 1).flatten(0, 1)
+            images = remove(base.images.repeat(len(made), 1, 1, 1), kept, removal, seeds)
+        return images[(here.start - made.start) * n : (here.stop - made.start) * n]
 
     found: list[Tensor] = []
     for outputs in outputs_of_each(base.model, perturbed, each, n, base.rows, base.output):

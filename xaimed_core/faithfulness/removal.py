@@ -97,10 +97,11 @@ def _with_noise(images: Tensor, keep: Tensor, spreads: Sequence[float], seeds: S
             f"noise must be one number, or one for each of {images.shape[1]} channels, got {len(spreads)}"
         )
     random = torch.Generator(images.device)
-    shape = images.shape[1:]
-    drawn = [torch.randn(shape, generator=random.manual_seed(seed), device=images.device) for seed in seeds]
+    noise = torch.empty(images.shape, device=images.device)
+    for row, seed in zip(noise, seeds, strict=True):
+        row.normal_(generator=random.manual_seed(seed))
     spread = torch.tensor(spreads, device=images.device).reshape(-1, 1, 1)
-    return images + (torch.stack(drawn) * spread).masked_fill_(keep.unsqueeze(1), 0.0).to(images.dtype)
+    return images + noise.mul_(spread).masked_fill_(keep.unsqueeze(1), 0.0).to(images.dtype)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:

@@ -130,11 +130,12 @@ def road_table(
     metric = with_removal(METRICS["road"], Impute(noise), removed)
     classes = class_names_of(unwrap(model)[0])
     with scoring(model) as running:
+        count = len(everything) * perturbations(metric)
         base = unperturbed(
-            running, images, asked, targets, classes=classes, score=score, output=output, batch=batch
+            running, images, asked, targets, count, classes=classes, score=score, output=output, batch=batch
         )
         warn_of_probabilities(model, base.outputs, score)
-        with Progress("road_table", len(everything) * perturbations(metric), show=progress) as step:
+        with Progress("road_table", count, show=progress) as step:
             rows = {name: measured(metric, base, map_, ties, seed, step) for name, map_ in everything.items()}
     return RoadTable(rows, tuple(baselines), tuple(removed), base.scored_for)
 

@@ -62,6 +62,7 @@ def unperturbed(
     images: Tensor,
     asked: Asked,
     targets: TargetsLike | Targets,
+    perturbations: int,
     *,
     classes: Sequence[str] | None,
     score: ScoreLike,
@@ -70,6 +71,8 @@ def unperturbed(
     before: Tensor | None = None,
 ) -> Unperturbed:
     """Run the images once, unless ``before`` holds their outputs, and settle whose scores are meant.
+
+    ``perturbations``: how many of each image are to come.
 
     Raises as `evaluate`.
     """
@@ -93,7 +96,7 @@ def unperturbed(
         scored_for=scored_for,
         score=score,
         output=choice,
-        rows=rows_per_forward(model, clean, outputs, batch, choice),
+        rows=rows_per_forward(model, clean, outputs, perturbations, batch, choice),
         reasons=reasons,
     )
 

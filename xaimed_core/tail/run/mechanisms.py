@@ -10,6 +10,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
+from xaimed_core.chunks import ENOUGH_TO_MEASURE, fastest_rows, in_chunks
 from xaimed_core.explanation import Route
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.plan.plan import Plan
@@ -17,11 +18,7 @@ from xaimed_core.tail.rerun.capture import Capture
 from xaimed_core.tail.rerun.replay import ModuleReplay
 from xaimed_core.tail.run.ablation import ablate, replacement
 from xaimed_core.tail.run.algebra import Front, drops_by_series, drops_of_rows, run_front
-from xaimed_core.tail.run.chunks import fastest_rows, in_chunks
 from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, read_drops
-
-ENOUGH_TO_MEASURE = 256
-"""Rows from which on measuring the fastest chunk costs less than it gains."""
 
 UNMEASURED = 32
 """Rows per chunk where nothing is measured: within a few percent of the best at every network tried."""

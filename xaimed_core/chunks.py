@@ -1,4 +1,4 @@
-"""Rows of ablations in chunks: how many are fastest, how many fit, and fewer after running out of memory."""
+"""Rows in chunks, for ablations and for perturbed images: how many are fastest, and fewer where memory runs out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from xaimed_core.memory import is_out_of_memory
 
 FEWEST = 4
-"""Pointwise work on as many rows fits the cache; matrix products want more (measured: see README.md)."""
+"""Pointwise work on as many rows fits the cache; matrix products want more (measured: see tail/README.md)."""
 
 ALWAYS = 16
 """Chunks up to so many rows are tried in any case: a busy moment must not end the search at the fewest."""
@@ -19,6 +19,9 @@ ALWAYS = 16
 GAIN = 1.05
 """A larger chunk must be this much faster per row: less would only spend memory, or be noise."""
 
+
+ENOUGH_TO_MEASURE = 256
+"""Rows from which on measuring the fastest chunk costs less than it gains."""
 
 REPEATS = 3
 
@@ -42,42 +45,45 @@ def in_chunks(count: int, rows: int, run: Callable[[slice], Tensor]) -> Iterator
         start = part.stop
 
 
-def fastest_rows(run: Callable[[slice], Tensor], most: int, device: torch.device) -> int:
+def fastest_rows(
+    run: Callable[[slice], Tensor], most: int, device: torch.device, repeats: int = REPEATS
+) -> int:
     """The chunk with the highest throughput, up to ``most`` rows: doubled for as long as that pays.
 
+    Each is timed ``repeats`` times.
     The results of these runs are thrown away, so that every call computes with the same chunks, bit for bit. What runs
     out of memory is never the answer: fewer rows are tried again, and the error is raised where one row does not fit.
     """
     if most <= FEWEST:
         return max(most, 1)
-    rows, seconds_per_row = FEWEST, dict[int, float]()
-    while rows <= most and (
-        rows <= ALWAYS or GAIN * seconds_per_row[rows // 2] <= seconds_per_row[rows // 4]
-    ):
+    rows, taken = FEWEST, dict[int, float]()
+    while rows <= most and (rows <= ALWAYS or GAIN * taken[rows // 2] <= taken[rows // 4]):
         try:
-            if not seconds_per_row:
+            if not taken:
                 run(slice(0, rows))  # the first run pays for whatever is set up once
-            seconds_per_row[rows] = _seconds(lambda part=slice(0, rows): run(part), device) / rows
+            taken[rows] = seconds_per_row(run, rows, device, repeats)
         except Exception as error:
             if rows == 1 or not is_out_of_memory(error):
                 raise
             rows = most = rows // 2
             continue
         rows *= 2
-    fitting = {rows: seconds for rows, seconds in seconds_per_row.items() if rows <= most}
+    fitting = {rows: seconds for rows, seconds in taken.items() if rows <= most}
     return min(rows for rows, seconds in fitting.items() if seconds <= GAIN * min(fitting.values()))
 
 
-def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
-    """The shortest of a few runs: whatever else the machine does only lengthens one."""
+def seconds_per_row(
+    run: Callable[[slice], Tensor], rows: int, device: torch.device, repeats: int = REPEATS
+) -> float:
+    """Of the shortest of a few runs: whatever else the machine does only lengthens one."""
     found: list[float] = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         _finish(device)
         start = time.perf_counter()
-        run()
+        run(slice(0, rows))
         _finish(device)
         found.append(time.perf_counter() - start)
-    return min(found)
+    return min(found) / rows
 
 
 def _finish(device: torch.device) -> None:
