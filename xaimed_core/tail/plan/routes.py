@@ -10,7 +10,7 @@ KINDS = {"convolution": "conv", "addmm": "linear", "mm": "linear"}
 
 
 def describe(plan: Plan) -> str:
-    """ "closed-form", "delta(1 conv) + series", "delta(2 convs) + replay" or "replay", and why nothing cheaper."""
+    """ "closed-form", "delta(2 convs) + replay" or "replay", and why nothing cheaper."""
     if plan.closed:
         return f"closed-form: {_listed(plan.carried)} keep channels apart, {_listed(plan.linear)} are linear"
     rows = [step for step in plan.rows if not step.changes]
@@ -19,8 +19,6 @@ def describe(plan: Plan) -> str:
         return f"replay: no rule carries the change of one channel through {rows[0].call.name}"
     counted = Counter(KINDS[name] for name in plan.mixings)
     words = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counted.items())
-    if plan.series is not None:
-        return f"delta({words}) + series: {after} is smooth; replay where that is not sure, or of several classes"
     return (
         f"delta({words}) + replay: {after} comes between the first mixing and the output, and is not linear"
     )
