@@ -12,7 +12,7 @@ from xaimed_core.targets import ClassTargets
 
 
 def smooth() -> nn.Module:
-    """A first mixing at single positions, then SiLU: its drops of one class come by a series."""
+    """A first mixing at single positions, then SiLU, pooled."""
     tail = nn.Sequential(
         nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
@@ -54,7 +54,7 @@ def interleaved() -> nn.Module:
     [
         (closed, 3, "closed-form"),
         (convolutions, 3, "delta(1 conv) + replay"),
-        (smooth, 3, "delta(1 conv) + series"),
+        (smooth, 3, "delta(1 conv) + replay: silu"),
         (interleaved, 3, "delta(1 linear) + replay"),
         (branching, 1, "module replay, row by row"),
     ],

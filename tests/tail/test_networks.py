@@ -27,7 +27,7 @@ ROUTES = {
     ("vgg16", "last"): "delta(1 linear) + replay: relu",
     ("vgg16", "earlier"): "delta(1 conv) + replay: relu",
     ("efficientnet_b0", "last"): "closed-form: mean, reshape keep channels apart, addmm are linear",
-    ("efficientnet_b0", "earlier"): "delta(1 conv) + series: silu",
+    ("efficientnet_b0", "earlier"): "delta(1 conv) + replay: silu",
     ("resnet18", "last"): "closed-form: mean, reshape keep channels apart, addmm are linear",
     ("resnet18", "earlier"): "delta(2 convs) + replay: relu",
     ("convnext_tiny", "last"): "replay: no rule carries the change of one channel through native_layer_norm",

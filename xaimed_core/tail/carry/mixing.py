@@ -34,15 +34,12 @@ class Mixing:
     scale: the weights with every result multiplied by its own of ``factors [out]``.
     table: ``(changes [n, channels, entries, f], weights)`` to ``[n, channels, f, out]``, for all channels at
         once; given where rows would read more weights than they write results: one pass over the weights is better.
-    outer: where a channel's change of result o at position p is ``weights[channel, o] * seen[channel, p]``:
-        changes ``[n, channels, 1, 1, *rest]`` to ``seen [n, channels, p]``.
     """
 
     weights: Callable[[Constant], Tensor]
     rows: Callable[[Call, Tensor, Tensor, Tensor, Tensor | None], Tensor]
     scale: Callable[[Tensor, Tensor], Tensor]
     table: Callable[[Tensor, Tensor], Tensor] | None = None
-    outer: Callable[[Tensor], Tensor] | None = None
 
     def scaled(self, factors: Callable[[Constant], Tensor]) -> Mixing:
         """The same mixing with every result multiplied by a factor of its own."""
@@ -151,18 +148,7 @@ def _mix_by_convolution(site: Site, is_constant: Callable[[int], bool]) -> Mixin
         change = whole.flatten(2, 3).flatten(0, 1)
         return change if base is None else plus(base, change)
 
-    def outer(changes: Tensor) -> Tensor:
-        stride = site.call.args[3]
-        return changes[(..., *(slice(None, None, s) for s in stride))].flatten(2)
-
-    separates = groups == block.width == 1 and site.shape(x.index)[0] == site.images and _pointwise(site)
-    return Mixing(weights, rows, scale, outer=outer if separates else None)
-
-
-def _pointwise(site: Site) -> bool:
-    """Whether a convolution meets one position at a time."""
-    _x, weight, _bias, _stride, padding, *_rest = site.call.args
-    return all(k == 1 for k in site.shape(weight.index)[2:]) and not any(padding)
+    return Mixing(weights, rows, scale)
 
 
 def _convolve(call: Call, changes: Tensor, filters: Tensor, base: Tensor | None) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 
-from xaimed_core.tail.plan.series import Series
 from xaimed_core.tail.plan.steps import Step
 from xaimed_core.tail.record.calls import Value
 from xaimed_core.tail.record.program import Program
@@ -31,14 +30,6 @@ def front_bytes(
         + 2 * sum(_bytes(program, value) for value in bases)
         + channels * sum(_bytes(program, value) for value in tables)
     )
-
-
-def series_bytes(program: Program, series: Series) -> int:
-    """A dozen tensors of the curve's shape, and a few of the changes and weights that go into the mixing."""
-    x, weight, *_rest = series.mixing.call.args
-    (result,) = series.curve.call.results
-    assert result is not None
-    return 12 * _bytes(program, result) + 5 * (_bytes(program, x.index) + _bytes(program, weight.index))
 
 
 def row_bytes(program: Program, rows: Sequence[Step]) -> int:

@@ -14,8 +14,7 @@ from typing import final
 from xaimed_core.tail.carry.mixing import mixing_rule
 from xaimed_core.tail.carry.rules import Carried, Site, carry
 from xaimed_core.tail.carry.values import Block
-from xaimed_core.tail.plan.footprint import front_bytes, row_bytes, series_bytes
-from xaimed_core.tail.plan.series import Series, series_of
+from xaimed_core.tail.plan.footprint import front_bytes, row_bytes
 from xaimed_core.tail.plan.steps import Rest, Step, change_only, positions_apart, steps_of
 from xaimed_core.tail.record.calls import ACTIVATION, Call
 from xaimed_core.tail.record.program import Program, at_batch
@@ -33,10 +32,8 @@ class Plan:
     bases: values whose base the rows need; base_calls: the operations that give them and what the front reads.
     entering: PerChannel values that the rows read. freed: what no later operation reads, by place.
     change_only: values of rows of which nothing but the change is needed, so that it may take their memory.
-    series: how one class's drops come without rows, where they do.
     channels_last: whether the rows keep channels together in memory, as pointwise work over them is fastest.
-    front_bytes: memory of one image's front, row_bytes: of one row, series_bytes: of one
-        image's series.
+    front_bytes: memory of one image's front, row_bytes: of one row.
     """
 
     program: Program
@@ -48,11 +45,9 @@ class Plan:
     entering: tuple[int, ...]
     freed: dict[int, tuple[int, ...]]
     change_only: frozenset[int]
-    series: Series | None
     channels_last: bool
     front_bytes: int
     row_bytes: int
-    series_bytes: int
 
     @property
     def closed(self) -> bool:
@@ -114,7 +109,6 @@ class _Planner:
         bases = frozenset(self._bases(rows))
         for value in bases:
             program.batch(value)  # refused here or never: rows take it without asking
-        series = series_of(rows, program.dtypes[ACTIVATION.index])
         return Plan(
             program=program,
             front=self.front,
@@ -125,11 +119,9 @@ class _Planner:
             entering=entering,
             freed=self._freed(),
             change_only=change_only(program, self.blocks, rows),
-            series=series,
             channels_last=positions_apart(program, rows),
             front_bytes=front_bytes(program, self.channels, self.blocks, bases, rows),
             row_bytes=row_bytes(program, rows),
-            series_bytes=0 if series is None else series_bytes(program, series),
         )
 
     def _site(self, call: Call) -> Site:

@@ -11,7 +11,7 @@ KINDS = {"convolution": "conv", "addmm": "linear", "mm": "linear"}
 
 
 def describe(plan: Plan) -> Route:
-    """Closed form, a delta through the first mixings and then a series or rows, or rows alone."""
+    """Closed form, a delta through the first mixings and then rows, or rows alone."""
     if plan.closed:
         why = f"{_listed(plan.carried)} keep channels apart, {_listed(plan.linear)} are linear"
         return Route("closed-form", "closed-form", why)
@@ -22,9 +22,6 @@ def describe(plan: Plan) -> Route:
         return Route("replay", "replay", why)
     counted = Counter(KINDS[name] for name in plan.mixings)
     words = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counted.items())
-    if plan.series is not None:
-        why = f"{after} is smooth; replay where that is not sure, or of several classes"
-        return Route("delta", f"delta({words}) + series", why)
     why = f"{after} comes between the first mixing and the output, and is not linear"
     return Route("delta", f"delta({words}) + replay", why)
 

@@ -22,7 +22,6 @@ from xaimed_core.tail.carry.values import (
     take_rows,
 )
 from xaimed_core.tail.plan.plan import Plan
-from xaimed_core.tail.plan.series import Series, series_drops
 from xaimed_core.tail.plan.steps import Step
 from xaimed_core.tail.record.calls import ACTIVATION, Call, Value, leaves, nested
 from xaimed_core.tail.record.program import at_batch
@@ -129,42 +128,6 @@ def _run(call: Call, operand: Callable[[int], Tensor], results: dict[int, Tensor
     for result, found in zip(call.results, leaves(output), strict=True):
         if result is not None:
             results[result] = found if call.dtype is None else found.to(call.dtype)
-
-
-def drops_by_series(front: Front, series: Series, outcome: OneClass) -> tuple[Tensor, Tensor]:
-    """Drops ``[n, channels]`` of the front's images, and which of them are sure."""
-    (mixed,) = series.mixing.call.results
-    assert mixed is not None
-    per_channel = front.per_channel_of(series.mixing)
-    changes = channel_view(front.changes[per_channel], front.plan.blocks[per_channel], front.n)
-    return series_drops(
-        series.curve.call.name,
-        exact(front.bases[mixed]).flatten(2).contiguous(),
-        _slope(front, series, outcome).flatten(2).contiguous(),
-        front.met(series.mixing).flatten(1),
-        series.outer(changes),
-    )
-
-
-def _slope(front: Front, series: Series, outcome: OneClass) -> Tensor:
-    """What the score gains with each result of the curve, ``[n, ...]``: all that follows is linear."""
-    program = front.plan.program
-    image = torch.arange(front.first, front.first + front.n, device=front.alive.device)
-    rows = _Rows(front, image, image, front.n == 1)
-    (result,) = series.curve.call.results
-    assert result is not None
-    x = front.changes[front.per_channel_of(series.mixing)].new_zeros(program.shape(result, front.n))
-    changes = {result: x.requires_grad_()}
-    with torch.enable_grad():
-        for step in series.after:
-            call = front.call(step, front.n)
-            form = linear_form(call, step.depend)
-            assert form is not None
-            # a copy, since autograd refuses to keep what was made in inference mode
-            found = form(call, Operands(step.depend, changes.__getitem__, lambda v: rows.value(v).clone()))
-            changes.update({r: c for r, c in zip(call.results, leaves(found), strict=False) if r is not None})
-        (slope,) = torch.autograd.grad(outcome.of(changes[program.logits], image).sum(), x)
-    return slope
 
 
 def drops_of_rows(front: Front, image: Tensor, channel: Tensor, outcome: Outcome) -> Tensor:

@@ -17,7 +17,7 @@ from xaimed_core.tail.plan.plan import Plan
 from xaimed_core.tail.rerun.capture import Capture
 from xaimed_core.tail.rerun.replay import ModuleReplay
 from xaimed_core.tail.run.ablation import ablate, replacement
-from xaimed_core.tail.run.algebra import Front, drops_by_series, drops_of_rows, run_front
+from xaimed_core.tail.run.algebra import Front, drops_of_rows, run_front
 from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, read_drops
 
 UNMEASURED = 32
@@ -96,29 +96,17 @@ class ByPlan:
     ) -> Tensor:
         """See `Mechanism`. Half the memory is the front's, for as many images as it holds; half the rows'."""
         plan, n = self.plan, len(self.capture.activation)
-        half, series = memory_bytes // 2, None
-        one_class = outcome if isinstance(outcome, OneClass) else None
-        if one_class is not None and plan.front_bytes + plan.series_bytes <= half:
-            series = plan.series
-        per_image = plan.front_bytes + (0 if series is None else plan.series_bytes)
-        group, most = (half // max(size, 1) for size in (per_image, plan.row_bytes))
+        group, most = (memory_bytes // 2 // max(size, 1) for size in (plan.front_bytes, plan.row_bytes))
         _refuse_bound_below(2 * max(plan.front_bytes, plan.row_bytes), memory_bytes)
         drops = _no_drops(self.capture, ablations, outcome)
         with below_autocast(drops.device):
             for start in range(0, n, group):
                 front = self._front(start, min(start + group, n), ablations)
-                if not plan.closed or one_class is None:
+                if not plan.closed or not isinstance(outcome, OneClass):
                     front.tabulate()
                 at = _changing(front, ablations)
-                if one_class is not None and series is not None:
-                    found, sure = drops_by_series(front, series, one_class)
-                    where = ablations.image[at] - start, ablations.channel[at]
-                    drops[at] = found[where]
-                    at = at[~sure[where]]
-                of_front, done = (
-                    len(ablations) * front.n // n,
-                    0,
-                )  # those that change nothing are done on the way
+                # those that change nothing are done on the way
+                of_front, done = len(ablations) * front.n // n, 0
                 for part, found in self._in_chunks(front, ablations, at, outcome, 1 if alone else most):
                     drops[at[part]] = found
                     if not plan.closed:
