@@ -17,6 +17,7 @@ from xaimed_core.forward import Observation
 from xaimed_core.layers import way_out
 from xaimed_core.layout import Layout
 from xaimed_core.methods import ChannelProbe, Method
+from xaimed_core.raw_maps import MAY_CANCEL, cancelled
 from xaimed_core.semantics import Semantics
 from xaimed_core.targets import any_beyond
 from xaimed_kernels.rescale_maps import RescaledMaps
@@ -142,6 +143,13 @@ def _why_empty(
         shown = [layout.to_maps(g) for layout, g in zip(layouts, seen.gradients[j], strict=True)]
         if not any(bool(gradient.any()) for gradient in shown):
             return f"{FLAT} at every place of {where}: nothing behind it reads them"
+        if method.name == MAY_CANCEL:
+            values = [layout.to_maps(a) for layout, a in zip(layouts, seen.activations, strict=True)]
+            if all(bool(cancelled(a, g, (a * g).sum(1)).all()) for a, g in zip(values, shown, strict=True)):
+                return (
+                    f"gradient x activation sums to 0 at every place of {where}: what follows, as a LayerNorm does, "
+                    "forgets the scale of each place"
+                )
     return f"nothing at {where} raises this score"
 
 

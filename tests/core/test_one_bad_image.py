@@ -146,3 +146,29 @@ def test_the_others_are_scored_as_without_the_bad_image(net, four):
     assert torch.equal(found.score[OTHERS], good.score[OTHERS])
     assert found.score[BAD].isnan()
     assert found.reasons[BAD] == "the image holds NaN or infinity"
+
+
+class BeforeNorm(nn.Module):
+    """Tokens normed over their channels behind ``blocks``, as at the end of Swin and ViT."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.head = nn.Conv2d(3, 32, 4, stride=4), nn.Linear(32, 5)
+        self.norm = nn.LayerNorm(32)
+
+    def forward(self, x):
+        return self.head(self.norm(self.blocks(x).flatten(2).mT).mean(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_not_shown_as_a_map_where_a_norm_forgets_the_scale(dtype):
+    model, images = BeforeNorm().eval().to(dtype), torch.rand(2, 3, 32, 32, dtype=dtype)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # far from the norm's epsilon
+    with pytest.warns(UserWarning, match="forgets the scale of each place"):
+        found = explain(model, images, ("hirescam", "gradcam"), "blocks")
+    assert bool(found.empty["hirescam"].all())
+    assert not found.maps["hirescam"].any()
+    assert "LayerNorm" in found.reason["hirescam"][0]
+    assert not found.empty["gradcam"].any()
