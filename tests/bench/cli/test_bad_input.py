@@ -122,6 +122,13 @@ BAD = """
 | profile --static --out folder                           | 2 | no figures are accepted; --accept                  |
 | profile --static --out broken                           | 2 | static.json: not a static profile                  |
 | profile --static --out unlike                           | 2 | static.json: not a static profile; figure          |
+| data                                                    | 2 | required: FOLDER                                   |
+| data none                                               | 2 | no folder at none                                  |
+| data run.json                                           | 2 | run.json is a file                                 |
+| data folder                                             | 2 | no image in folder                                 |
+| data folder --drop-leaks all                            | 2 | --drop-leaks; invalid choice: 'all'; bytes         |
+| data folder --json folder                               | 2 | --json; folder is a folder                         |
+| data folder --workers -1                                | 2 | --workers; 0 at least                              |
 | study                                                   | 2 | required: --data                                   |
 | study --data none                                       | 2 | no folder at none                                  |
 | study --data run.json                                   | 2 | run.json is a file                                 |

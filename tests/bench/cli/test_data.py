@@ -101,28 +101,6 @@ def test_a_name_does_nothing_to_the_terminal(scans, capsys):
     assert "[bold]?[31mred?.png" in out.replace("\n", "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "required: FOLDER"),
-        (["none"], "no folder at none; give a folder that holds images"),
-        (["file.csv"], "file.csv is a file; give the folder that holds it"),
-        (["empty"], "no image in empty"),
-        (["scans", "--drop-leaks", "all"], "argument --drop-leaks: invalid choice: 'all'"),
-        (["scans", "--json", "empty"], "empty is a folder; give the name of a file"),
-        (["scans", "--workers", "-1"], "--workers: '-1' given; give a whole number, 0 at least"),
-    ],
-)
-def test_a_mistake_is_answered_in_one_line_with_exit_code_2(arguments, words, scans, capsys):
-    Path("empty").mkdir()
-    Path("file.csv").touch()
-    assert main(["data", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert words in err
-
-
 def test_a_package_of_the_study_that_is_missing_is_named_with_its_extra(scans, monkeypatch, capsys):
     monkeypatch.setattr("xaimed_bench.cli.find_spec", lambda name: None if name == "imagehash" else object())
     assert main(["data", "scans"]) == 2
