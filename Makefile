@@ -46,9 +46,6 @@ test: check ## check, then all tests: side by side, those that need the machine 
 	$(INTERPRETED) -m "not offline and alone" $(ARGS)
 	$(COMPILED) $(ARGS)
 
-nightly: $(READY) ## the tests that are slow and rarely break
-	$(INTERPRETED) -m $(ARGS)
-
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
