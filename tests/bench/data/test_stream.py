@@ -110,7 +110,7 @@ def test_no_random_generator_is_touched(scans):
 
 # ------------------------------------------------------------------------------------------------------ memory
 def bytes_alive() -> int:
-    return sum(t.numel() * t.element_size() for t in gc.get_objects() if issubclass(type(t), torch.Tensor))
+    return sum(t.numel() * t.element_size() for t in gc.get_objects() if type(t) is torch.Tensor)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
