@@ -139,7 +139,7 @@ def test_ablations_are_the_same_with_and_without_a_limit_that_some_chunks_exceed
     code = f"""
 import copy
 from xaimed_core import explain
-from xaimed_core.tail.run import chunks
+from xaimed_core import chunks
 
 class Written(nn.Module):
     def forward(self, x):  # no plan can be made of this
