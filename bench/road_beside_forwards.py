@@ -1,5 +1,6 @@
 """What `road` costs beside the forwards that it cannot do without: each image as it is and perturbed, in batches of 4.
 
+One thread, whose processor time is taken: other processes do not enter it.
 Usage: python bench/road_beside_forwards.py NETWORK BATCH [NETWORK BATCH ...]    networks of torchvision
 """
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from xaimed_core import road
 
 PERTURBED = 8  # two orders, four fractions
-TURNS = 5
+TURNS = 3
 
 
 @torch.no_grad()
@@ -29,9 +30,9 @@ def in_fours(model: nn.Module, images: Tensor) -> None:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def measured(name: str, n: int) -> str:
@@ -58,6 +59,7 @@ def measured(name: str, n: int) -> str:
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     columns = ("forwards of each image", "rows of one", "times nine forwards of 4")
     print("| network | n |", " | ".join([*columns, *(f"{column}, before=" for column in columns)]), "|")
     print("|---|---|---|---|---|---|---|---|")

@@ -1,5 +1,7 @@
 """Every forward holds the caller's images in the caller's order: models with an input of their own for each image."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -175,6 +177,10 @@ def test_what_depends_on_the_other_images_is_no_independent_row():
     assert rows_are_independent(plain, spoiled, plain(spoiled))
 
 
+def perturbed(n, ks):
+    return torch.cat([torch.arange(n).view(n, 1, 1, 1) + 100.0 * k for k in ks])
+
+
 @pytest.mark.parametrize(("count", "n", "rows"), [(7, 3, 3), (7, 3, 6), (7, 3, 2), (7, 3, 100), (1, 1, 1)])
 def test_outputs_of_each_perturbation_keep_images_and_order(count, n, rows):
     held = []
@@ -184,11 +190,8 @@ def test_outputs_of_each_perturbation_keep_images_and_order(count, n, rows):
             held.append(len(images))
             return images.flatten(1)
 
-    def perturb(ks):
-        return torch.cat([torch.arange(n).view(n, 1, 1, 1) + 100.0 * k for k in ks])
-
-    found = list(outputs_of_each(Identity(), perturb, count, n, rows))
-    assert torch.equal(torch.cat(found), perturb(range(count)).flatten(1))
+    found = list(outputs_of_each(Identity(), partial(perturbed, n), count, n, rows))
+    assert torch.equal(torch.cat(found), perturbed(n, range(count)).flatten(1))
     assert max(held) <= rows
     assert rows < n or all(one % n == 0 for one in held)
 
@@ -272,24 +275,20 @@ def test_fewer_perturbations_share_a_forward_where_memory_runs_out():
                 raise torch.OutOfMemoryError("out of memory")
             return images.flatten(1)
 
-    def perturb(ks):
-        return torch.cat([torch.arange(n).view(n, 1, 1, 1) + 100.0 * k for k in ks])
-
     n = 2
-    found = list(outputs_of_each(Small(), perturb, 7, n, 12))
-    assert torch.equal(torch.cat(found), perturb(range(7)).flatten(1))
+    found = list(outputs_of_each(Small(), partial(perturbed, n), 7, n, 12))
+    assert torch.equal(torch.cat(found), perturbed(n, range(7)).flatten(1))
     assert held[:3] == [12, 6, 2]
     n = 7
-    found = list(outputs_of_each(Small(), perturb, 2, n, 6))
-    assert torch.equal(torch.cat(found), perturb(range(2)).flatten(1))
+    found = list(outputs_of_each(Small(), partial(perturbed, n), 2, n, 6))
+    assert torch.equal(torch.cat(found), perturbed(n, range(2)).flatten(1))
     with pytest.raises(torch.OutOfMemoryError):
-        list(outputs_of_each(Small(), perturb, 2, n, 7))
+        list(outputs_of_each(Small(), partial(perturbed, n), 2, n, 7))
 
 
 @pytest.mark.parametrize("metric", ["road", "insertion"])
 def test_neither_noise_nor_ties_depend_on_the_batch(metric):
     _, images, maps, _ = case(4)
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     seen = {}
     for batch in (None, 1, 3, 8):
@@ -298,5 +297,4 @@ def test_neither_noise_nor_ties_depend_on_the_batch(metric):
         evaluate(metric, model, images, maps, batch=batch, seed=3)
         handle.remove()
         seen[batch] = torch.cat(inputs[1 if batch is None else 2 :])
-    for batch in (1, 3, 8):
-        assert torch.equal(seen[batch], seen[None])
+    assert all(torch.equal(each, seen[None]) for each in seen.values())
