@@ -102,11 +102,30 @@ for n, c, h, w, dtype in itertools.product((1, 3), (1, 3), (1, 2, 24), (1, 9, 33
     images = torch.rand(n, h, w, c).to(dtype).movedim(-1, 1)
     for tol in (1e-4, torch.tensor(1e-5), 1e-9):
         impute(images, keep, tol=tol)
-from xaimed_kernels.impute import cpu_cycle as cycle, cpu_hierarchy as hierarchy
-entries = (hierarchy.relaxation, hierarchy.build, cycle.solve_coarse, cycle.fill)
+from xaimed_kernels.impute.compiled import coarse, cycle, hierarchy
+entries = (hierarchy.relaxation, hierarchy.build, coarse.solve_coarse, cycle.fill)
 print([len(entry.signatures) for entry in entries])
 """
     assert run(shapes)[0] in (
         "[2, 1, 0, 2]\n",
         "[2, 1, 1, 2]\n",
     )  # solve_coarse is loaded to compile fill alone
+
+
+@pytest.mark.parametrize(("inside", "found"), [("inner", "1 2"), ("", "1 1")], ids=["named", "not named"])
+def test_an_entry_is_compiled_anew_where_a_file_named_as_inside_it_changed(
+    tmp_path: Path, inside: str, found: str
+) -> None:
+    (tmp_path / "outer.py").write_text(
+        "import inner\nfrom xaimed_kernels.impute.compiled import entry\n\n"
+        f"@entry({inside})\ndef give() -> int:\n    return inner.number()\n"
+    )
+    script = f"\nsys.path.insert(0, {str(tmp_path)!r})\nimport outer\nprint(outer.give(), end='')"
+    said: list[str] = []
+    for number in (1, 2):
+        (tmp_path / "inner.py").write_text(
+            "from xaimed_kernels.impute.compiled import compiled\n\n"
+            f"@compiled\ndef number() -> int:\n    return {number}\n"
+        )
+        said.append(run(script, NUMBA_CACHE_DIR=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")[0])
+    assert " ".join(said) == found

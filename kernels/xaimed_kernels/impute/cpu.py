@@ -1,4 +1,4 @@
-"""The CPU path: the multigrid of `cpu_cycle` on as many threads as torch uses."""
+"""The CPU path: the multigrid of `compiled` on as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from xaimed_kernels.impute.compiled.storage import allocate
 from xaimed_kernels.impute.imputation import Filled
-from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, damping, grids
-
-if TYPE_CHECKING:
-    from xaimed_kernels.impute.cpu_cycle import Canvas, Scratch
-    from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
+from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE
 
 
 def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
@@ -42,7 +38,7 @@ def impute_by_multigrid(images: Tensor, keep: Tensor, tol: float) -> Filled:
     most = MOST_REFINING_CYCLES if images.dtype == torch.float64 else MOST_CYCLES
 
     def work() -> None:
-        canvas, hierarchy, scratch, steps = _allocate(h, w, values.dtype)
+        canvas, hierarchy, scratch, steps = allocate(h, w, values.dtype)
         for i, j, channels in tasks:  # shared: `next` on a list's iterator is atomic
             relaxation(kept[i, j], canvas.relax)
             build(kept[i, j], hierarchy)
@@ -73,11 +69,11 @@ def kernels(dtype: np.dtype[Any]) -> Kernels:
 @cache
 def _prepared(dtype: np.dtype[Any]) -> Kernels:
     from xaimed_kernels.impute.compiled import announcing
-    from xaimed_kernels.impute.cpu_cycle import fill
-    from xaimed_kernels.impute.cpu_hierarchy import build, relaxation
+    from xaimed_kernels.impute.compiled.cycle import fill
+    from xaimed_kernels.impute.compiled.hierarchy import build, relaxation
 
     image, keep, account = np.zeros((1, 9, 9), dtype), np.eye(9, dtype=np.bool_), np.zeros((1, 2))
-    canvas, hierarchy, scratch, steps = _allocate(9, 9, dtype)
+    canvas, hierarchy, scratch, steps = allocate(9, 9, dtype)
     with announcing(f"the imputation of {dtype} images"):
         relaxation(keep, canvas.relax)
         build(keep, hierarchy)
@@ -90,35 +86,6 @@ def compile_kernels() -> float:
     start = time.perf_counter()
     kernels(np.dtype(np.float32))
     return time.perf_counter() - start
-
-
-def _allocate(
-    height: int, width: int, dtype: np.dtype[Any]
-) -> tuple[Canvas, Hierarchy, Scratch, NDArray[np.float32]]:
-    """One thread's memory, whatever the number of images, masks and channels: for each pixel 4 numbers of ``dtype``
-    and 3 of float32."""
-    from xaimed_kernels.impute.cpu_cycle import Canvas, Scratch
-    from xaimed_kernels.impute.cpu_hierarchy import Hierarchy
-
-    shapes = grids(height, width)
-    table = np.zeros((len(shapes), 5), dtype=np.int64)
-    offset = 0
-    for level, (h, w) in enumerate(shapes):
-        table[level] = h, w, w + 3, (h + 3) * (w + 3), offset
-        offset += table[level, 3] if level else 0
-    pixels, zeros = partial(np.zeros, dtype=dtype), partial(np.zeros, dtype=np.float32)
-    size, stride = int(table[0, 3]), width + 3
-    points, reach = shapes[-1][0] * shapes[-1][1], shapes[-1][1] + 1
-    canvas = Canvas(pixels(size), pixels(size), pixels(size), pixels(size), pixels(128), np.zeros((3, width)))
-    hierarchy = Hierarchy(
-        table, zeros(5 * offset), zeros(offset), zeros((points, reach + 1)),
-        zeros(15 * stride), zeros((2, stride + 1)), zeros((15, stride + 1)),
-    )  # fmt: skip
-    scratch = Scratch(
-        zeros(offset), zeros(offset), zeros(offset), zeros((4, stride)), zeros(points + 2 * reach)
-    )
-    steps = np.array([damping(level, shape) for level, shape in enumerate(shapes)], dtype=np.float32)
-    return canvas, hierarchy, scratch, steps
 
 
 def _run(work: Callable[[], None], threads: int) -> None:

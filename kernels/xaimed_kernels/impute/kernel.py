@@ -1,4 +1,4 @@
-"""Triton kernels of the imputation: the multigrid cycle of `cpu_cycle`, matrix-free on the image.
+"""Triton kernels of the imputation: the multigrid cycle of `compiled.cycle`, matrix-free on the image.
 
 A *system* is a mask of an image, a *plane* one channel of a system. Grids are stored without a border: what lies
 outside is masked. The image's own grid has the image's precision, float32 or float64, coarser grids float32. Planes
@@ -67,7 +67,7 @@ def judge_kernel(
     planes, cycle, tol, rate,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Program (block of planes): the error left after this cycle, estimated from its step; see `cpu_cycle._solve`."""
+    """Program (block of planes): the error left after this cycle, estimated from its step as in `compiled.cycle`."""
     plane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     m_plane = plane < planes
     busy = m_plane & (tl.load(done_ptr + plane, mask=m_plane, other=1) == 0)

@@ -1,6 +1,6 @@
 """Triton kernels that build the coarse operators from a mask, and the inverse of the coarsest.
 
-Storage: see `cpu_hierarchy`, 5 planes a system.
+Storage: see `compiled.storage`, 5 planes a system.
 """
 
 import triton

@@ -162,7 +162,7 @@ def _cycle(work: _Work) -> None:
 
 
 def _solve_coarse(work: _Work) -> None:
-    """Level 1 for its right-hand side, from zero: full multigrid, the order of `cpu_cycle.solve_coarse`."""
+    """Level 1 for its right-hand side, from zero: full multigrid, the order of `compiled.coarse.solve_coarse`."""
     for level in range(1, work.small):
         _coarse(work, level, "restrict")
     _small(work, full=True)

@@ -1,4 +1,4 @@
-"""Numba's compiler with a typed face. Imported only when the CPU path first runs.
+"""The multigrid on the CPU, compiled by Numba, and the compiler with a typed face. Imported when it first runs.
 
 Everything compiles again into each caller, and costs a wrapper more where Python may call it: a function is an
 `entry`, `inlined` into the one place that calls it, or `compiled` for several.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, update_wrapper
+from inspect import getsource
+from types import CellType, FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -24,13 +26,29 @@ ANY_ORDER = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """Sums may be split over vector lanes, as a dot product must be to be fast."""
 
 
-def entry(function: Function) -> Function:
-    """``function`` as machine code that Python calls without its lock, kept on disk where that is possible."""
-    return _built(function, cache=can_cache())
+def entry(*inside: ModuleType) -> Callable[[Function], Function]:
+    """A function as machine code that Python calls without its lock, kept on disk where that is possible.
+
+    Numba looks at the function's own file to see whether what it kept is still right. ``inside``: the other files
+    whose functions, constants and tuples are compiled into it.
+    """
+
+    def build(function: Function) -> Function:
+        if not can_cache():
+            return _built(function)
+        return _built(_closed_over(function, tuple(map(getsource, inside))), cache=True)
+
+    return build
+
+
+def _closed_over(function: Any, text: tuple[str, ...]) -> Any:
+    """``function`` with ``text`` in its closure, which is part of what Numba knows it by."""
+    code = function.__code__.replace(co_freevars=("text",))
+    return update_wrapper(FunctionType(code, function.__globals__, closure=(CellType(text),)), function)
 
 
 def compiled(function: Function) -> Function:
-    """``function`` as machine code for compiled callers in the same file."""
+    """``function`` as machine code for compiled callers."""
     return _built(function, no_cpython_wrapper=True)
 
 

@@ -1,4 +1,4 @@
-"""The multigrid cycle on one channel, compiled by Numba. Storage of grids: see `cpu_hierarchy`.
+"""The multigrid cycle on one channel, compiled by Numba. The coarser grids: see `coarse`; storage: `storage`.
 
 On the image itself the operator is applied from the mask alone, and kept pixels stand in the solution, so that
 there is no right-hand side. Its residual is summed from differences of neighbours: in flat regions they are
@@ -8,47 +8,19 @@ image's precision, coarser grids float32: in float64 each cycle is a step of ite
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order, entry, inlined
-from xaimed_kernels.impute.cpu_hierarchy import Floats, Hierarchy, Ints, Pixels
+from xaimed_kernels.impute.compiled import coarse, compiled, entry, inlined, storage
+from xaimed_kernels.impute.compiled.coarse import clear, copy, interpolate_rows, of, solve_coarse
+from xaimed_kernels.impute.compiled.storage import Canvas, Floats, Hierarchy, Ints, Pixels, Scratch
 
 HALF, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.0, 1.0, 2.0))
 
 
-class Canvas(NamedTuple):
-    """The image's grid, of the image's precision: zeros at first, reused for all systems of the same size.
-
-    ``relax``: see `relaxation`. ``u``, ``before``, ``other``: the solution and two more. ``lanes [128]``: see
-    `_largest_change`. ``sums [3, w]``: see `_load`.
-    """
-
-    relax: Pixels
-    u: Pixels
-    before: Pixels
-    other: Pixels
-    lanes: Pixels
-    sums: NDArray[np.float64]
-
-
-class Scratch(NamedTuple):
-    """The coarser grids: zeros at first, reused as a `Canvas` is.
-
-    ``x``, ``b``, ``r``: solution, right-hand side and residual, at the grids' offsets; ``rows``: four rows of the
-    image; ``line``: one value per point of the coarsest grid and a row and a half more.
-    """
-
-    x: Floats
-    b: Floats
-    r: Floats
-    rows: Floats
-    line: Floats
-
-
-@entry
+@entry(coarse, storage)
 def fill(
     image: Pixels,
     keep: NDArray[np.bool_],
@@ -158,10 +130,10 @@ def _solve(
     image, size = grids[0], grids[0, 3]
     last, error = 0.0, np.inf
     for cycle in range(1, most + 1):
-        _copy(u, canvas.before, size)
+        copy(u, canvas.before, size)
         _restrict_image(u, relax, image, scratch, grids[1])
         solve_coarse(hierarchy, scratch, damping)
-        _prolong_image(_of(scratch.x, grids[1]), grids[1], u, relax, image, scratch.rows[0])
+        _prolong_image(of(scratch.x, grids[1]), grids[1], u, relax, image, scratch.rows[0])
         for _ in range(2):
             _sweep_image(u, canvas.other, relax, damping[0, 0], image)
             _sweep_image(canvas.other, u, relax, damping[0, 1], image)
@@ -176,25 +148,6 @@ def _solve(
                 return cycle, error
         last = step
     return most, error
-
-
-@compiled
-def _copy(source: Pixels, target: Pixels, count: int) -> None:
-    """A loop: assigning slices compiles a message about their shapes for seconds."""
-    for i in range(count):
-        target[i] = source[i]
-
-
-@compiled
-def _clear(values: Floats) -> None:
-    for i in range(len(values)):
-        values[i] = ZERO
-
-
-@compiled
-def _of(values: Floats, grid: Ints) -> Floats:
-    """A grid's part of an array that holds all coarse grids."""
-    return values[grid[4] : grid[4] + grid[3]]
 
 
 @compiled
@@ -238,9 +191,9 @@ def _largest_change(new: Pixels, old: Pixels, size: int, lanes: Pixels) -> np.fl
 def _restrict_image(u: Pixels, relax: Pixels, image: Ints, scratch: Scratch, grid: Ints) -> None:
     """The image's residual, restricted to level 1's right-hand side, three rows at a time."""
     above, here, below, joined = scratch.rows[0], scratch.rows[1], scratch.rows[2], scratch.rows[3]
-    target = _of(scratch.b, grid)
+    target = of(scratch.b, grid)
     width, stride = grid[1], grid[2]
-    _clear(above)
+    clear(above)
     for y in range(grid[0]):
         _residual_row(u, relax, image, 2 * y, here)
         _residual_row(u, relax, image, 2 * y + 1, below)
@@ -257,7 +210,7 @@ def _residual_row(u: Pixels, relax: Pixels, grid: Ints, y: int, out: Floats) -> 
     """``sum_j w_ij (u_j - u_i)`` in twelfths at the removed pixels of row ``y``; 0 elsewhere and outside."""
     height, width, stride = grid[0], grid[1], grid[2]
     if y >= height:
-        _clear(out)
+        clear(out)
         return
     start = y * stride
     up, mid = u[start : start + stride], u[start + stride : start + 2 * stride]
@@ -286,7 +239,7 @@ def _prolong_image(coarse: Floats, grid: Ints, u: Pixels, relax: Pixels, image: 
     """Add the bilinear interpolation of ``coarse`` to ``u`` at removed pixels."""
     height, width, stride, narrow = image[0], image[1], image[2], grid[2]
     for y in range(height):
-        _interpolate_rows(coarse, narrow, y, row)
+        interpolate_rows(coarse, narrow, y, row)
         start = (y + 1) * stride + 1
         out, removed = u[start : start + width], relax[start : start + width]
         for x in range(width // 2):
@@ -295,139 +248,3 @@ def _prolong_image(coarse: Floats, grid: Ints, u: Pixels, relax: Pixels, image: 
             out[2 * x + 1] += between if removed[2 * x + 1] > ZERO else ZERO
         if width % 2 == 1:
             out[width - 1] += row[width // 2 + 1] if removed[width - 1] > ZERO else ZERO
-
-
-@compiled
-def _prolong(coarse: Floats, narrow: int, x: Floats, grid: Ints, row: Floats) -> None:
-    """Add the bilinear interpolation of ``coarse`` (rows of ``narrow``) to all points of ``x``."""
-    height, width, stride = grid[0], grid[1], grid[2]
-    for y in range(height):
-        _interpolate_rows(coarse, narrow, y, row)
-        out = x[(y + 1) * stride + 1 : (y + 1) * stride + 1 + width]
-        for i in range(width // 2):
-            out[2 * i] += row[i + 1]
-            out[2 * i + 1] += HALF * (row[i + 1] + row[i + 2])
-        if width % 2 == 1:
-            out[width - 1] += row[width // 2 + 1]
-
-
-@compiled
-def _interpolate_rows(coarse: Floats, narrow: int, y: int, row: Floats) -> None:
-    upper = coarse[(y // 2 + 1) * narrow : (y // 2 + 2) * narrow]
-    lower = coarse[((y + 1) // 2 + 1) * narrow : ((y + 1) // 2 + 2) * narrow]
-    for i in range(narrow):
-        row[i] = HALF * (upper[i] + lower[i])
-
-
-@compiled
-def _restrict(fine: Floats, stride: int, coarse: Floats, grid: Ints, row: Floats) -> None:
-    """The transpose of `_prolong`: ``coarse = P^T fine``."""
-    width = grid[1]
-    for y in range(grid[0]):
-        up = fine[2 * y * stride : (2 * y + 1) * stride]
-        mid = fine[(2 * y + 1) * stride : (2 * y + 2) * stride]
-        down = fine[(2 * y + 2) * stride : (2 * y + 3) * stride]
-        for i in range(stride):
-            row[i] = HALF * (up[i] + down[i]) + mid[i]
-        out = coarse[(y + 1) * grid[2] + 1 : (y + 1) * grid[2] + 1 + width]
-        for x in range(width):
-            out[x] = HALF * (row[2 * x] + row[2 * x + 2]) + row[2 * x + 1]
-
-
-@entry
-def solve_coarse(hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
-    """Solve level 1 for its right-hand side, from zero (full multigrid, one V-cycle on each level).
-
-    From the coarsest grid up: interpolate the solution, smooth it, correct it from the grids below, smooth it.
-    """
-    grids = hierarchy.grids
-    last = len(grids) - 1
-    _descend(last - 1, scratch.b, hierarchy, scratch)
-    for level in range(last - 1, 0, -1):
-        _clear(_of(scratch.x, grids[level]))
-        _ascend(level, hierarchy, scratch, damping)
-        _residual(level, hierarchy, scratch)
-        _descend(last - level, scratch.r, hierarchy, scratch)
-        for lower in range(last - 1, level, -1):
-            _clear(_of(scratch.x, grids[lower]))
-            _ascend(lower, hierarchy, scratch, damping)
-        _ascend(level, hierarchy, scratch, damping)
-
-
-@compiled
-def _descend(steps: int, source: Floats, hierarchy: Hierarchy, scratch: Scratch) -> None:
-    """Restrict ``source`` (right-hand side or residual) by ``steps`` to the coarsest grid and solve there.
-
-    Steps, for a level would be the literal 1 once, for which Numba compiles a second version.
-    """
-    grids = hierarchy.grids
-    last = len(grids) - 1
-    for lower in range(last - steps + 1, last + 1):
-        fine = _of(source if lower == last - steps + 1 else scratch.b, grids[lower - 1])
-        _restrict(fine, grids[lower - 1, 2], _of(scratch.b, grids[lower]), grids[lower], scratch.rows[0])
-    _solve_directly(
-        hierarchy.band, grids[last], _of(scratch.b, grids[last]), _of(scratch.x, grids[last]), scratch
-    )
-
-
-@compiled
-def _ascend(level: int, hierarchy: Hierarchy, scratch: Scratch, damping: Floats) -> None:
-    """Add the interpolation of the next coarser solution to that of ``level``, then smooth twice."""
-    grids = hierarchy.grids
-    grid = grids[level]
-    x, r, inverse = _of(scratch.x, grid), _of(scratch.r, grid), _of(hierarchy.inverse, grid)
-    _prolong(_of(scratch.x, grids[level + 1]), grids[level + 1, 2], x, grid, scratch.rows[0])
-    first = grid[2] + 1
-    count = (grid[0] - 1) * grid[2] + grid[1]
-    new, change, scale = x[first : first + count], r[first : first + count], inverse[first : first + count]
-    for k in range(2):
-        _residual(level, hierarchy, scratch)
-        for i in range(count):
-            new[i] += damping[level, k] * scale[i] * change[i]
-
-
-@compiled
-def _residual(level: int, hierarchy: Hierarchy, scratch: Scratch) -> None:
-    """``r = b - A x`` on a coarse grid, in three passes: a loop over more arrays is no longer vectorised."""
-    grid = hierarchy.grids[level]
-    stride, size = grid[2], grid[3]
-    count = (grid[0] - 1) * stride + grid[1]
-    first = stride + 1
-    planes = hierarchy.planes[5 * grid[4] : 5 * (grid[4] + size)]
-    x, b = _of(scratch.x, grid), _of(scratch.b, grid)[first : first + count]
-    r = _of(scratch.r, grid)[first : first + count]
-    up, mid, down = x[: count + 2], x[stride : stride + count + 2], x[2 * stride : 2 * stride + count + 2]
-    centre, east = planes[first : first + count], planes[size + stride : size + stride + count + 1]
-    for i in range(count):
-        r[i] = b[i] - centre[i] * mid[i + 1] - east[i] * mid[i] - east[i + 1] * mid[i + 2]
-    southwest = planes[2 * size + first : 2 * size + first + count]
-    south = planes[3 * size + first : 3 * size + first + count]
-    southeast = planes[4 * size + first : 4 * size + first + count]
-    for i in range(count):
-        r[i] -= southwest[i] * down[i] + south[i] * down[i + 1] + southeast[i] * down[i + 2]
-    northwest, north = planes[4 * size : 4 * size + count], planes[3 * size + 1 : 3 * size + 1 + count]
-    northeast = planes[2 * size + 2 : 2 * size + 2 + count]
-    for i in range(count):
-        r[i] -= northwest[i] * up[i] + north[i] * up[i + 1] + northeast[i] * up[i + 2]
-
-
-@compiled_in_any_order
-def _solve_directly(band: Floats, grid: Ints, b: Floats, x: Floats, scratch: Scratch) -> None:
-    """Forward and backward substitution on the coarsest grid."""
-    height, width, stride = grid[0], grid[1], grid[2]
-    line, reach, points = scratch.line, width + 1, height * width
-    for y in range(height):
-        _copy(b[(y + 1) * stride + 1 :], line[y * width :], width)
-    for i in range(points):
-        value, row, ahead = line[i], band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
-        for k in range(reach):
-            ahead[k] -= row[k] * value
-    _clear(line[points : points + reach])
-    for i in range(points - 1, -1, -1):
-        row, ahead = band[i][1 : 1 + reach], line[i + 1 : i + 1 + reach]
-        total = ZERO
-        for k in range(reach):
-            total += row[k] * ahead[k]
-        line[i] = line[i] * band[i, 0] - total
-    for y in range(height):
-        _copy(line[y * width :], x[(y + 1) * stride + 1 :], width)

@@ -1,52 +1,24 @@
 """The multigrid's operators for one mask, compiled by Numba: everything that depends on the mask alone.
 
-Grids are stored flat with a ring of zeros around them: a grid of h x w points has rows of ``stride = w + 3``
-values and ``h + 3`` rows (one column and row more behind than before, for the coarse vertices outside the image),
-so that loops run over whole grids without any case at their borders. Numba keeps compiled code as long as its
-file is unchanged, so nothing here calls compiled code of another file.
-
 A coarse operator couples a point to 8 neighbours and is symmetric: 5 planes hold the point itself and the
 coupling to east, south-west, south and south-east.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order, entry, inlined
-from xaimed_kernels.impute.levels import STIFFER
-
-Floats = NDArray[np.float32]
-Pixels = NDArray[np.float32] | NDArray[np.float64]
-"""Arrays on the image's own grid, which has the image's precision."""
-Ints = NDArray[np.int64]
+from xaimed_kernels.impute import levels
+from xaimed_kernels.impute.compiled import compiled, compiled_in_any_order, entry, inlined, storage
+from xaimed_kernels.impute.compiled.storage import Floats, Hierarchy, Ints, Pixels
 
 C, E, SW, S, SE = 0, 1, 2, 3, 4
 HALF, QUARTER, ZERO, ONE, TWO = (np.float32(v) for v in (0.5, 0.25, 0.0, 1.0, 2.0))
-STIFF = np.float32(STIFFER)
+STIFF = np.float32(levels.STIFFER)
 
 
-class Hierarchy(NamedTuple):
-    """One mask's coarse operators; ``grids`` has a row of height, width, stride, size and offset for each level.
-
-    ``planes``: 5 x size from 5 x offset on, ``inverse``: 1/(diagonal + positive couplings), 0 outside; both for
-    level 1 on. ``band``: the factorised coarsest operator, a row per point: 1/pivot, then the next ``width + 1``
-    multipliers. ``rows``, ``removed``, ``work``: 3 x 5, 2 and 15 rows of the image, needed while building.
-    """
-
-    grids: Ints
-    planes: Floats
-    inverse: Floats
-    band: Floats
-    rows: Floats
-    removed: Floats
-    work: Floats
-
-
-@entry
+@entry(storage, levels)
 def build(keep: NDArray[np.bool_], hierarchy: Hierarchy) -> None:
     """Fill ``hierarchy`` for ``keep [h, w]``; its arrays hold zeros outside of grids and are reused."""
     grids, planes, inverse = hierarchy.grids, hierarchy.planes, hierarchy.inverse
@@ -70,7 +42,7 @@ def diagonal(y: int, height: int, x: int, width: int) -> int:
     return (2 + (y > 0) + (y < height - 1)) * (2 + (x > 0) + (x < width - 1)) - 4
 
 
-@entry
+@entry(storage, levels)
 def relaxation(keep: NDArray[np.bool_], relax: Pixels) -> None:
     """1/diagonal at the removed pixels of ``keep [h, w]``, 0 at kept ones, on the image's grid."""
     height, width = keep.shape
