@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,22 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.admission import admit_images, admit_model
-from xaimed_core.anatomy import layers_of
 from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
 from xaimed_core.findings import Findings, read_findings
 from xaimed_core.forward import Observation, observe
 from xaimed_core.isolation.thread_state import self_contained
-from xaimed_core.layers import LayerLike, resolve_layers
-from xaimed_core.layout import AxisOrder, Layout, LayoutLike, check_layout, choose_layout
+from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_size, resolve_layers
+from xaimed_core.layout import Layout, LayoutLike, check_layout
 from xaimed_core.maps import Maps
 from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
 from xaimed_core.methods.method import check_value, method_of, names_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
-from xaimed_core.semantics import SemanticsName, semantics_of
+from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
 from xaimed_core.targets import TargetsLike, are_several
-from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
 
 if TYPE_CHECKING:
     from xaimed_core.tail.interface import Tail, TailObserver
@@ -73,51 +72,29 @@ def explain(
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
     be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
     """
-    names = names_of(methods)
-    if not names:
-        raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
-    chosen = [method_of(name, METHODS) for name in names]
-    reading = semantics_of(semantics)
-    check_value(value)
-    if memory_bytes is not None:
-        from xaimed_core.memory import check_asked
-
-        check_asked(memory_bytes)
-    check_names(classes)
-    check_layout(layout)
+    by_name, reading = _methods(methods), semantics_of(semantics)
+    names, chosen = tuple(by_name), tuple(by_name.values())
+    _check(value, memory_bytes, classes, layout)
     model, unwrapped = admit_model(model)
     images = admit_images(model, images)
     layers = resolve_layers(model, layer, images, layout, output)
-    gradients = any(method.needs_gradient for method in chosen)
     observers: dict[str, TailObserver] = {}
     if any(isinstance(method.kind, ChannelProbe) for method in chosen):
-        from xaimed_core.tail import observe_tail
-
-        for name, module in layers.items():
-            dim = _channel_dim(model, name, images, layout, output)
-            observers[name] = observe_tail(
-                model,
-                module,
-                images,
-                channel_dim=dim,
-                memory_bytes=memory_bytes,
-                output=output,
-                announce=name if progress else "",
-            )
+        observers = _observers(model, layers, images, layout, memory_bytes, output, progress)
     seen = observe(
         model,
         images,
         layers,
         targets,
         against=against,
-        gradients=gradients,
+        gradients=any(method.needs_gradient for method in chosen),
         scored=targets is not None or any(method.needs_score for method in chosen),
         observers=observers,
         output=output,
         classes=classes,
     )
     with torch.inference_mode(False), torch.no_grad():
-        layouts = _layouts(model, layers, images, seen, layout, output)
+        layouts = choose_layouts(model, layers, seen.activations, images, layout, output)
         _refuse_folded(chosen, layers, seen, images)
         tails = {name: observer.tail() for name, observer in observers.items()}
         run = Run(model, images, seen.logits, output, progress)
@@ -130,23 +107,85 @@ def explain(
             ]
             for j, of_class in enumerate(seen.targets or (None,))
         ]
-        size = _map_size(images, layouts[0].to_maps(seen.activations[0]))
-        raws = [
-            torch.cat([of_class[i][name].raw for name in names for of_class in maps])
-            for i in range(len(layers))
-        ]
-        rescaled = rescale_maps(raws, size, eps=reading.min_max_eps)
+        size = map_size(images, layouts[0].to_maps(seen.activations[0]))
+        rescaled = _rescaled(maps, names, size, reading)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
-        made, empty = rescaled.maps, rescaled.empty
-        if findings.failed:
-            at = torch.tensor(findings.failed, device=made.device)
-            made, empty = made.index_fill(0, at, 0.0), empty.index_fill(0, at, True)
+        rescaled = _without(rescaled, findings.failed)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
-        _explanation(names, maps[j], made, empty, findings, seen, j, layers, said, output)
+        _explanation(names, maps[j], rescaled, findings, seen, j, layers, said, output)
         for j in range(len(maps))
     )
     return combine(parts) if are_several(targets) else parts[0]
+
+
+def _methods(methods: str | Sequence[str]) -> dict[str, Method]:
+    names = names_of(methods)
+    if not names:
+        raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
+    return {name: method_of(name, METHODS) for name in names}
+
+
+def _check(
+    value: AblationValue, memory_bytes: int | None, classes: Sequence[str] | None, layout: LayoutLike
+) -> None:
+    """Raise before anything runs."""
+    check_value(value)
+    if memory_bytes is not None:
+        from xaimed_core.memory import check_asked
+
+        check_asked(memory_bytes)
+    check_names(classes)
+    check_layout(layout)
+
+
+def _observers(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    images: Tensor,
+    layout: LayoutLike,
+    memory_bytes: int | None,
+    output: OutputChoice,
+    progress: bool,
+) -> dict[str, TailObserver]:
+    """Who watches the forward from each layer on, so that its channels can be ablated."""
+    from xaimed_core.tail import observe_tail
+
+    return {
+        name: observe_tail(
+            model,
+            module,
+            images,
+            channel_dim=find_channel_dim(model, name, images, layout, output),
+            memory_bytes=memory_bytes,
+            output=output,
+            announce=name if progress else "",
+        )
+        for name, module in layers.items()
+    }
+
+
+def _rescaled(
+    maps: Sequence[Sequence[Mapping[str, RawMap]]],
+    names: Sequence[str],
+    size: tuple[int, ...],
+    reading: Semantics,
+) -> RescaledMaps:
+    """Maps of the images' size in the order of methods, then classes, then images; ``maps[class][layer][name]``."""
+    raws = [
+        torch.cat([of_class[i][name].raw for name in names for of_class in maps]) for i in range(len(maps[0]))
+    ]
+    return rescale_maps(raws, size, eps=reading.min_max_eps)
+
+
+def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
+    """Maps that could not be made are 0."""
+    if not failed:
+        return rescaled
+    at = torch.tensor(failed, device=rescaled.maps.device)
+    return replace(
+        rescaled, maps=rescaled.maps.index_fill(0, at, 0.0), empty=rescaled.empty.index_fill(0, at, True)
+    )
 
 
 def _view(
@@ -164,8 +203,7 @@ def _view(
 def _explanation(
     names: Sequence[str],
     of_layers: Sequence[Mapping[str, RawMap]],
-    made: Tensor,
-    empty: Tensor,
+    rescaled: RescaledMaps,
     findings: Findings,
     seen: Observation,
     j: int,
@@ -173,18 +211,19 @@ def _explanation(
     said: Sequence[str],
     output: OutputChoice,
 ) -> Explanation:
-    """What was found for the j-th class; ``made`` and ``empty`` hold methods, then classes, then images."""
+    """What was found for the j-th class; ``rescaled`` holds methods, then classes, then images."""
     classes = max(len(seen.targets), 1)
-    by_method = dict(zip(names, made.chunk(len(names)), strict=True))
+    made, empty = (
+        {name: part.chunk(classes)[j] for name, part in zip(names, x.chunk(len(names)), strict=True)}
+        for x in (rescaled.maps, rescaled.empty)
+    )
     targets = seen.targets[j] if seen.targets else None
     weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
     return Explanation(
-        maps=Maps({name: part.chunk(classes)[j] for name, part in by_method.items()}, targets, output),
+        maps=Maps(made, targets, output),
         raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
         weights={name: _one_or_all(found) for name, found in weights.items() if found},
-        empty={
-            name: part.chunk(classes)[j] for name, part in zip(names, empty.chunk(len(names)), strict=True)
-        },
+        empty=empty,
         reason={name: findings.reason[name, j] for name in names},
         route={
             name: replace(
@@ -196,54 +235,6 @@ def _explanation(
         targets=targets,
         layer=", ".join(layers),
     )
-
-
-def _layouts(
-    model: nn.Module,
-    layers: Mapping[str, nn.Module],
-    images: Tensor,
-    seen: Observation,
-    layout: LayoutLike,
-    output: OutputChoice,
-) -> list[Layout]:
-    return [
-        choose_layout(
-            layout,
-            activation.shape,
-            _map_size(images, activation, least=2),
-            _order_of(model, name, images, output),
-        )
-        for name, activation in zip(layers, seen.activations, strict=True)
-    ]
-
-
-def _order_of(model: nn.Module, name: str, images: Tensor, output: OutputChoice) -> Callable[[], AxisOrder]:
-    """Asks the network how a layer's output lies, only where shapes leave a doubt: it costs a forward of one image."""
-
-    def order() -> AxisOrder:
-        return next((layer.order for layer in layers_of(model, images, output) if layer.name == name), None)
-
-    return order
-
-
-def _channel_dim(
-    model: nn.Module, name: str, images: Tensor, layout: LayoutLike, output: OutputChoice
-) -> int:
-    """Where the layer's output holds its channels, known before the forward that is watched."""
-    if layout != "infer":
-        return layout.channel_dim if layout else 1
-    shape = next((layer.shape for layer in layers_of(model, images, output) if layer.name == name), ())
-    return choose_layout(layout, shape, images.shape[2:], _order_of(model, name, images, output)).channel_dim
-
-
-def _map_size(images: Tensor, activation: Tensor, least: int = 1) -> tuple[int, ...]:
-    """The size of a map: the images', or that of their last axes where the others are folded into the batch.
-
-    ``least`` axes are left: an activation that is not yet ``n c *positions`` may hold those of a frame in one.
-    """
-    axes = max(activation.ndim - 2, least)
-    folded = len(activation) != len(images) and 0 < axes < images.ndim - 2
-    return tuple(images.shape[-axes:] if folded else images.shape[2:])
 
 
 def _refuse_folded(

@@ -1,9 +1,9 @@
-"""Which layer is explained: from a module, a dotted name or nothing to named modules."""
+"""Which layers are explained, from a module, a dotted name or nothing, and how what they return lies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
 from typing import Any
@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.anatomy import Layer, layers_of
-from xaimed_core.layout import ChannelsFirst, ChannelsLast, Layout, LayoutLike, Tokens, choose_layout
+from xaimed_core.layout import (
+    AxisOrder,
+    ChannelsFirst,
+    ChannelsLast,
+    Layout,
+    LayoutLike,
+    Tokens,
+    choose_layout,
+)
 from xaimed_core.outputs import OutputChoice
 
 NORM = re.compile(r"Norm(Act)?(\dd)?$")
@@ -193,3 +201,45 @@ def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
             else "list(dict(model.named_modules())) shows the names"
         )
         raise ValueError(f"the model has no layer {layer!r}; {hint}") from None
+
+
+def choose_layouts(
+    model: nn.Module,
+    names: Iterable[str],
+    activations: Iterable[Tensor],
+    images: Tensor,
+    layout: LayoutLike,
+    output: OutputChoice,
+) -> list[Layout]:
+    """How each of the named layers' ``activations`` lies. Raises as `choose_layout`."""
+    return [
+        choose_layout(layout, x.shape, map_size(images, x, least=2), _asking(model, name, images, output))
+        for name, x in zip(names, activations, strict=True)
+    ]
+
+
+def find_channel_dim(
+    model: nn.Module, name: str, images: Tensor, layout: LayoutLike, output: OutputChoice
+) -> int:
+    """Where the layer's output holds its channels, known before the forward that is watched."""
+    if layout != "infer":
+        return layout.channel_dim if layout else 1
+    shape = next((layer.shape for layer in layers_of(model, images, output) if layer.name == name), ())
+    return choose_layout(layout, shape, images.shape[2:], _asking(model, name, images, output)).channel_dim
+
+
+def map_size(images: Tensor, activation: Tensor, least: int = 1) -> tuple[int, ...]:
+    """The size of a map: the images', or that of their last axes where the others are folded into the batch.
+
+    ``least`` axes are left: an activation that is not yet ``n c *positions`` may hold those of a frame in one.
+    """
+    axes = max(activation.ndim - 2, least)
+    folded = len(activation) != len(images) and 0 < axes < images.ndim - 2
+    return tuple(images.shape[-axes:] if folded else images.shape[2:])
+
+
+def _asking(model: nn.Module, name: str, images: Tensor, output: OutputChoice) -> Callable[[], AxisOrder]:
+    """Asks the network how a layer's output lies, only where shapes leave a doubt: it costs a forward of one image."""
+    return lambda: next(
+        (layer.order for layer in layers_of(model, images, output) if layer.name == name), None
+    )

@@ -1,4 +1,4 @@
-"""The house: what imports what, what loads when, and what a wheel holds."""
+"""The house: what imports what, how large its parts are, what loads when, and what a wheel holds."""
 
 import ast
 import subprocess
@@ -93,6 +93,48 @@ def test_no_import_climbs(house):
     assert len(imports) > 40
     assert {room for pair in imports for room in pair} <= set(floor), "a new room needs a floor"
     assert [pair for pair in imports if floor[pair[0]] < floor[pair[1]]] == []
+
+
+LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 300, 45, 12
+
+TO_DIVIDE = {"bench/xaimed_bench/measure"}
+"""Folders that are still too full; each leaves the list when it is divided."""
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """From the first statement to the end: what says how to call it, signature and docstring, may be long."""
+    first = function.body[min(ast.get_docstring(function) is not None, len(function.body) - 1)]
+    return (function.end_lineno or 0) - first.lineno + 1
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_file_and_no_function_is_long(package):
+    """A file's lines all count; of a function those from its first statement on (see `lines_of_code`)."""
+    files = {file: file.read_text() for file in PACKAGES[package].rglob("*.py")}
+    assert files
+    assert [str(file) for file, text in files.items() if len(text.splitlines()) > LONGEST_FILE] == []
+    long = [
+        f"{file}: {node.name}, {lines_of_code(node)} lines"
+        for file, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines_of_code(node) > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+def test_no_folder_is_full():
+    """More than twelve files, `__init__` not counted, are divided into rooms."""
+    folders = [
+        folder
+        for top in PACKAGES.values()
+        for folder in (top, *(path for path in top.rglob("*") if path.is_dir()))
+    ]
+    full = {
+        str(folder.relative_to(ROOT))
+        for folder in folders
+        if len(list(folder.glob("[!_]*.py"))) > FULLEST_FOLDER and not list(folder.glob("*/*.py"))
+    }
+    assert full == TO_DIVIDE
 
 
 def test_reports_need_no_torch():

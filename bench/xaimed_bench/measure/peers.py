@@ -102,12 +102,7 @@ def some_ablations(
     ablations.counts = counts
     target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
     with _no_progress_bars(), ExitStack() as built:
-        cam = Watched(
-            model=model,
-            target_layers=[model.get_submodule(layer)],
-            ablation_layer=ablations,
-            batch_size=batch_size,
-        )
+        cam = Watched(model, [model.get_submodule(layer)], ablation_layer=ablations, batch_size=batch_size)
         built.callback(cam.activations_and_grads.release)
         targets = [target(c) for c in classes]
 
