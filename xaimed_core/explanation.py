@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Kind = Literal["one pass", "closed-form", "delta", "replay", "module replay", "full-forward"]
+Kind = Literal["one pass", "closed-form", "delta", "replay", "module rerun", "full-forward"]
 """one pass: a forward, and a backward of the tail where the method has a gradient.
 
 closed-form: besides it nothing but linear algebra. delta: one channel's change through the first mixings, then replay.
-replay: the recorded operations of the tail for rows of ablations. module replay: the model's own code for such rows,
+replay: the recorded operations of the tail for rows of ablations. module rerun: the model's own code for such rows,
 where modules that were done before the layer return what they returned. full-forward: the whole network for every row.
 """
 

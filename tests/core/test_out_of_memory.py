@@ -129,7 +129,7 @@ print(fastest_rows(lambda part: torch.ones(part.stop, 2**24), 1000, torch.device
 
 TAILS = {
     "a plan": ("nn.Identity()", 110, "delta"),
-    "rows of the model": ("Written()", 160, "module replay"),
+    "rows of the model": ("Written()", 160, "module rerun"),
 }
 
 

@@ -135,7 +135,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("again", [False, True], ids=["first call", "second call"])
-def test_what_a_tape_cannot_hold_is_replayed_exactly_and_the_route_says_why(
+def test_what_a_tape_cannot_hold_runs_again_exactly_and_the_route_says_why(
     name: str, again: bool, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     tail, n, reason = REFUSED[name]

@@ -33,7 +33,7 @@ def convolutions() -> nn.Module:
 
 
 def branching() -> nn.Module:
-    """Python reads what is ablated, so that modules are replayed."""
+    """Python reads what is ablated, so that modules run again."""
     model = convolutions()
     model[3].register_forward_hook(
         lambda _module, _inputs, output: output if output.max() > 0 else output + 1
@@ -56,7 +56,7 @@ def interleaved() -> nn.Module:
         (convolutions, 3, "delta(1 conv) + replay"),
         (smooth, 3, "delta(1 conv) + replay: silu"),
         (interleaved, 3, "delta(1 linear) + replay"),
-        (branching, 1, "module replay, row by row"),
+        (branching, 1, "module rerun, row by row"),
     ],
 )
 def test_parameters_made_in_inference_mode_change_nothing(

@@ -152,7 +152,7 @@ OF_OTHER_KINDS = {
 
 
 @pytest.mark.parametrize("head", OF_OTHER_KINDS)
-def test_what_no_list_of_operations_holds_is_replayed_and_the_route_says_why(
+def test_what_no_list_of_operations_holds_runs_again_and_the_route_says_why(
     head: Callable, watch: Callable, relative_error: Callable
 ) -> None:
     model, images = Headed(head).eval(), torch.randn(2, 2, 5, 5)

@@ -63,9 +63,9 @@ QUANTISED: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     "packed int8 weights": (
         lambda: quantised(torch.qint8),
         1,
-        "module replay, row by row: quantized.linear_dynamic ",
+        "module rerun, row by row: quantized.linear_dynamic ",
     ),
-    "8-bit values": (quantised_wholly, 3, "module replay: a tensor of another kind (torch.quint8)"),
+    "8-bit values": (quantised_wholly, 3, "module rerun: a tensor of another kind (torch.quint8)"),
     "int8 weights by hand": (lambda: Headed(Int8(rows=False)).eval(), 3, "closed-form: "),
     "int8 rows by hand": (lambda: Headed(Int8(rows=True)).eval(), 3, "replay: no rule carries"),
 }

@@ -18,7 +18,7 @@ from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.record.program import fit
 from xaimed_core.tail.rerun.capture import Capture, record_copies
-from xaimed_core.tail.rerun.replay import CallRecorder, ModuleReplay, record_calls
+from xaimed_core.tail.rerun.modules import CallRecorder, ModuleRerun, record_calls
 from xaimed_core.tail.run.mechanisms import ByPlan, ByRows, Mechanism
 from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
 
@@ -110,7 +110,7 @@ def mechanism(
             if not decision.whole:
                 capture = capture if calls is not None else capture.hooking_everything()
                 kept = tuple((calls or record_calls(capture)).calls)
-            found = ByRows(capture, ModuleReplay(capture, kept, bytes_per_row), route, alone, in_order)
+            found = ByRows(capture, ModuleRerun(capture, kept, bytes_per_row), route, alone, in_order)
             if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
                 raise Unsupported("rows run in another batch disagree with the batch that they come from")
             return found
@@ -204,15 +204,15 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
         2 * (size + capture.activation.nbytes) // n for size in (calls.tail_bytes, calls.all_bytes)
     )
     how = ", row by row" if alone else ""
-    modules = RowsDecision(Route("module replay", f"module replay{how}", reason), alone, tail_bytes)
+    modules = RowsDecision(Route("module rerun", f"module rerun{how}", reason), alone, tail_bytes)
     try:
         if _disagreement(modules, everything, truth, calls, memory_bytes) <= ROUNDING:
             return modules
-        against = "module replay disagrees with brute force"
-    except Exception as error:  # replayed modules hand the model's code what it may not expect
+        against = "module rerun disagrees with brute force"
+    except Exception as error:  # modules run again hand the model's code what it may not expect
         if is_out_of_memory(error):
             raise
-        against = f"module replay failed with {type(error).__name__}"
+        against = f"module rerun failed with {type(error).__name__}"
     route = Route("full-forward", f"full-forward{how}", f"{reason}; {against}")
     whole = RowsDecision(route, alone, all_bytes)
     # rows run alone come from batches of one, to which a batch of several may be bound by more than rounding

@@ -23,7 +23,7 @@ from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.guards import DrawWatch, Unsupported
 from xaimed_core.tail.record.tape import TapeRecorder
 from xaimed_core.tail.rerun.capture import Autocast, Capture
-from xaimed_core.tail.rerun.replay import CallRecorder
+from xaimed_core.tail.rerun.modules import CallRecorder
 from xaimed_core.tail.run.mechanisms import Mechanism
 from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets

@@ -12,7 +12,7 @@ from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.rerun.capture import Capture, record
-from xaimed_core.tail.rerun.replay import ModuleReplay
+from xaimed_core.tail.rerun.modules import ModuleRerun
 from xaimed_core.tail.run.ablation import ablate, replacement
 from xaimed_core.tail.run.mechanisms import ByRows, Mechanism
 from xaimed_core.tail.run.outcomes import Ablations, AllClasses
@@ -93,7 +93,7 @@ def unablated_disagreement(mechanism: ByRows, capture: Capture) -> float:
     with capture.running():
         for i in sorted({*finite[:1], *finite[-1:]}):
             image = torch.tensor([i], device=capture.activation.device)
-            found = exact(mechanism.replay.outputs(image, capture.activation[image]))
+            found = exact(mechanism.rerun.outputs(image, capture.activation[image]))
             change = found - exact(capture.logits)[image]
             worst = max(worst, _excess(change, exact(capture.logits)[finite], capture))
     return worst
@@ -119,7 +119,7 @@ def mixing(capture: Capture) -> float:
     ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest.expand(n))
     one = capture.activation.clone()
     one[finite[0]] = ablated[finite[0]]
-    whole = ModuleReplay(capture, None, 0)
+    whole = ModuleRerun(capture, None, 0)
     with capture.running():
         alone, together = (exact(whole.outputs(every, rows)) for rows in (one, ablated))
     others, own = finite[1:], finite[:1]

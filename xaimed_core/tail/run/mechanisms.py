@@ -15,7 +15,7 @@ from xaimed_core.explanation import Route
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.plan.plan import Plan
 from xaimed_core.tail.rerun.capture import Capture
-from xaimed_core.tail.rerun.replay import ModuleReplay
+from xaimed_core.tail.rerun.modules import ModuleRerun
 from xaimed_core.tail.run.ablation import ablate, replacement
 from xaimed_core.tail.run.algebra import Front, drops_of_rows, run_front
 from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, read_drops
@@ -146,7 +146,7 @@ class ByRows:
     """Every ablation a row of the model itself; ``alone``: one row at a time; ``in_order``: see `_in_order`."""
 
     capture: Capture
-    replay: ModuleReplay
+    rerun: ModuleRerun
     route: Route
     alone: bool
     in_order: bool = False
@@ -165,10 +165,8 @@ class ByRows:
         capture = self.capture
         replaced = replacement(capture.activation, capture.channel_dim, ablations.value)
         drops = _no_drops(capture, ablations, outcome)
-        _refuse_bound_below(self.replay.bytes_per_row, memory_bytes)
-        rows = (
-            1 if alone or self.alone else min(UNMEASURED, memory_bytes // max(self.replay.bytes_per_row, 1))
-        )
+        _refuse_bound_below(self.rerun.bytes_per_row, memory_bytes)
+        rows = 1 if alone or self.alone else min(UNMEASURED, memory_bytes // max(self.rerun.bytes_per_row, 1))
         with capture.running():
             if self.in_order:
                 self._in_order(ablations, outcome, replaced, drops, step)
@@ -179,7 +177,7 @@ class ByRows:
                 def run(part: slice, at: Tensor = at) -> Tensor:
                     image, channel = ablations.image[at[part]], ablations.channel[at[part]]
                     ablated = ablate(capture.activation, capture.channel_dim, replaced, image, channel)
-                    change = exact(self.replay.outputs(image, ablated)) - exact(capture.logits)[image]
+                    change = exact(self.rerun.outputs(image, ablated)) - exact(capture.logits)[image]
                     return read_drops(outcome, change, image)
 
                 for part, found in in_chunks(len(at), rows, run):
@@ -200,7 +198,7 @@ class ByRows:
         every = torch.arange(len(capture.activation), device=drops.device)
         for k in ablations.channel.unique():
             ablated = ablate(capture.activation, capture.channel_dim, replaced, every, k.expand(len(every)))
-            change = exact(self.replay.outputs(every, ablated)) - exact(capture.logits)
+            change = exact(self.rerun.outputs(every, ablated)) - exact(capture.logits)
             at = (ablations.channel == k).nonzero().squeeze(1)
             image = ablations.image[at]
             drops[at] = read_drops(outcome, change[image], image)

@@ -18,7 +18,7 @@ from xaimed_core.tail.rerun.capture import Capture
 
 @final
 @dataclass(frozen=True)
-class ModuleReplay:
+class ModuleRerun:
     """The tail alone: modules that were done before the layer return their recorded outputs for the rows' images, the
     layer returns the ablated rows, and everything else runs.
 

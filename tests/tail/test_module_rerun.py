@@ -1,4 +1,4 @@
-"""Module replay: only the tail runs again, and what was done before the layer is taken as it was."""
+"""Module rerun: only the tail runs again, and what was done before the layer is taken as it was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY = list(range(6))
 
 
 class Refused(nn.Module):
-    """No tape holds this tail (it reads a stale view), so that modules are replayed."""
+    """No tape holds this tail (it reads a stale view), so that modules run again."""
 
     def __init__(self, middle: Callable[[Refused, Tensor], Tensor]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ MIDDLES = {
 
 
 @pytest.mark.parametrize("name", MIDDLES)
-def test_replayed_drops_are_those_of_brute_force(
+def test_drops_of_modules_run_again_are_those_of_brute_force(
     name: str, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     model, images = Refused(MIDDLES[name]).eval(), torch.randn(3, 2, 5, 5)
@@ -65,7 +65,7 @@ def test_replayed_drops_are_those_of_brute_force(
         found = watch(model, "layer", images).class_drops()
         assert (
             str(found.route)
-            == "module replay: a tensor is read after its memory was written in place through another view"
+            == "module rerun: a tensor is read after its memory was written in place through another view"
         )
         assert relative_error(found.drops, exact) <= 2e-4
 
@@ -100,11 +100,11 @@ def test_hooks_that_the_caller_added_take_part(
     assert relative_error(found.class_drops().drops, exact) <= 2e-4
 
 
-def test_where_modules_cannot_be_replayed_whole_forwards_run_and_the_route_says_so(
+def test_where_modules_cannot_run_again_whole_forwards_run_and_the_route_says_so(
     watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     class Shares(Refused):
-        """A module hands its result on beside its output, where no replay finds it."""
+        """A module hands its result on beside its output, where no rerun finds it."""
 
         def forward(self, images: Tensor) -> Tensor:
             skip, kept = self.skip(images), list[Tensor]()
