@@ -19,6 +19,7 @@ from xaimed_reports.store.jsonform import UnusableError
 COMMANDS = {
     "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
+    "history": "remember runs, judge the newest by all before it, and draw the trend",
     "trial": "put the regression gate on trial here: false alarms, power, load",
     "profile": "measure what this device can do, and how much of it the kernels reach",
     "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
@@ -30,6 +31,7 @@ SHOWING = ("jinja2", "matplotlib", "rich", "scipy")
 NEEDS = {
     "report": SHOWING,
     "compare": SHOWING,
+    "history": (*SHOWING, "ruptures"),
     "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
     "profile": (*SHOWING, "torchvision"),
     "data": ("PIL", "imagehash", "rich", "scipy"),

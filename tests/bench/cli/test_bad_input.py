@@ -21,7 +21,7 @@ CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
 
 BAD = """
 | argv                                                    | exit | words in the message                            |
-| bench                                                   | 2 | no command 'bench'; report, compare, trial, profile |
+| bench                                                   | 2 | no command 'bench'; report, compare, history, trial |
 | --versions                                              | 2 | no command '--versions'                            |
 | report                                                  | 2 | required: file; xaimed report --help               |
 | report none.json                                        | 2 | none.json: No such file                            |
@@ -101,6 +101,23 @@ BAD = """
 | compare run.json run.json --floor-file none.json        | 2 | none.json: no such file; xaimed compare --floor    |
 | compare run.json run.json --floor-file run.json         | 2 | run.json: holds no floor; xaimed compare --floor   |
 | compare run.json run.json --floor-file floor.json       | 2 | floor.json; spread and runs must name the same     |
+| history                                                 | 2 | required: what                                     |
+| history nothing                                         | 2 | invalid choice: 'nothing'; add                     |
+| history add                                             | 2 | no run given; history add RUN.json                 |
+| history add none.json                                   | 2 | none.json: No such file                            |
+| history add card.json                                   | 2 | card.json: not a benchmark file                    |
+| history add norows.json                                 | 2 | norows.json; no row of xaimed                      |
+| history add run.json --file folder                      | 2 | --file; folder is a folder                         |
+| history add run.json --file run.json                    | 2 | run.json: not a history                            |
+| history add run.json --figures none.json                | 2 | none.json: No such file                            |
+| history check                                           | 2 | no such history; history add                       |
+| history check run.json                                  | 2 | takes no file but --file                           |
+| history check --factor 1                                | 2 | --factor; '1' given; above 1                       |
+| history check --revision x                              | 2 | --revision belongs to xaimed history add           |
+| history verify --file run.json                          | 2 | run.json: not a history                            |
+| history html                                            | 2 | takes the file to write                            |
+| history html folder                                     | 2 | folder is a folder                                 |
+| history export a.csv b.csv                              | 2 | takes the file to write                            |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
 | trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |

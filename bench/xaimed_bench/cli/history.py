@@ -1,0 +1,225 @@
+"""Remember runs, and judge the newest one by all before it.
+
+  xaimed history add run.json            append a run of `pytest bench --benchmark-json=run.json`
+  xaimed history check                   is the newest run slower, larger or wrong, and what moved beside it?
+  xaimed history show                    the newest values, a line per row
+  xaimed history html trend.html         one page of trends that opens anywhere, offline
+  xaimed history export points.csv       all numbers, for other tools
+  xaimed history verify                  is the file whole, and every run as it was added?
+
+The history is one file that only grows (--file, xaimed-history.sqlite). A check exits with 1 where it found something,
+and with 3 where no row has runs enough to be judged. What it goes by: docs/tracking.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaimed_bench.cli.given import file_to_write, keep_apart, write
+from xaimed_reports.store.jsonform import UnusableError
+
+if TYPE_CHECKING:
+    from xaimed_reports.history.store import Stored
+
+FILE = Path("xaimed-history.sqlite")
+NOTHING_JUDGED = 3
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do, and the history's file."""
+    parser.add_argument("what", choices=sorted(_ACTIONS), help="what to do")
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="runs to add, or the one file to write"
+    )
+    parser.add_argument(
+        "--file", type=file_to_write, default=str(FILE), metavar="FILE", help="the history (%(default)s)"
+    )
+    parser.add_argument(
+        "--revision", metavar="REV", help="add: the commit measured, where the run does not name it"
+    )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="STATIC",
+        help="add: the compiled kernels' figures (static.json), so that a check can say whether they changed",
+    )
+    parser.add_argument(
+        "--factor",
+        type=_factor,
+        default="1.03",
+        help="check: a change of time below this is no finding (%(default)s)",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do it. Returns the exit code."""
+    for name, default in (("revision", None), ("figures", None)):
+        if given.what != "add" and getattr(given, name) != default:
+            raise UnusableError(f"--{name} belongs to xaimed history add; leave it out")
+    if given.what in ("html", "export"):
+        if len(given.paths) != 1:
+            raise UnusableError(f"xaimed history {given.what} takes the file to write; - is the terminal")
+        given.paths = [_to_write(given.paths[0])]
+        keep_apart([given.file], given.paths)
+    elif given.what != "add" and given.paths:
+        raise UnusableError(
+            f"xaimed history {given.what} takes no file but --file; leave {given.paths[0]} out"
+        )
+    return _ACTIONS[given.what](given)
+
+
+def _add(given: argparse.Namespace) -> int:
+    from xaimed_reports.history.points import entry
+    from xaimed_reports.history.store import add
+    from xaimed_reports.store.load import load
+
+    if not given.paths:
+        raise UnusableError("no run given; type: xaimed history add RUN.json")
+    figures = hashlib.sha256(given.figures.read_bytes()).hexdigest() if given.figures else ""
+    for path in given.paths:
+        try:
+            found = entry(load(path), figures)
+        except UnusableError:
+            raise
+        except ValueError as error:
+            raise UnusableError(f"{path}: {error}") from error
+        number = add(given.file, replace(found, revision=given.revision or found.revision))
+        rows = len({point.row for point in found.points})
+        said = "is there already" if number is None else f"is run {number} of {given.file}: {rows} rows"
+        print(f"{path.name} {said}")
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from xaimed_reports.history.judge import check
+    from xaimed_reports.history.words import sentences
+
+    found = check(_some(given.file), factor=given.factor - 1)
+    print("\n".join(sentences(found)))
+    if found.findings or found.broken:
+        return 1
+    return 0 if found.judged else NOTHING_JUDGED
+
+
+def _show(given: argparse.Namespace) -> int:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from xaimed_reports.format import byte_count, number, seconds
+    from xaimed_reports.history.series import series
+    from xaimed_reports.show.terminal import console
+
+    history = _some(given.file)
+    newest = history[-1]
+    table = Table(
+        title=f"Run {newest.number} of {len(history)}, {newest.entry.machine}, {newest.entry.revision}"
+    )
+    table.add_column("row", overflow="fold")
+    for name in ("runs alike", "forwards", "memory", "difference", "forward"):
+        table.add_column(name, justify="right")
+    words: dict[str, Callable[[float], str]] = {
+        "time": number,
+        "memory": lambda value: byte_count(int(value)),
+        "difference": "{:.1e}".format,
+        "forward": seconds,
+    }
+    alike = {s.row: len(s.runs) for s in series(history, "time") if s.runs[-1] is newest}
+    values = {(p.row, p.metric): p.value for p in newest.entry.points}
+    for row in sorted({row for row, _ in values}):
+        cells = [say(values[row, key]) if (row, key) in values else "-" for key, say in words.items()]  # pyright: ignore[reportArgumentType]
+        table.add_row(escape(row), str(alike.get(row, 0)), *cells)
+    for each in newest.entry.broken:
+        table.add_row(escape(each.row), each.status, "-", "-", "-", "-")
+    console().print(table)
+    return 0
+
+
+def _html(given: argparse.Namespace) -> int:
+    from xaimed_reports.history.page import page
+
+    write(given.paths[0], page(_some(given.file)))
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    lines.writerow(
+        (
+            "run",
+            "started_utc",
+            "revision",
+            "machine",
+            "torch",
+            "row",
+            "definition",
+            "metric",
+            "value",
+            "low",
+            "high",
+        )
+    )
+    for run in _some(given.file):
+        entry = run.entry
+        about = (
+            run.number,
+            entry.started_utc,
+            entry.revision,
+            entry.machine,
+            entry.environment.get("torch", ""),
+        )
+        for p in entry.points:
+            lines.writerow((*about, p.row, p.revision, p.metric, p.value, p.low, p.high))
+    write(given.paths[0], out.getvalue())
+    return 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from xaimed_reports.history.store import faults, read
+
+    found = faults(given.file)
+    print("\n".join(found) or f"{given.file}: {len(read(given.file))} runs, each as it was added")
+    return 1 if found else 0
+
+
+def _some(file: Path) -> tuple[Stored, ...]:
+    from xaimed_reports.history.store import read
+
+    history = read(file)
+    if not history:
+        raise UnusableError(f"{file}: no run was added yet; type: xaimed history add RUN.json")
+    return history
+
+
+def _to_write(path: Path) -> Path:
+    try:
+        return file_to_write(str(path))
+    except argparse.ArgumentTypeError as error:
+        raise UnusableError(str(error)) from error
+
+
+def _factor(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 < found < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} given; give a factor above 1, such as 1.05")
+    return found
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "add": _add,
+    "check": _check,
+    "export": _export,
+    "html": _html,
+    "show": _show,
+    "verify": _verify,
+}

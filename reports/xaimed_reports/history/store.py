@@ -1,0 +1,169 @@
+"""The history's file: SQLite, because it is in Python, takes several writers, and survives a kill in mid-write.
+
+Tables ``runs`` and ``points`` only grow: triggers refuse to change or delete a line.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from xaimed_reports.history.points import Broken, Entry, Point
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError
+
+FORMAT = 1
+"""Kept as SQLite's user_version."""
+APPLICATION = 0x78616964
+"""Kept as SQLite's application_id ("xaid"), so that another program's database is refused."""
+PATIENCE_S = 60.0
+"""How long a writer waits for another one."""
+
+_TABLES = """
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, started_utc TEXT NOT NULL, revision TEXT NOT NULL,
+  machine TEXT NOT NULL, environment TEXT NOT NULL, figures TEXT NOT NULL, broken TEXT NOT NULL
+) STRICT;
+CREATE TABLE points (
+  run INTEGER NOT NULL REFERENCES runs (id), row TEXT NOT NULL, metric TEXT NOT NULL,
+  value REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL, revision INTEGER NOT NULL,
+  PRIMARY KEY (run, row, metric)
+) STRICT, WITHOUT ROWID;
+""" + "".join(
+    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'a history only grows'); END;\n"
+    for table in ("runs", "points")
+    for verb in ("UPDATE", "DELETE")
+)
+
+
+@final
+@dataclass(frozen=True)
+class Stored:
+    """An entry with its place in the history."""
+
+    number: int
+    """Counts from 1 in the order in which runs were added."""
+    entry: Entry
+    digest: str
+    """As it was when the run was added."""
+
+
+def add(path: Path, new: Entry) -> int | None:
+    """Append a run to the history in ``path``, which is made where missing.
+
+    All of the run is kept or nothing, whatever ends the process. Returns its number, or None where this very run is
+    already there. Raises UnreadableError where the file is no history, UnusableError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path, write=True) as db, db:
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT 1 FROM runs WHERE digest = ?", (new.digest,)).fetchone():
+            return None
+        number = db.execute(
+            "INSERT INTO runs (digest, started_utc, revision, machine, environment, figures, broken) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (new.digest, new.started_utc, new.revision, new.machine, _text(new.environment), new.figures,
+             _text([[each.row, each.status] for each in new.broken])),
+        ).lastrowid  # fmt: skip
+        db.executemany(
+            "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(number, p.row, p.metric, p.value, p.low, p.high, p.revision) for p in new.points],
+        )
+        return number
+
+
+def read(path: Path) -> tuple[Stored, ...]:
+    """All runs of a history, in the order in which they were added. Raises UnreadableError where it is none."""
+    if not path.is_file():
+        raise UnreadableError(f"{path}: no such history; begin one with: xaimed history add RUN.json")
+    with _opened(path, write=False) as db:
+        points: dict[int, list[Point]] = {}
+        for run, *rest in db.execute(
+            "SELECT run, row, metric, value, low, high, revision FROM points ORDER BY run"
+        ):
+            points.setdefault(run, []).append(Point(*rest))
+        runs: Sequence[tuple[Any, ...]] = db.execute(
+            "SELECT id, digest, started_utc, revision, machine, environment, figures, broken FROM runs ORDER BY id"
+        ).fetchall()
+    return tuple(_stored(run, points.get(run[0], [])) for run in runs)
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with a history: damaged pages, runs that are not what was added. Empty where nothing is."""
+    with _opened(path, write=False) as db:
+        found = [f"SQLite: {said}" for (said,) in db.execute("PRAGMA integrity_check") if said != "ok"]
+    return found or [
+        f"run {each.number} ({each.entry.started_utc}) is not what was added"
+        for each in read(path)
+        if each.entry.digest != each.digest
+    ]
+
+
+def _stored(run: tuple[Any, ...], points: Sequence[Point]) -> Stored:
+    number, digest, started_utc, revision, machine, environment, figures, broken = run
+    try:
+        gone = tuple(Broken(row, status) for row, status in json.loads(broken))
+        around: dict[str, str] = json.loads(environment)
+    except ValueError as error:
+        raise UnreadableError(
+            f"run {number} of the history is damaged ({error}); see: xaimed history verify"
+        ) from error
+    return Stored(number, Entry(revision, started_utc, machine, around, tuple(points), gone, figures), digest)
+
+
+def _text(data: object) -> str:
+    return json.dumps(data, sort_keys=True, ensure_ascii=False)
+
+
+@contextmanager
+def _opened(path: Path, *, write: bool) -> Generator[sqlite3.Connection]:
+    """A connection in which each statement outside BEGIN stands alone. SQLite's errors become one line."""
+    try:
+        address = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
+        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)) as db:
+            _need_history(db, path, write)
+            yield db
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+            raise UnusableError(f"{path}: {error}") from error
+        raise UnreadableError(f"{path}: not a history of xaimed, or damaged ({error})") from error
+
+
+def _need_history(db: sqlite3.Connection, path: Path, write: bool) -> None:
+    """Raise UnreadableError for another program's file or a newer format; make the tables of a new one."""
+    if write:
+        db.execute("BEGIN IMMEDIATE")  # two processes may find the same file new
+    try:
+        made = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not made and write:
+            for statement in (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {FORMAT}"):
+                db.execute(statement)
+            for statement in _statements(_TABLES):
+                db.execute(statement)
+        application, version = (
+            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+    finally:
+        if write:
+            db.execute("COMMIT")
+    if application != APPLICATION:
+        raise UnreadableError(f"{path}: a database, but no history of xaimed")
+    if version > FORMAT:
+        raise UnreadableError(
+            f"{path}: written by a newer xaimed (format {version}, this one reads {FORMAT})"
+        )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements one by one, for `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
