@@ -1,6 +1,7 @@
 """Judge new results against old ones.
 
   xaimed compare old.json new.json        two stored runs, row by row
+  xaimed compare a/profile.json b/profile.json       two devices, side by side
   xaimed compare --base main              this checkout against a revision, in alternating fresh processes
   xaimed compare --floor                  this checkout against itself: how much the machine alone varies
 
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from xaimed_bench.cli.given import count, file_to_write, folder_to_write, keep_apart, words, write
+from xaimed_bench.cli.given import STDOUT, count, file_to_write, folder_to_write, keep_apart, words, write
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -85,12 +86,36 @@ def run(given: argparse.Namespace) -> int:
     keep_apart([*given.files, given.floor_file], [given.markdown, given.export])
     if not given.files:
         return _measure(given)
+    from xaimed_reports.store.kinds import file_kind
     from xaimed_reports.store.load import load
 
+    if {file_kind(file) for file in given.files} == {"card"}:
+        return _cards(given)
     base, new = ([load(file)] for file in given.files)
     found = _compare(given, base, new)
     _show(given, found, new[-1])
     return found.exit_code
+
+
+def _cards(given: argparse.Namespace) -> int:
+    """Two profile cards side by side: nothing is judged, so that nothing fails."""
+    from rich.markdown import Markdown
+
+    from xaimed_reports.profile.beside import beside
+    from xaimed_reports.profile.card import load_card
+    from xaimed_reports.show.terminal import console
+
+    for name in ("export", "fail_on"):
+        if getattr(given, name):
+            raise UnusableError(
+                f"--{name.replace('_', '-')} has no meaning for two profile cards; leave it out"
+            )
+    shown = beside(*map(load_card, given.files))
+    if given.markdown:
+        write(given.markdown, shown)
+    if given.markdown != STDOUT:
+        console().print(Markdown(shown))
+    return 0
 
 
 def _need_one_question(given: argparse.Namespace) -> None:

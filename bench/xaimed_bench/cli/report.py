@@ -3,6 +3,7 @@
   xaimed report out.json                        a table in the terminal
   xaimed report out.json --html report.html     one page that opens anywhere, offline
   xaimed report out.json --markdown -           for a pull request or a README
+  xaimed report profile.json                    a device's profile card
   xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
 
 FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journal.jsonl) of a run that ended early.
@@ -55,12 +56,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Load, render, write. Raises UnusableError for a file or options that cannot be used."""
     from xaimed_reports.show.terminal import console, show
+    from xaimed_reports.store.kinds import file_kind
     from xaimed_reports.store.load import load
 
     for name, needs in (("section", "markdown"), ("profile", "html"), ("no_images", "html")):
         if getattr(given, name) and not getattr(given, needs):
             raise UnusableError(f"--{name.replace('_', '-')} belongs to --{needs}, which is missing")
     keep_apart([given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown])
+    if file_kind(given.file) == "card":
+        return _show_card(given)
     stored = load(given.file)
     if given.markdown:
         from xaimed_reports.show.markdown import SECTIONS
@@ -74,6 +78,28 @@ def run(given: argparse.Namespace) -> int:
         show(stored, console())
         if given.html:
             print(f"\nPage: {given.html}")
+    return 0
+
+
+def _show_card(given: argparse.Namespace) -> int:
+    """A profile card: as text here, or as a file of Markdown."""
+    from rich.markdown import Markdown
+
+    from xaimed_reports.profile.card import load_card
+    from xaimed_reports.profile.card_markdown import card_markdown
+    from xaimed_reports.show.terminal import console
+
+    for name in ("html", "svg", "section", "profile"):
+        if getattr(given, name):
+            raise UnusableError(
+                f"{given.file} is a profile card, for which there is no --{name}; leave it out"
+            )
+    keep_apart([given.file], [given.markdown])
+    shown = card_markdown(load_card(given.file))
+    if given.markdown:
+        write(given.markdown, shown)
+    else:
+        console().print(Markdown(shown))
     return 0
 
 

@@ -17,6 +17,7 @@ from xaimed_reports.compare.ratio import EQUAL
 from xaimed_reports.compare.sides import Side
 from xaimed_reports.compare.statistics import LEVEL
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object, to_json
+from xaimed_reports.store.kinds import named
 from xaimed_reports.store.records import SCHEMA, Machine
 from xaimed_reports.store.rows import Run, Timed
 
@@ -111,9 +112,12 @@ def load_floor(path: Path, machine: Machine) -> Floor | None:
     """The stored floor where it was measured on such a machine; None where there is no file, or another's."""
     if not path.exists():
         return None
-    stored = read_object(path).get("floor")
+    data = read_object(path)
+    stored = data.get("floor")
     if stored is None:
-        raise UnreadableError(f"{path.name}: holds no floor; measure one with: xaimed compare --floor")
+        raise UnreadableError(
+            f"{path.name}: {named(data, 'holds no floor')}; measure a floor with: xaimed compare --floor"
+        )
     floor = from_json(Floor, stored, path.name)
     return floor if floor.fits(machine) else None
 

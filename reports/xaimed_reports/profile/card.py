@@ -16,6 +16,7 @@ from typing import Literal, final
 
 from xaimed_reports.store.devices import device_folder
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object, to_json
+from xaimed_reports.store.kinds import kind_of, named
 from xaimed_reports.store.records import Conditions, Machine
 
 CARD_SCHEMA = 1
@@ -202,11 +203,10 @@ def store_card(path: Path, card: Card) -> None:
 def load_card(path: Path) -> Card:
     """Read a card. Raises UnreadableError with one line that says what is wrong."""
     data = read_object(path)
-    schema = data.get("schema")
+    schema = data.get("schema") if kind_of(data) == "card" else None
     if not isinstance(schema, int) or not 1 <= schema <= CARD_SCHEMA:
-        raise UnreadableError(
-            f"{path.name}: not a profile card of schema 1 to {CARD_SCHEMA}; make one with: xaimed profile"
-        )
+        what = named(data, f"not a profile card of schema 1 to {CARD_SCHEMA}")
+        raise UnreadableError(f"{path.name}: {what}; make a card with: xaimed profile")
     return from_json(Card, data, path.name)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object
+from xaimed_reports.store.kinds import named
 
 Facts = Mapping[str, int]
 """Figures of one kernel on one target by name, e.g. registers, fma, global_load_128; those left out are 0."""
@@ -130,7 +131,9 @@ def _read(path: Path) -> dict[str, Accepted]:
     try:
         return {name: from_json(Accepted, held, name) for name, held in stored.items()}
     except UnreadableError as error:
-        raise UnreadableError(f"{path.name}: not a static profile: {error}") from error
+        raise UnreadableError(
+            f"{path.name}: {named(stored, f'not a static profile: {error}', wanted='static')}"
+        ) from error
 
 
 def _text(stored: Mapping[str, Accepted]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from xaimed_reports.store.journal import recover
 from xaimed_reports.store.jsonform import UnreadableError, parse_object, read_text
+from xaimed_reports.store.kinds import named
 from xaimed_reports.store.older import run_from
 from xaimed_reports.store.rows import Run, Timed
 
@@ -49,9 +50,10 @@ def _run(data: dict[str, Any]) -> Run:
             if "benchmarks" in data
             else "not a benchmark file"
         )
-        raise UnreadableError(
+        missing = (
             f"{known}: the key 'xaimed' is missing; make one with: pytest bench --benchmark-json=out.json"
         )
+        raise UnreadableError(named(data, missing))
     head = cast("dict[str, Any]", stored)
     found = [_stored_row(b, i) for i, b in enumerate(_benchmarks(data))]
     rows = [*(row for row in found if row is not None), *_list(head, "rows")]

@@ -31,8 +31,7 @@ BAD = """
 | report bytes.json                                       | 2 | bytes.json: not a text file                        |
 | report list.json                                        | 2 | list.json: its top level is not an object          |
 | report deep.json                                        | 2 | deep.json: not JSON                                |
-| report card.json                                        | 2 | card.json; pytest bench --benchmark-json           |
-| report floor.json                                       | 2 | floor.json; pytest bench --benchmark-json          |
+| report floor.json                                       | 2 | floor.json: this is a machine's floor; --floor-file |
 | report future.json                                      | 2 | newer xaimed; upgrade                              |
 | report halves.json                                      | 2 | halves.json; text of whole characters              |
 | report huge.json                                        | 2 | huge.json; whole number below 2^63                 |
@@ -46,7 +45,7 @@ BAD = """
 | report run.json --html nothing.json/x.html              | 2 | nothing.json is a file, not a folder               |
 | report run.json --html /dev/full                        | 2 | No space left                                      |
 | report run.json --html p.html --profile none.json       | 2 | none.json: No such file                            |
-| report run.json --html p.html --profile run.json        | 2 | run.json: not a profile card; xaimed profile       |
+| report run.json --html p.html --profile run.json        | 2 | run.json: this is a stored run; xaimed profile     |
 | report run.json --html p.html --profile list.json       | 2 | list.json: its top level                           |
 | report run.json --html p.html --markdown p.html         | 2 | p.html is given twice                              |
 | report run.json --profile card.json                     | 2 | --profile belongs to --html                        |
@@ -84,7 +83,9 @@ BAD = """
 | compare none.json run.json                              | 2 | none.json: No such file                            |
 | compare run.json folder                                 | 2 | folder: Is a directory                             |
 | compare nothing.json nothing.json                       | 2 | nothing.json: not JSON                             |
-| compare run.json card.json                              | 2 | card.json: not a benchmark file                    |
+| compare run.json card.json                              | 2 | card.json: this is a profile card; xaimed report   |
+| compare card.json card.json --export x.json             | 2 | --export; two profile cards                        |
+| report card.json --html x.html                          | 2 | card.json is a profile card; no --html             |
 | compare norows.json norows.json                         | 2 | no row of xaimed is in both; (0 rows)                |
 | compare norows.json run.json                            | 2 | no row of xaimed is in both; (0 rows)                |
 | compare run.json norows.json                            | 2 | no row of xaimed is in both; (0 rows)                |
@@ -99,13 +100,14 @@ BAD = """
 | compare run.json run.json --export run.json             | 2 | run.json is given twice                            |
 | compare run.json run.json --markdown a --export a       | 2 | a is given twice                                   |
 | compare run.json run.json --floor-file none.json        | 2 | none.json: no such file; xaimed compare --floor    |
-| compare run.json run.json --floor-file run.json         | 2 | run.json: holds no floor; xaimed compare --floor   |
+| compare run.json run.json --floor-file run.json         | 2 | run.json: this is a stored run; compare --floor    |
 | compare run.json run.json --floor-file floor.json       | 2 | floor.json; spread and runs must name the same     |
 | history                                                 | 2 | required: what                                     |
 | history nothing                                         | 2 | invalid choice: 'nothing'; add                     |
 | history add                                             | 2 | no run given; history add RUN.json                 |
 | history add none.json                                   | 2 | none.json: No such file                            |
-| history add card.json                                   | 2 | card.json: not a benchmark file                    |
+| history add card.json                                   | 2 | card.json: this is a profile card                  |
+| history add floor.json                                  | 2 | floor.json: this is a machine's floor              |
 | history add norows.json                                 | 2 | norows.json; no row of xaimed                      |
 | history add run.json --file folder                      | 2 | --file; folder is a folder                         |
 | history add run.json --file run.json                    | 2 | run.json: not a history                            |
