@@ -98,7 +98,9 @@ MODELS: dict[str, ModelSpec] = {
             "EfficientNet-Lite0",
             {"last": "bn2", "earlier": "blocks.5.0.bn2", "before": "conv_head"},
             _BOTH,
-            normalisation=Normalisation((127 / 255,) * 3, (128 / 255,) * 3),
+            normalisation=Normalisation(
+                mean=(127 / 255, 127 / 255, 127 / 255), std=(128 / 255, 128 / 255, 128 / 255)
+            ),
             library="timm",
         ),
     )

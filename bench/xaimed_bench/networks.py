@@ -129,7 +129,7 @@ def _architecture(spec: str) -> Callable[[tuple[str, ...]], Network]:
     if spec in MODELS:
         row = MODELS[spec]
         return lambda classes: Network(
-            spec, row.title, row.build(len(classes)), classes, row.normalisation, layers=dict(row.layers)
+            spec, row.title, row.build(len(classes)), classes, row.normalisation, layers={**row.layers}
         )
     library, colon, name = spec.partition(":")
     if not colon:
@@ -218,9 +218,7 @@ def _from_checkpoint(path: Path, spec: str | None, classes: Sequence[str] | None
     name, named = about["model"], tuple(about["classes"])
     if spec not in (None, name):
         raise ValueError(f"{path.name} holds a {name}, not a {spec}; leave --model out")
-    if (
-        spec is None and ":" in name and not name.startswith("timm:")
-    ):  # opening a file must run no code it names
+    if spec is None and ":" in name and not name.startswith("timm:"):  # a file must not choose code to run
         raise ValueError(f"{path.name} holds a network that {name} builds; give --model {name} to let it run")
     refuse_other_classes(path.name, named, classes)
     with seeded(0):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, final
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -74,17 +73,14 @@ def imagenet_weights(spec: ModelSpec) -> dict[str, Tensor]:
         return _lite0_weights(spec)
     from torchvision import models
 
-    weights: Any = models.get_model_weights(spec.name).DEFAULT
+    known: Any = models.get_model_weights(spec.name)
+    weights = known.DEFAULT
     constructor = cast("Callable[..., nn.Module]", getattr(models, spec.name))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
             return constructor(weights=weights).state_dict()
-        except (
-            URLError,
-            OSError,
-            RuntimeError,
-        ) as error:  # the last: a file that is not what its name promises
+        except (OSError, RuntimeError) as error:  # offline; a file that is not what its name promises
             place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
             why = str(error).splitlines()[0][:100]
             raise ValueError(
