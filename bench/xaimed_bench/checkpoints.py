@@ -188,7 +188,7 @@ def load_checkpoint(model: nn.Module, head: str, checkpoint: Checkpoint) -> None
             f"{file} does not fit {type(model).__name__}: {said}. Was it saved from torchvision's network?"
         )
     for name, tensor in state.items():
-        fault = _fault_of_values(name, tensor, own[name])
+        fault = fault_of_values(name, tensor, own[name])
         if fault is not None:
             raise ValueError(f"{file}: {name} {fault}")
     model.load_state_dict(state, strict=False)  # strict but for num_batches_tracked, checked above
@@ -216,7 +216,7 @@ def _refuse_other_classes(checkpoint: Checkpoint, head: str, asked: int) -> None
         )
 
 
-def _fault_of_values(name: str, tensor: Tensor, own: Tensor) -> str | None:
+def fault_of_values(name: str, tensor: Tensor, own: Tensor) -> str | None:
     """Why these values cannot be those of the model's own tensor, and what to do."""
     wanted = _FLOATS if own.is_floating_point() else (own.dtype,)
     if tensor.dtype not in wanted:

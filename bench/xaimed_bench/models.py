@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
-from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, phantoms
+from xaimed_bench.data import IMAGENET, PHANTOM_KINDS, Normalisation, phantoms
 from xaimed_core.numbers_given import is_whole
 
-LayerRole = Literal["last", "earlier"]
+LayerRole = Literal["last", "earlier", "before"]
 TRAINED_LOGIT = 10.0
 """The logit that calibration gives the median image: the size that classifiers of a few classes have after training."""
 
@@ -30,11 +30,13 @@ TRAINED_LOGIT = 10.0
 @final
 @dataclass(frozen=True)
 class ModelSpec:
-    """One architecture of torchvision and the two layers at which it is explained.
+    """One architecture of torchvision or timm and the layers at which it is explained.
 
     ``layers``: dotted names; "last" is the layer the literature explains, "earlier" one before it with a finer
-    grid. ``nonnegative``: the roles whose output is a ReLU's, or its maximum or mean: there grad-cam's AblationCAM
+    grid, "before" the last convolution ahead of its BatchNorm and ReLU, where values have both signs.
+    ``nonnegative``: the roles whose output is a ReLU's, or its maximum or mean: there grad-cam's AblationCAM
     ablates to zero (elsewhere to its minimum - 1e7). ``paper``: whether arXiv 2503.08420 measured it.
+    ``normalisation``: of the images that its ImageNet weights were trained on. ``library``: where it is built.
     """
 
     name: str
@@ -42,9 +44,15 @@ class ModelSpec:
     layers: Mapping[LayerRole, str]
     nonnegative: frozenset[LayerRole] = frozenset()
     paper: bool = False
+    normalisation: Normalisation = IMAGENET
+    library: Literal["torchvision", "timm"] = "torchvision"
 
     def build(self, classes: int) -> nn.Module:
-        """The bare architecture with torchvision's own initialisation from the global random state."""
+        """The bare architecture with its library's own initialisation from the global random state."""
+        if self.library == "timm":
+            import timm
+
+            return timm.create_model(self.name, num_classes=classes)
         from torchvision import models  # loads PIL, so not at import
 
         constructor = cast("Callable[..., nn.Module]", getattr(models, self.name))
@@ -85,6 +93,16 @@ MODELS: dict[str, ModelSpec] = {
         ),
         ModelSpec("swin_t", "Swin-T", {"last": "features.7.1.norm1", "earlier": "features.5.5.norm1"}),
         ModelSpec("mobilenet_v3_small", "MobileNetV3-S", {"last": "features.12", "earlier": "features.8"}),
+        ModelSpec(
+            "tf_efficientnet_lite0",
+            "EfficientNet-Lite0",
+            {"last": "bn2", "earlier": "blocks.5.0.bn2", "before": "conv_head"},
+            _BOTH,
+            normalisation=Normalisation(
+                mean=(127 / 255, 127 / 255, 127 / 255), std=(128 / 255, 128 / 255, 128 / 255)
+            ),
+            library="timm",
+        ),
     )
 }
 
@@ -110,7 +128,7 @@ def build_model(
         raise ValueError(f"no model is called {name!r}; choose one of {', '.join(MODELS)}")
     if classes is not None and not (is_whole(classes) and classes >= 1):
         raise ValueError(f"a classifier of {classes!r} classes was asked for; give 1 or more")
-    with _seeded(seed):
+    with seeded(seed):
         if checkpoint is not None:
             return _build_from(read_checkpoint(checkpoint), name, classes)
         model = MODELS[name].build(classes or 4).eval()
@@ -131,7 +149,7 @@ def _build_from(checkpoint: Checkpoint, name: str, classes: int | None) -> nn.Mo
 
 
 @contextmanager
-def _seeded(seed: int) -> Generator[None]:
+def seeded(seed: int) -> Generator[None]:
     """The CPU's random state seeded inside and restored after; those of other devices are not touched."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)

@@ -25,8 +25,8 @@ MAY_IMPORT = {
 
 FLOORS = {
     "xaimed_bench": (
-        ("data", "device", "checkpoint_files", "checkpoints", "progress"),
-        ("models",),
+        ("data", "device", "checkpoint_files", "tensor_files", "checkpoints", "progress"),
+        ("models", "weights", "networks"),
         ("measure",),
         ("profile", "trial", "study", "doctor", "bench_options"),
         ("cli",),

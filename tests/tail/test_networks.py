@@ -47,6 +47,12 @@ ROUTES = {
     ("swin_t", "earlier"): "delta(1 linear) + replay: bmm",
     ("mobilenet_v3_small", "last"): "delta(1 linear) + replay: hardswish",
     ("mobilenet_v3_small", "earlier"): "delta(1 conv) + replay: hardswish",
+    ("tf_efficientnet_lite0", "last"): "closed-form: mean, reshape keep channels apart, addmm are linear",
+    ("tf_efficientnet_lite0", "earlier"): "delta(1 conv) + replay: hardtanh",
+    (
+        "tf_efficientnet_lite0",
+        "before",
+    ): "closed-form: native_batch_norm, hardtanh, mean, reshape keep channels apart",
 }
 CASES = [(name, role) for name, spec in MODELS.items() for role in spec.layers]
 
