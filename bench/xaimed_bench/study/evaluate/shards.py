@@ -1,0 +1,103 @@
+"""Rows of an evaluation: a Parquet file per batch, whole or not there, in a folder that one evaluation owns."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xaimed_bench.tensor_files import write_whole
+from xaimed_reports.store.jsonform import UnusableError
+
+COLUMNS = pa.schema(
+    [
+        ("image", pa.string()),
+        ("label", pa.dictionary(pa.int32(), pa.string())),
+        ("predicted", pa.dictionary(pa.int32(), pa.string())),
+        ("confidence", pa.float32()),
+        ("layer", pa.dictionary(pa.int32(), pa.string())),
+        ("method", pa.dictionary(pa.int32(), pa.string())),
+        ("metric", pa.dictionary(pa.int32(), pa.string())),
+        ("value", pa.float32()),
+    ]
+)
+"""One row per image, method and metric. ``confidence``: the softmax of the predicted class."""
+
+
+@final
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that share an evaluation, as torchrun numbers them."""
+
+    rank: int = 0
+    world: int = 1
+
+
+@contextmanager
+def owned(folder: Path, process: Process) -> Generator[None]:
+    """Hold the folder against another run; the lock goes with its process. Raises UnusableError where it is held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".lock-{process.rank}").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UnusableError(
+                f"{folder}: another run is writing here; wait for it, or give another --out"
+            ) from error
+        yield
+
+
+def shard_path(folder: Path, batch: int) -> Path:
+    """Where the rows of a batch lie."""
+    return folder / "rows" / f"batch-{batch:06}.parquet"
+
+
+def missing(folder: Path, batches: int) -> list[int]:
+    """Batches that are not written yet."""
+    return [k for k in range(batches) if not shard_path(folder, k).exists()]
+
+
+def store(
+    folder: Path, batch: int, columns: Mapping[str, Sequence[Any]], notes: Sequence[Mapping[str, str]]
+) -> None:
+    """Write a batch's rows and what was odd about its images, all or nothing. Raises OSError with the file's name."""
+    table = pa.table({name: columns.get(name, []) for name in COLUMNS.names}, schema=COLUMNS)
+    table = table.replace_schema_metadata({"notes": json.dumps(list(notes))})
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    write_whole(out.getvalue(), shard_path(folder, batch))
+
+
+def notes(folder: Path) -> list[dict[str, str]]:
+    """What was odd about images, in the order of batches."""
+    found: list[dict[str, str]] = []
+    for path in sorted((folder / "rows").glob("batch-*.parquet")):
+        metadata = pq.read_schema(path).metadata or {}
+        found += json.loads(metadata.get(b"notes", b"[]"))
+    return found
+
+
+def read(folder: Path, layer: str | None = None, metric: str | None = None) -> pa.Table:
+    """Rows, of one layer and metric where given. Raises UnusableError where a file is damaged."""
+    import pyarrow.dataset as ds
+
+    wanted = None
+    for name, value in (("layer", layer), ("metric", metric)):
+        if value is not None:
+            here = ds.field(name) == value
+            wanted = here if wanted is None else wanted & here
+    files = sorted(str(path) for path in (folder / "rows").glob("batch-*.parquet"))
+    try:
+        return ds.dataset(files, schema=COLUMNS, format="parquet").to_table(filter=wanted)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnusableError(
+            f"{folder}/rows: {str(error).splitlines()[0]}; remove that file and --resume"
+        ) from error
