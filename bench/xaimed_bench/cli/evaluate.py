@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from xaimed_bench.study.evaluate.run import Work
     from xaimed_bench.study.evaluate.settings import Settings
     from xaimed_bench.study.evaluate.shards import Process
+    from xaimed_reports.study.evaluation import Evaluation
 
+_FEW = 10
+"""Notes printed; the rest is written."""
 SPLITS = ("testing", "validation", "all")
 
 
@@ -82,9 +85,10 @@ def run(given: argparse.Namespace) -> int:
     with processes(on_cuda) as process:
         if on_cuda and process.world > 1 and given.device is None:
             device = device_named(f"cuda:{local_rank()}")
-        error, work = _prepared(given, device, process)
-        agree(process, None if work is None else work.settings, error)
-        assert work is not None
+        error, prepared = _prepared(given, device, process)
+        agree(process, None if prepared is None else prepared[0].settings, error)
+        assert prepared is not None
+        work, images = prepared
         with owned(given.out, process):
             error = None
             if process.rank == 0:
@@ -96,7 +100,7 @@ def run(given: argparse.Namespace) -> int:
             go(work, given.out)
             wait(process)
             if process.rank == 0:
-                _finish(given, work)
+                _finish(given, work, images)
     return 0
 
 
@@ -110,12 +114,12 @@ def _refusal(call: Callable[[], None]) -> UnusableError | None:
 
 def _prepared(
     given: argparse.Namespace, device: torch.device, process: Process
-) -> tuple[UnusableError | None, Work | None]:
+) -> tuple[UnusableError | None, tuple[Work, ImageSet] | None]:
     from xaimed_bench.data.sets import open_set
 
     try:
         images = open_set(given.data, seed=given.seed, drop_leaks=given.drop_leaks)
-        return None, _work(given, images, device, process)
+        return None, (_work(given, images, device, process), images)
     except UnusableError as error:
         return error, None
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
@@ -180,7 +184,7 @@ def _settings(
         init=network.loaded,
         layers=_layers(given, network),
         methods=_names("--methods", given.methods, maps.ALL, (*METHODS, *maps.HYBRIDS)),
-        metrics=_names("--metrics", given.metrics, scores.ALL, scores.ALL),
+        metrics=scores.with_parts(_names("--metrics", given.metrics, scores.ALL, scores.ALL)),
         data=images.name,
         split=given.split,
         images=seen.hexdigest()[:16],
@@ -249,13 +253,57 @@ def _announce(work: Work, left: int) -> None:
     )
 
 
-def _finish(given: argparse.Namespace, work: Work) -> None:
+def _finish(given: argparse.Namespace, work: Work, images: ImageSet) -> None:
+    """Summary, report and pictures, once all rows are there."""
+    import json
+
+    from xaimed_bench.cli.given import write
+    from xaimed_bench.study.evaluate.overlays import overlays
     from xaimed_bench.study.evaluate.shards import missing, notes
+    from xaimed_reports.study.evaluation import store
+    from xaimed_reports.study.report import report_markdown, report_page
+    from xaimed_reports.study.words import findings
 
     if lost := missing(given.out, work.batches):
         raise UnusableError(
             f"{len(lost)} batches are missing in {given.out}; do all processes write to one folder?"
         )
-    for note in notes(given.out):
+    said = notes(given.out)
+    for note in said[:_FEW]:
         print(f"{note['image']}: {note['what']}")
-    print(f"rows of {work.settings.count} images in {given.out / 'rows'}")
+    if len(said) > _FEW:
+        print(f"... and {len(said) - _FEW} more notes, in {given.out / 'notes.json'}")
+        write(given.out / "notes.json", json.dumps(said, indent=1))
+    print("summing up and timing the methods")
+    found = _summary(given, work, images)
+    write(given.out / "summary.json", store(found))
+    pictures = [] if given.no_images else overlays(work, given.out)
+    write(given.out / "report.md", report_markdown(found, [(caption, name) for caption, name, _ in pictures]))
+    write(given.out / "report.html", report_page(found, [(caption, data) for caption, _, data in pictures]))
+    print("\n".join(findings(found)))
+    print(f"\nReport: {given.out / 'report.html'}; rows: {given.out / 'rows'}")
+
+
+def _summary(given: argparse.Namespace, work: Work, images: ImageSet) -> Evaluation:
+    import sys
+    from dataclasses import replace
+
+    from xaimed_bench.measure.machine import machine_facts
+    from xaimed_bench.study.evaluate.costs import costs
+    from xaimed_bench.study.evaluate.run import first_images
+    from xaimed_bench.study.evaluate.summary import summarise
+    from xaimed_reports.store.devices import device_name
+
+    ways = {
+        way: frozenset(leak.name for leak in images.leaks if (leak.way == "near") == way)
+        for way in (False, True)
+    }
+    found = summarise(given.out, ways[False], ways[True])
+    asked = work.settings
+    words = " ".join(["xaimed", *(Path(w).name if "/" in w else w for w in sys.argv[1:])])
+    return replace(
+        found,
+        costs=costs(work.model, first_images(work), asked.layers, asked.methods),
+        machine=device_name(machine_facts(work.device)),
+        command=words,
+    )

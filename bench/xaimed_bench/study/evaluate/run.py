@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -72,6 +72,19 @@ def run(work: Work, folder: Path, begun: Callable[[int], None] = lambda _: None)
             undone.pop(k)
     for k in undone:  # not one of its images could be read
         store(folder, k, {}, said.pop(k, []))
+
+
+def first_images(work: Work) -> Tensor:
+    """The first batch, on the device, to time methods with."""
+    return next(read_images(work, range(min(work.settings.batch, len(work.items))))).images.to(work.device)
+
+
+def read_images(work: Work, order: Sequence[int]) -> Iterator[Batch]:
+    """These images as the network reads them, unreadable ones left out."""
+    return stream(
+        work.items, work.settings.classes, size=work.settings.size, normalisation=work.normalisation,
+        batch=work.settings.batch, order=order, on_unreadable=lambda _: None,
+    )  # fmt: skip
 
 
 def _columns(work: Work, k: int, batch: Batch) -> Mapping[str, Sequence[Any]]:

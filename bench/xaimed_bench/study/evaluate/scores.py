@@ -24,6 +24,11 @@ _ROAD = ("road", "road-morf", "road-lerf")
 _SEEN = ("drop", "increase")
 
 
+def with_parts(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics, with both halves of ROAD where it is asked for: its curve holds them."""
+    return tuple(dict.fromkeys(part for name in metrics for part in (_ROAD if name == "road" else (name,))))
+
+
 def forwards_per_map(metrics: Sequence[str], removed: Sequence[float]) -> int:
     """How many perturbed images one map of one image needs."""
     return sum(perturbations(metric) for metric, _ in _runs(metrics, removed))
