@@ -20,7 +20,7 @@ BINS = 15
 def temperature_of(logits: Tensor, labels: Tensor) -> float:
     """What to divide logits ``[n, classes]`` by, so that their softmax fits the labels best (Guo et al. 2017).
 
-    1 where there is nothing to fit it on.
+    Between a tenth and ten, for labels that are all met have their best fit at 0; 1 where there are none.
     """
     from scipy.optimize import minimize_scalar
 
@@ -29,7 +29,7 @@ def temperature_of(logits: Tensor, labels: Tensor) -> float:
     exact = logits.double()
     found = minimize_scalar(
         lambda log: float(functional.cross_entropy(exact / math.exp(log), labels)),
-        bounds=(-5, 5),
+        bounds=(-math.log(10), math.log(10)),
         method="bounded",
     )
     return math.exp(found.x)

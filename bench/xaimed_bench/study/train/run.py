@@ -57,7 +57,7 @@ class Asked:
 def train(asked: Asked, device: torch.device) -> dict[str, Any]:
     """Train, or go on, and write checkpoint.safetensors, train.json, log.jsonl and state/ into ``out``.
 
-    Returns what train.json holds.
+    Returns what train.json holds; of several processes those that do not lead return nothing.
     Raises UnusableError for what cannot be trained, OSError where ``out`` cannot be written.
     """
     with team_on(device) as team, alone_in(asked.out, locked=team.leads):
@@ -136,7 +136,7 @@ def _run(
         _write_log(asked.out, log)
         write_whole(json.dumps(about, indent=1).encode(), asked.out / "train.json")
     team.wait()
-    return about
+    return about if team.leads else {}
 
 
 def _whole(
