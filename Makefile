@@ -26,7 +26,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or later is needed; set PYTHON='; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo 'installing into $(VENV) (a few minutes, some gigabytes, once)'
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,study,peers,docs,dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,study,lite0,peers,docs,dev]'
 	@touch $@
 
 MEASURE = @mkdir -p $(OUT) && $(PY) -m pytest --benchmark-json=$(OUT)/$@.json $(if $(DATA),--data $(DATA)) \

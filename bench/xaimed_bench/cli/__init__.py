@@ -23,6 +23,7 @@ COMMANDS = {
     "trial": "put the regression gate on trial here: false alarms, power, load",
     "profile": "measure what this device can do, and how much of it the kernels reach",
     "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
+    "train": "train a classifier on a folder of images, resumable at any moment",
     "evaluate": "score the maps of a trained network image by image: ROAD, localisation, baselines",
     "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
@@ -36,11 +37,12 @@ NEEDS = {
     "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
     "profile": (*SHOWING, "torchvision"),
     "data": ("PIL", "imagehash", "rich", "scipy"),
+    "train": ("PIL", "filelock", "imagehash", "rich", "safetensors", "scipy", "torchmetrics", "torchvision"),
     "evaluate": (*SHOWING, "PIL", "imagehash", "pyarrow", "safetensors", "torchvision"),
     "study": (*SHOWING, "PIL", "torchvision"),
 }
 """Packages without which a subcommand does not start: of the extra ``bench``, but for those of ``study``."""
-OF_STUDY = frozenset(("imagehash", "pyarrow"))
+OF_STUDY = frozenset(("filelock", "imagehash", "pyarrow", "timm", "torchmetrics"))
 
 USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
 """Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed

@@ -148,6 +148,32 @@ BAD = """
 | data folder --drop-leaks all                            | 2 | --drop-leaks; invalid choice: 'all'; bytes         |
 | data folder --json folder                               | 2 | --json; folder is a folder                         |
 | data folder --workers -1                                | 2 | --workers; 0 at least                              |
+| train                                                   | 2 | required: FOLDER, --model, --out                   |
+| train folder --out o                                    | 2 | required: --model                                  |
+| train folder --model resnet18                           | 2 | required: --out                                    |
+| train folder --model '' --out o                         | 2 | --model; nothing given                             |
+| train none --model resnet18 --out o                     | 2 | no folder at none                                  |
+| train run.json --model resnet18 --out o                 | 2 | run.json is a file                                 |
+| train folder --model resnet18 --out o                   | 2 | no image in folder                                 |
+| train folder --model resnet18 --out run.json            | 2 | run.json is a file, not a folder                   |
+| train folder --model resnet18 --out o --init ''         | 2 | --init; nothing given                              |
+| train folder --model resnet18 --out o --recipe best     | 2 | --recipe; invalid choice: 'best'                   |
+| train folder --model resnet18 --out o --freeze head     | 2 | --freeze; invalid choice: 'head'                   |
+| train folder --model x --out o --freeze features --lr 1 | 2 | with --freeze; leave --lr out                      |
+| train folder --model resnet18 --out o --epochs 0        | 2 | --epochs; 1 at least                               |
+| train folder --model resnet18 --out o --batch -1        | 2 | --batch; 1 at least                                |
+| train folder --model resnet18 --out o --lr 0            | 2 | --lr; '0' given; a number above 0                  |
+| train folder --model resnet18 --out o --lr nan          | 2 | --lr; 'nan' given; a number above 0                |
+| train folder --model resnet18 --out o --lr inf          | 2 | --lr; 'inf' given; a number above 0                |
+| train folder --model resnet18 --out o --schedule step   | 2 | --schedule; invalid choice: 'step'                 |
+| train folder --model resnet18 --out o --size 31         | 2 | --size; 32 at least                                |
+| train folder --model resnet18 --out o --seed -1         | 2 | --seed; 0 at least                                 |
+| train folder --model resnet18 --out o --validation 1    | 2 | --validation; a number 0 at least and below 1      |
+| train folder --model resnet18 --out o --drop-leaks all  | 2 | --drop-leaks; invalid choice: 'all'                |
+| train folder --model resnet18 --out o --device nothing  | 2 | --device nothing: give cpu                         |
+| train folder --model resnet18 --out o --precision half  | 2 | --precision; invalid choice: 'half'                |
+| train folder --model resnet18 --out o --threads 0       | 2 | --threads; 1 at least                              |
+| train folder --model resnet18 --out o --keep-every -1   | 2 | --keep-every; a number 0 at least                  |
 | study                                                   | 2 | required: --data                                   |
 | study --data none                                       | 2 | no folder at none                                  |
 | study --data run.json                                   | 2 | run.json is a file                                 |

@@ -1,0 +1,197 @@
+"""A training from a folder of images to a checkpoint that says all there is to know of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import torch
+
+from xaimed_bench.data.folders import content_digest
+from xaimed_bench.data.sets import ImageSet, Leak, open_set
+from xaimed_bench.data.stream import Unreadable
+from xaimed_bench.networks import Network, open_network, save_network
+from xaimed_bench.study.train.fit import Kept, fit
+from xaimed_bench.study.train.frozen import Features, features_of, fit_head
+from xaimed_bench.study.train.images import Images, Machine, Outputs, computes_half, outputs_of
+from xaimed_bench.study.train.judging import Judgement, judge
+from xaimed_bench.study.train.recipe import Recipe
+from xaimed_bench.study.train.state import LogRow, Settings, State, alone_in, note, refuse_begun, refuse_other
+from xaimed_bench.study.train.team import Team, team_on
+from xaimed_bench.tensor_files import write_whole
+from xaimed_reports.store.jsonform import UnusableError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """What a training is asked for.
+
+    ``recipe``  None: the features stay as they are, and a linear classifier on them is trained
+    ``size``  pixels a side, None: as the network was made for; ``precision``  "auto": bfloat16 where it is fast
+    ``every_s``  seconds between two states that are kept within an epoch
+    """
+
+    data: Path
+    out: Path
+    model: str
+    init: str
+    recipe: Recipe | None
+    seed: int = 0
+    size: int | None = None
+    validation: float = 0.15
+    drop_leaks: Leak | Literal[False] = False
+    precision: Precision = "auto"
+    workers: int = 0
+    every_s: float = 300.0
+    resume: bool = False
+
+
+def train(asked: Asked, device: torch.device) -> dict[str, Any]:
+    """Train, or go on, and write checkpoint.safetensors, train.json, log.jsonl and state/ into ``out``.
+
+    Returns what train.json holds; of several processes those that do not lead return nothing.
+    Raises UnusableError for what cannot be trained, OSError where ``out`` cannot be written.
+    """
+    with team_on(device) as team, alone_in(asked.out, locked=team.leads):
+        refuse_begun(asked.out, resume=asked.resume)
+        try:
+            images = open_set(
+                asked.data, seed=asked.seed, validation=asked.validation, drop_leaks=asked.drop_leaks
+            )
+            network = open_network(
+                asked.model, classes=images.classes or ("",), init=asked.init, seed=asked.seed,
+                head="own" if asked.recipe else "linear",
+            )  # fmt: skip
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+            raise UnusableError(str(error)) from error
+        network = replace(network, size=asked.size or network.size)
+        data = Images(images, network.size, network.normalisation, _once(team))
+        half = computes_half(team.device) if asked.precision == "auto" else asked.precision == "bfloat16"
+        settings = _settings(asked, network, images, half)
+        refuse_other(asked.out, settings)
+        team.wait()
+        if team.leads:
+            note(asked.out, settings)
+            for sentence in (*images.findings, network.loaded):
+                print(f"note: {sentence}", file=sys.stderr)
+        return _run(asked, network, data, settings, Machine(team, half, asked.workers))
+
+
+def _settings(asked: Asked, network: Network, images: ImageSet, half: bool) -> Settings:
+    """All that the weights follow from."""
+    file = Path(asked.init)
+    init = f"{file.name} {str(content_digest(file))[:12]}" if file.is_file() else asked.init
+    how = {f"recipe {key}": value for key, value in asdict(asked.recipe).items()} if asked.recipe else {}
+    return {
+        "model": network.name,
+        "init": init,
+        "freeze": "nothing" if asked.recipe else "features",
+        **how,
+        "seed": asked.seed,
+        "size": network.size,
+        "validation": asked.validation,
+        "drop-leaks": asked.drop_leaks,
+        "precision": "bfloat16" if half else "float32",
+        "data": images.digest,
+    }
+
+
+def _once(team: Team) -> Callable[[Unreadable], None]:
+    """Says what cannot be read, once for each image."""
+    said: set[str] = set()
+
+    def say(found: Unreadable) -> None:
+        if found.name not in said:
+            said.add(found.name)
+            print(f"note: {found.name} is left out: {found.why}", file=sys.stderr)
+
+    return say
+
+
+def _run(
+    asked: Asked, network: Network, data: Images, settings: Settings, machine: Machine
+) -> dict[str, Any]:
+    team = machine.team
+    network.model.to(team.device).to(memory_format=torch.channels_last)
+    if asked.recipe:
+        log, validation, testing = _whole(asked, asked.recipe, network, data, machine)
+    else:
+        log, validation, testing = _frozen(asked, network, data, machine)
+    items = data.split("testing")
+    judged = judge(validation, testing, items, network.classes, data.images.leaks)
+    network.model.to("cpu").to(memory_format=torch.contiguous_format)
+    recipe = {key: str(value) for key, value in settings.items() if key != "data"}
+    done = replace(network, temperature=judged.temperature, recipe=recipe, data=data.images.digest)
+    about = _about(done, data.images, settings, log, judged)
+    if team.leads:
+        save_network(done, asked.out / "checkpoint.safetensors")
+        _write_log(asked.out, log)
+        write_whole(json.dumps(about, indent=1).encode(), asked.out / "train.json")
+    team.wait()
+    return about if team.leads else {}
+
+
+def _whole(
+    asked: Asked, recipe: Recipe, network: Network, data: Images, machine: Machine
+) -> tuple[list[LogRow], Outputs, Outputs]:
+    """All weights trained, and what the network then answers, in float32."""
+
+    def on_epoch(state: State) -> None:
+        _write_log(asked.out, state.log)
+        row = {key: value for key, value in state.log[-1].items() if key != "step"}
+        print(
+            ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()), file=sys.stderr
+        )
+
+    kept = Kept(asked.out / "state" / "training.safetensors", asked.every_s, on_epoch)
+    state = fit(network.model, data, recipe, asked.seed, machine, kept)
+    exact = replace(machine, half=False)
+    answers = [
+        outputs_of(network.model, data, data.split(which), exact) for which in ("validation", "testing")
+    ]
+    return state.log, answers[0], answers[1]
+
+
+def _frozen(
+    asked: Asked, network: Network, data: Images, machine: Machine
+) -> tuple[list[LogRow], Outputs, Outputs]:
+    """The classifier alone trained, and what it answers to the features."""
+    kept = asked.out / "state" / "features"
+    found: dict[str, Features] = {
+        which: features_of(network.model, data, which, machine, kept)
+        for which in ("training", "validation", "testing")
+    }
+    head = fit_head(found["training"], found["validation"], len(network.classes))
+    head.put_into(network.model)
+    log = [{"strength": head.strength, "validation_loss": head.validation_loss}]
+    return log, head.outputs(found["validation"]), head.outputs(found["testing"])
+
+
+def _write_log(out: Path, log: list[LogRow]) -> None:
+    write_whole("".join(f"{json.dumps(row)}\n" for row in log).encode(), out / "log.jsonl")
+
+
+def _about(
+    network: Network, images: ImageSet, settings: Settings, log: list[LogRow], judged: Judgement
+) -> dict[str, Any]:
+    counts = Counter(item.split for item in images.items)
+    return {
+        "settings": dict(settings),
+        "data": {
+            "name": images.name,
+            "images": dict(counts),
+            "classes": images.classes,
+            "findings": images.findings,
+        },
+        "weights": network.loaded,
+        "log": log,
+        **judged.as_json(),
+    }

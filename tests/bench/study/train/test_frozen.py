@@ -1,0 +1,76 @@
+"""A linear classifier on features that stay as they are: computed once, kept, and fitted exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from tests.bench.study.train.conftest import about, equal
+from xaimed_bench.data import phantoms
+from xaimed_bench.networks import open_network
+from xaimed_bench.study.train.frozen import Features, fit_head
+from xaimed_core import explain
+
+
+def test_a_classifier_on_frozen_features_is_right_can_be_explained_and_is_kept(train, monkeypatch):
+    assert train("out", "--freeze", "features", model="resnet18") == 0
+    assert about("out")["scores"][0]["accuracy"] > 0.8
+    network = open_network(checkpoint="out/checkpoint.safetensors")
+    drawn = open_network("resnet18", classes=("dark", "light"))
+    assert torch.equal(network.model.conv1.weight, drawn.model.conv1.weight)
+    found = explain(network.model, phantoms("mri", 1, size=64).images, "xgradcam", network.layers["last"])
+    assert found.maps["xgradcam"].isfinite().all()
+    monkeypatch.setattr("xaimed_bench.study.train.frozen._compute", None)  # not called again
+    assert train("out", "--freeze", "features", "--resume", model="resnet18") == 0
+
+
+def test_features_that_were_kept_are_not_computed_again(train, monkeypatch):
+    from xaimed_bench.study.train import frozen
+
+    monkeypatch.setattr(frozen, "CHUNK", 10)
+    assert train("whole", "--freeze", "features") == 0
+    left, compute = 2, frozen._compute
+
+    def stop(*given):
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        return compute(*given)
+
+    monkeypatch.setattr(frozen, "_compute", stop)
+    assert train("stopped", "--freeze", "features") == 130
+    assert len(list(Path("stopped/state/features").iterdir())) == 2
+    monkeypatch.setattr(frozen, "_compute", compute)
+    assert train("stopped", "--freeze", "features", "--resume") == 0
+    assert equal("whole", "stopped")
+
+
+def test_the_classifier_is_the_least_of_its_loss():
+    torch.manual_seed(0)
+    x = torch.randn(60, 5) * torch.tensor([1.0, 10.0, 0.1, 1.0, 3.0]) + 4
+    y = (x[:, 0] + 10 * x[:, 2] > 44).long()
+    seen, none = Features(x, y, torch.ones(60)), Features(x[:0], y[:0], torch.ones(0))
+    head = fit_head(seen, none, 2)
+    spread = x.std(0, correction=0).double()
+
+    def loss(weight, bias):
+        penalty = head.strength / 2 * (weight * spread).square().sum()
+        return functional.cross_entropy(x.double() @ weight.T + bias, y) + penalty
+
+    weight, bias = head.weight.clone().requires_grad_(), head.bias.clone().requires_grad_()
+    slopes = torch.autograd.grad(loss(weight, bias), (weight, bias))
+    assert max(float(slope.abs().max()) for slope in slopes) < 1e-4
+
+
+def test_the_penalty_is_the_best_on_validation():
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 60), torch.arange(40) % 2
+    x[:, 0] += 2.0 * y
+    fresh = torch.randn(400, 60)
+    labels = torch.arange(400) % 2
+    fresh[:, 0] += 2.0 * labels
+    head = fit_head(Features(x, y, torch.ones(40)), Features(fresh, labels, torch.ones(400)), 2)
+    assert head.strength > 1e-3, "with more features than images the weakest penalty cannot be best"

@@ -1,0 +1,20 @@
+"""Several processes train together as one would."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.bench.study.train.conftest import about, weights
+
+
+def test_two_processes_end_in_the_weights_of_one(train, command, environment):
+    options = ("--epochs", "3", "--precision", "float32")
+    assert train("one", *options, model="fewnets:plain") == 0
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    asked = command("two", *options, model="fewnets:plain", start=start)
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = weights("one"), weights("two")
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
+    assert done.stdout.count("all test images") == 1
+    assert [s["accuracy"] for s in about("one")["scores"]] == [s["accuracy"] for s in about("two")["scores"]]
