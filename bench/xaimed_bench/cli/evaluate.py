@@ -54,6 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=SPLITS, default="testing", help="which images; default: %(default)s"
     )
+    parser.add_argument("--rename", action="append", type=_renaming, default=[], metavar="CLASS=NAME",
+                        help="what the network calls a class of the images; may be given again")  # fmt: skip
     parser.add_argument("--limit", type=count(1), help="at most so many images, spread evenly")
     parser.add_argument("--threshold", type=_share, default=0.5, help="of iou; default: %(default)s")
     parser.add_argument(
@@ -119,6 +121,7 @@ def _prepared(
 
     try:
         images = open_set(given.data, seed=given.seed, drop_leaks=given.drop_leaks)
+        images = _renamed(images, dict(given.rename))
         return None, (_work(given, images, device, process), images)
     except UnusableError as error:
         return error, None
@@ -126,9 +129,22 @@ def _prepared(
         return UnusableError(str(error)), None
 
 
+def _renamed(images: ImageSet, names: dict[str, str]) -> ImageSet:
+    """The set with its classes called as the network calls them. Raises UnusableError for a class it lacks."""
+    from dataclasses import replace
+
+    if lacking := sorted(names.keys() - set(images.classes)):
+        raise UnusableError(
+            f"--rename {lacking[0]}: no such class; there are {', '.join(images.classes) or 'none'}"
+        )
+    items = tuple(replace(item, label=names.get(item.label or "", item.label)) for item in images.items)
+    return replace(images, items=items, classes=tuple(sorted({names.get(c, c) for c in images.classes})))
+
+
 def _work(given: argparse.Namespace, images: ImageSet, device: torch.device, process: Process) -> Work:
     from xaimed_bench.networks import open_network
     from xaimed_bench.study.evaluate.run import Work
+    from xaimed_bench.tensor_files import read_header
 
     if given.checkpoint is None and given.model is None:
         raise UnusableError(
@@ -222,6 +238,13 @@ def _names(
     if not names:
         raise UnusableError(f"{option}: nothing given; there are {', '.join(known)}")
     return names
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not (old and sign and new):
+        raise argparse.ArgumentTypeError(f"{text!r} given; give CLASS=NAME")
+    return old, new
 
 
 def _share(text: str) -> float:
