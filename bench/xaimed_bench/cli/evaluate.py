@@ -150,13 +150,17 @@ def _work(given: argparse.Namespace, images: ImageSet, device: torch.device, pro
         raise UnusableError(
             "give --checkpoint FILE of xaimed train, or --model NAME; see xaimed evaluate --help"
         )
-    network = open_network(
-        given.model,
-        checkpoint=given.checkpoint,
-        classes=images.classes or None,
-        init=given.init,
-        seed=given.seed,
+    names = (
+        None if given.checkpoint and "network" in read_header(given.checkpoint) else images.classes or None
     )
+    network = open_network(
+        given.model, checkpoint=given.checkpoint, classes=names, init=given.init, seed=given.seed
+    )
+    if unknown := sorted(set(images.classes) - set(network.classes)):
+        raise UnusableError(
+            f"{given.data} has the class {unknown[0]!r}, and the network knows {', '.join(network.classes)}; "
+            f"say which it is: --rename '{unknown[0]}=NAME'"
+        )
     items = _items(given, images)
     settings = _settings(given, images, items, network)
     for name in settings.layers.values():
