@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -120,22 +121,32 @@ def fit_head(training: Features, validation: Features, classes: int) -> Head:
 
     L-BFGS in float64 on the whole of the training features, from zeros: it follows from them alone.
     """
-    x, y = training.values[training.there.bool()].double(), training.labels[training.there.bool()]
-    mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-12)
-    found = [_regress((x - mean) / spread, y, classes, strength) for strength in STRENGTHS]
-    heads: list[Head] = []
-    for strength, (weight, bias) in zip(STRENGTHS, found, strict=True):
-        own = weight / spread
-        heads.append(Head(own, bias - own @ mean, strength, 0.0))
+    heads = [_head(training, classes, strength) for strength in STRENGTHS]
     seen = validation.there.bool()
     if not bool(seen.any()):
-        return heads[STRENGTHS.index(1e-2)]
+        return replace(heads[STRENGTHS.index(1e-2)], validation_loss=0.0)
     losses = [
         float(functional.cross_entropy(head.outputs(validation).logits[seen], validation.labels[seen]))
         for head in heads
     ]
     best = heads[min(range(len(heads)), key=losses.__getitem__)]
-    return Head(best.weight, best.bias, best.strength, min(losses))
+    return replace(best, validation_loss=min(losses))
+
+
+def refit(head: Head, training: Features, validation: Features) -> Head:
+    """The classifier of the same strength, from the images of both."""
+    parts = zip(*((f.values, f.labels, f.there.bool()) for f in (training, validation)), strict=True)
+    found = _head(Features(*map(torch.cat, parts)), len(head.bias), head.strength)
+    return replace(found, validation_loss=head.validation_loss)
+
+
+def _head(features: Features, classes: int, strength: float) -> Head:
+    there = features.there.bool()
+    x, y = features.values[there].double(), features.labels[there]
+    mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-12)
+    weight, bias = _regress((x - mean) / spread, y, classes, strength)
+    own = weight / spread
+    return Head(own, bias - own @ mean, strength, math.nan)
 
 
 def _regress(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:
