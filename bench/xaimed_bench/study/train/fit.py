@@ -63,10 +63,7 @@ class _Training:
             model.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self._momentum: dict[str, Tensor] = {}
-        for (
-            name,
-            parameter,
-        ) in self._bare.named_parameters():  # as the first step would make it, to be read into
+        for name, parameter in self._bare.named_parameters():  # there before the first step, to be read into
             self._momentum[name] = torch.zeros_like(parameter)
             self._optimizer.state[parameter]["momentum_buffer"] = self._momentum[name]
         self.state = read_state(kept.path, self._bare, self._momentum)
@@ -99,10 +96,8 @@ class _Training:
         if count == 0:
             return
         if batch is None:  # nothing of this process's part can be read; the others wait for its gradients
-            images, labels = (
-                torch.zeros(1, 3, self._data.size, self._data.size),
-                torch.zeros(0, dtype=torch.long),
-            )
+            images = torch.zeros(1, 3, self._data.size, self._data.size)
+            labels = torch.zeros(0, dtype=torch.long)
         else:
             images, labels = batch.images, batch.labels
             if recipe.flips:
