@@ -92,7 +92,7 @@ class _Training:
     def _learn(self, batch: Batch | None, flipped: np.ndarray) -> None:
         """One step on the batches of all processes together."""
         team, recipe = self._machine.team, self._recipe
-        count = float(team.total(torch.tensor(0.0 if batch is None else len(batch.labels))))
+        count = float(team.total(torch.tensor(0 if batch is None else len(batch.labels))))
         if count == 0:
             return
         if batch is None:  # nothing of this process's part can be read; the others wait for its gradients

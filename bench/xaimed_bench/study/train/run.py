@@ -163,16 +163,16 @@ def _whole(
 def _frozen(
     asked: Asked, network: Network, data: Images, machine: Machine
 ) -> tuple[list[LogRow], Outputs, Outputs]:
-    """The classifier alone trained, and what it answers to the features."""
+    """The classifier alone trained, and what it answers to the features; on validation one that has not seen it."""
     kept = asked.out / "state" / "features"
     found: dict[str, Features] = {
         which: features_of(network.model, data, which, machine, kept)
         for which in ("training", "validation", "testing")
     }
-    head = fit_head(found["training"], found["validation"], len(network.classes))
+    judged, head = fit_head(found["training"], found["validation"], len(network.classes))
     head.put_into(network.model)
-    log = [{"strength": head.strength, "validation_loss": head.validation_loss}]
-    return log, head.outputs(found["validation"]), head.outputs(found["testing"])
+    log = [{"strength": head.strength}]
+    return log, judged.outputs(found["validation"]), head.outputs(found["testing"])
 
 
 def _write_log(out: Path, log: list[LogRow]) -> None:
