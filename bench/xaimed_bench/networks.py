@@ -10,6 +10,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, final
 
@@ -131,27 +132,24 @@ def _architecture(spec: str) -> Callable[[tuple[str, ...]], Network]:
         return lambda classes: Network(
             spec, row.title, row.build(len(classes)), classes, row.normalisation, layers={**row.layers}
         )
-    library, colon, name = spec.partition(":")
+    library, colon, _ = spec.partition(":")
     if not colon:
         raise ValueError(
             f"no network is called {spec!r}; choose one of {', '.join(MODELS)}, timm:NAME or package.module:function"
         )
-    return (
-        (lambda classes: _timm(name, classes))
-        if library == "timm"
-        else lambda classes: _called(spec, classes)
-    )
+    return partial(_timm if library == "timm" else _called, spec)
 
 
-def _timm(name: str, classes: tuple[str, ...]) -> Network:
+def _timm(spec: str, classes: tuple[str, ...]) -> Network:
     import timm
 
+    name = spec.removeprefix("timm:")
     if not timm.is_model(name):
         raise ValueError(f"timm has no network {name!r}; timm.list_models() names them")
     model: Any = timm.create_model(name, num_classes=len(classes))
     known: dict[str, Any] = model.pretrained_cfg
     norm = Normalisation(tuple(known["mean"]), tuple(known["std"]))
-    return Network(f"timm:{name}", name, model, classes, norm, known["input_size"][-1])
+    return Network(spec, name, model, classes, norm, known["input_size"][-1])
 
 
 def _called(spec: str, classes: tuple[str, ...]) -> Network:

@@ -132,6 +132,23 @@ def test_offline_the_error_says_which_file_to_put_where(name, tmp_path, monkeypa
         open_network(name, classes=CLASSES, init="imagenet")
 
 
+def test_timm_offline_is_said_in_one_line_with_what_to_give(monkeypatch):
+    import timm
+
+    create = timm.create_model
+
+    def offline(name, pretrained=False, **how):
+        if pretrained:
+            raise OSError("We couldn't connect to the hub\nand more")
+        return create(name, **how)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        ValueError, match=r"mobilenetv3_small_050 \(We couldn't connect to the hub\); .*--init FILE"
+    ):
+        open_network("timm:mobilenetv3_small_050", classes=CLASSES, init="imagenet")
+
+
 # ---------------------------------------------------------------------------------------------- what is refused
 @pytest.mark.parametrize(
     ("spec", "words"),

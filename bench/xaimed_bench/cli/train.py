@@ -47,7 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="scratch, imagenet, or a file of weights, of which those that fit are taken; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--out", type=folder_to_write, required=True, metavar="OUT", help="where to write")
-    parser.add_argument("--resume", action="store_true", help="go on with the training in OUT")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the training in OUT, if there is one"
+    )
     how = parser.add_argument_group("how it is trained")
     how.add_argument("--recipe", choices=("paper", "finetune"), help="default: finetune")
     how.add_argument(

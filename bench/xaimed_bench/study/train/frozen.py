@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -24,6 +23,7 @@ CHUNK = 256
 """Images in a file of features: what a kill may lose."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of the L2 penalty, on features of unit spread, to choose from on validation."""
+WITHOUT_VALIDATION = 1e-2
 
 
 @final
@@ -104,7 +104,6 @@ class Head:
     weight: Tensor
     bias: Tensor
     strength: float
-    validation_loss: float
 
     def put_into(self, model: nn.Module) -> None:
         """Make it the model's own classifier, in place."""
@@ -115,38 +114,37 @@ class Head:
         logits = functional.linear(features.values.double(), self.weight, self.bias)
         return Outputs(logits.float(), features.labels, features.there.bool())
 
+    def loss(self, features: Features) -> float:
+        """The mean cross-entropy on these items."""
+        logits, labels = self.outputs(features).of(range(len(features.labels)))
+        return float(functional.cross_entropy(logits, labels))
 
-def fit_head(training: Features, validation: Features, classes: int) -> Head:
+
+def fit_head(training: Features, validation: Features, classes: int) -> tuple[Head, Head]:
     """The multinomial logistic regression whose strength of penalty has the lowest loss on validation.
 
-    L-BFGS in float64 on the whole of the training features, from zeros: it follows from them alone.
+    Twice: on training alone, which can be judged on validation, and with that strength on both, which is the one to
+    keep. L-BFGS in float64 on all features, from zeros: it follows from them alone.
     """
-    heads = [_head(training, classes, strength) for strength in STRENGTHS]
-    seen = validation.there.bool()
-    if not bool(seen.any()):
-        return replace(heads[STRENGTHS.index(1e-2)], validation_loss=0.0)
-    losses = [
-        float(functional.cross_entropy(head.outputs(validation).logits[seen], validation.labels[seen]))
-        for head in heads
-    ]
-    best = heads[min(range(len(heads)), key=losses.__getitem__)]
-    return replace(best, validation_loss=min(losses))
+    if not bool(validation.there.any()):
+        only = _fit(training, classes, WITHOUT_VALIDATION)
+        return only, only
+    heads = [_fit(training, classes, strength) for strength in STRENGTHS]
+    best = min(heads, key=lambda head: head.loss(validation))
+    both = Features(
+        torch.cat([training.values, validation.values]),
+        torch.cat([training.labels, validation.labels]),
+        torch.cat([training.there, validation.there]),
+    )
+    return best, _fit(both, classes, best.strength)
 
 
-def refit(head: Head, training: Features, validation: Features) -> Head:
-    """The classifier of the same strength, from the images of both."""
-    parts = zip(*((f.values, f.labels, f.there.bool()) for f in (training, validation)), strict=True)
-    found = _head(Features(*map(torch.cat, parts)), len(head.bias), head.strength)
-    return replace(found, validation_loss=head.validation_loss)
-
-
-def _head(features: Features, classes: int, strength: float) -> Head:
-    there = features.there.bool()
-    x, y = features.values[there].double(), features.labels[there]
+def _fit(features: Features, classes: int, strength: float) -> Head:
+    seen = features.there.bool()
+    x, y = features.values[seen].double(), features.labels[seen]
     mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-12)
     weight, bias = _regress((x - mean) / spread, y, classes, strength)
-    own = weight / spread
-    return Head(own, bias - own @ mean, strength, math.nan)
+    return Head(weight / spread, bias - weight / spread @ mean, strength)
 
 
 def _regress(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from xaimed_bench.data.sets import ImageSet, Leak, open_set
 from xaimed_bench.data.stream import Unreadable
 from xaimed_bench.networks import Network, open_network, save_network
 from xaimed_bench.study.train.fit import Kept, fit
-from xaimed_bench.study.train.frozen import Features, features_of, fit_head, refit
+from xaimed_bench.study.train.frozen import Features, features_of, fit_head
 from xaimed_bench.study.train.images import Images, Machine, Outputs, computes_half, outputs_of
 from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
@@ -163,21 +163,16 @@ def _whole(
 def _frozen(
     asked: Asked, network: Network, data: Images, machine: Machine
 ) -> tuple[list[LogRow], Outputs, Outputs]:
-    """The classifier alone trained, and what it answers to the features.
-
-    What is found on validation (strength, temperature) is found with a classifier that has not seen it. The one that
-    is kept then learns from both.
-    """
+    """The classifier alone trained, and what it answers to the features; on validation one that has not seen it."""
     kept = asked.out / "state" / "features"
     found: dict[str, Features] = {
         which: features_of(network.model, data, which, machine, kept)
         for which in ("training", "validation", "testing")
     }
-    head = fit_head(found["training"], found["validation"], len(network.classes))
-    final = refit(head, found["training"], found["validation"])
-    final.put_into(network.model)
-    log = [{"strength": head.strength, "validation_loss": head.validation_loss}]
-    return log, head.outputs(found["validation"]), final.outputs(found["testing"])
+    judged, head = fit_head(found["training"], found["validation"], len(network.classes))
+    head.put_into(network.model)
+    log = [{"strength": head.strength}]
+    return log, judged.outputs(found["validation"]), head.outputs(found["testing"])
 
 
 def _write_log(out: Path, log: list[LogRow]) -> None:
