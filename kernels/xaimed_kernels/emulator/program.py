@@ -34,13 +34,22 @@ class Instruction:
 
 @final
 @dataclass(frozen=True)
+class Register:
+    """A register's place among all of the kernel, and its type."""
+
+    number: int
+    kind: Type
+
+
+@final
+@dataclass(frozen=True)
 class Program:
     """A kernel's PTX. ``labels``: the instruction that each stands before; ``tables``: of indexed branches."""
 
     name: str
     threads: int
     parameters: Mapping[str, Type]
-    registers: Mapping[str, Type]
+    registers: Mapping[str, Register]
     instructions: tuple[Instruction, ...]
     labels: Mapping[str, int]
     tables: Mapping[str, tuple[str, ...]]
@@ -69,9 +78,12 @@ def parse(ptx: str) -> Program:
     threads = re.search(r"\.reqntid (\d+)", directives)
     if threads is None:
         raise ValueError(f"{name} does not say how many threads it has (.reqntid)")
-    registers: dict[str, Type] = {}
-    for kind, stem, count in re.findall(r"\.reg \.(\w+)\s+(%\w+)<(\d+)>", body):
-        registers |= {f"{stem}{i}": TYPES[kind] for i in range(int(count))}
+    kinds = {
+        f"{stem}{i}": TYPES[kind]
+        for kind, stem, count in re.findall(r"\.reg \.(\w+)\s+(%\w+)<(\d+)>", body)
+        for i in range(int(count))
+    }
+    registers = {register: Register(number, kind) for number, (register, kind) in enumerate(kinds.items())}
     instructions, labels, tables = _read_body(body)
     declared = re.findall(r"\.param \.(\w+)[^,]*?(\w+)\s*(?:,|$)", parameters)
     return Program(

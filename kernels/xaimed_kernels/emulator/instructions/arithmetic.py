@@ -7,14 +7,14 @@ have NumPy's bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import final
 
 import numpy as np
 
-from xaimed_kernels.emulator.bits import BITS
+from xaimed_kernels.emulator.instructions.bits import BITS
 from xaimed_kernels.emulator.program import UnknownInstructionError
 from xaimed_kernels.emulator.types import TYPES, Array, Type
 
@@ -64,14 +64,16 @@ def _flushing(exact: Arithmetic) -> Arithmetic:
     )
 
 
-_ROUNDING = {(), ("rn",)}
+_ROUNDING: Container[tuple[str, ...]] = {(), ("rn",)}
 
 
-def _same(function: Callable[..., Array], sources: int, allowed: object = _ROUNDING) -> Callable[..., Arithmetic]:
+def _same(
+    function: Callable[..., Array], sources: int, allowed: Container[tuple[str, ...]] = _ROUNDING
+) -> Callable[..., Arithmetic]:
     """An instruction whose sources and result have one type."""
 
     def build(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-        if modifiers not in allowed:  # pyright: ignore[reportOperatorIssue]
+        if modifiers not in allowed:
             raise KeyError(modifiers)
         return Arithmetic((kind,) * sources, kind, function)
 
