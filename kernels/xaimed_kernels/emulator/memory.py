@@ -51,6 +51,7 @@ class Segment:
         self.defined: Array | None = None
         self.copying: Array | None = None
         self._views: dict[int, Array] = {}
+        self._last_wins = False
 
     def follow_definedness(self) -> None:
         """From now on, note reads of what nobody wrote, or of what is still being copied."""
@@ -71,25 +72,38 @@ class Segment:
         return self._view(access.size)[offsets // access.size]
 
     def write(self, offsets: Array, values: Array, by: Accessors, access: Access, findings: Findings) -> None:
-        """Put each accessor's element at its offset."""
+        """Put each accessor's element at its offset; of several at one, the last and the first in turn."""
         self.touched[offsets // SECTOR] = True
         view, at = self._view(access.size), offsets // access.size
-        view[at] = values
-        self.mark_written(offsets, by, access, findings, overwritten=view[at] != values)
+        changed = view[at] != values
+        turn = 1 if self._last_wins else -1
+        view[at[::turn]] = values[::turn]
+        self._last_wins = not self._last_wins
+        self.mark_written(offsets, by, access, findings, changed=changed, overwritten=view[at] != values)
 
     def peek(self, offsets: Array, size: int) -> Array:
         """As `read`, unnoticed."""
         return self._view(size)[offsets // size]
 
     def mark_written(
-        self, offsets: Array, by: Accessors, access: Access, findings: Findings, *, overwritten: Array
+        self,
+        offsets: Array,
+        by: Accessors,
+        access: Access,
+        findings: Findings,
+        *,
+        changed: Array,
+        overwritten: Array,
     ) -> None:
-        """Note in the shadow that these elements are written now."""
+        """Note in the shadow that these elements are written now; see `Shadow.write`."""
         for cells in self._cells(offsets, access.size):
             if self.defined is not None:
                 self.defined[cells] = True
             if self._shadow is not None:
-                for conflict in self._shadow.write(cells, by, overwritten=overwritten, atomic=access.atomic):
+                conflicts = self._shadow.write(
+                    cells, by, changed=changed, overwritten=overwritten, atomic=access.atomic
+                )
+                for conflict in conflicts:
                     self._note(conflict, offsets, by, access, findings)
 
     def mark_copying(self, offsets: Array, size: int, *, under_way: bool) -> None:

@@ -69,17 +69,23 @@ class Shadow:
         yield from self._conflicts("read after write", self._writer, cells, by)
         self._remember_readers(cells, by)
 
-    def write(self, cells: Array, by: Accessors, *, overwritten: Array, atomic: bool) -> Iterator[Conflict]:
-        """Each accessor writes a cell; ``overwritten``: where it holds something else than it wrote, at the end."""
-        excused = self._atomic[cells] & atomic
+    def write(
+        self, cells: Array, by: Accessors, *, changed: Array, overwritten: Array, atomic: bool
+    ) -> Iterator[Conflict]:
+        """Each accessor writes a cell.
+
+        ``changed``: where it held something else before; ``overwritten``: where it holds something else at the end,
+        because another accessor won. What makes no difference is no race: Triton lets warps store one sum each.
+        """
+        excused = ~changed | (self._atomic[cells] & atomic)
         yield from self._conflicts("write after write", self._writer, cells, by, excused)
         yield from self._conflicts_with_readers(cells, by)
         self._writer.set(cells, by)
         self._atomic[cells] = atomic
         if not atomic:
             other = self._writer.thread[cells]
-            same_warp = other // 32 == by.warp
-            clash = (other != by.thread) & (overwritten | ~same_warp)
+            # of the lanes of one instruction one wins, whichever: that much PTX promises
+            clash = overwritten & (other // 32 != by.warp)
             yield from self._named("two writes at once", clash, other, by)
 
     def _conflicts(

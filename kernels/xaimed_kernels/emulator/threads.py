@@ -141,9 +141,9 @@ class Threads:
         for reach in self.shared.reach(copy.addresses, by, copy.access, self.findings):
             for i in range(copy.access.elements):
                 offsets = reach.offsets + i * copy.access.size
-                none = np.zeros(len(offsets), np.bool_)
+                every, none = np.ones(len(offsets), np.bool_), np.zeros(len(offsets), np.bool_)
                 reach.segment.mark_written(
-                    offsets, by.of(reach.who), copy.access, self.findings, overwritten=none
+                    offsets, by.of(reach.who), copy.access, self.findings, changed=every, overwritten=none
                 )
                 reach.segment.mark_copying(offsets, copy.access.size, under_way=True)
         self.copies.append(copy)
