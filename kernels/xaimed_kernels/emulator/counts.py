@@ -47,7 +47,9 @@ class Counts:
     def global_access(self, threads: Array, addresses: Array, size: int, *, store: bool) -> None:
         """One instruction: each of ``threads`` reaches ``size`` aligned bytes at its address."""
         accesses = _different(threads // 32)
-        sectors = _different((threads.astype(np.uint64) // 32 << np.uint64(44)) | addresses // np.uint64(SECTOR))
+        sectors = _different(
+            (threads.astype(np.uint64) // 32 << np.uint64(44)) | addresses // np.uint64(SECTOR)
+        )
         if store:
             self.stores += accesses
             self.stored_sectors += sectors

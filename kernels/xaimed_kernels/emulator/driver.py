@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -16,9 +16,6 @@ from xaimed_kernels.emulator.findings import Finding
 from xaimed_kernels.emulator.machine import Kernel, Launch, Storage
 from xaimed_kernels.emulator.program import parse
 from xaimed_kernels.launching import standing_in
-
-Rewrite = Callable[[str, str], str]
-"""From a kernel's name and its PTX to the PTX that runs: tests take barriers out."""
 
 
 @final
@@ -55,11 +52,10 @@ class Emulation:
 
 @contextmanager
 def emulating(
-    device: Device = Device(),  # noqa: B008 (frozen)
+    device: Device = Device(),
     *,
     checked: bool = True,
     counted: bool = False,
-    rewrite: Rewrite = lambda name, ptx: ptx,
 ) -> Generator[Emulation]:
     """Inside, operations with ``backend="triton"`` take CPU tensors and run as compiled PTX, instruction by instruction.
 
@@ -72,7 +68,7 @@ def emulating(
     emulation = Emulation()
     settings: Any = driver
     before, hook = settings._active, knobs.runtime.add_stages_inspection_hook
-    settings.set_active(_Driver(device, emulation, rewrite, checked, counted))
+    settings.set_active(_Driver(device, emulation, checked, counted))
     knobs.runtime.add_stages_inspection_hook = _stop_at_ptx
     try:
         with standing_in(device.multiprocessors):
@@ -96,16 +92,13 @@ def _stop_at_ptx(
 class _Driver:
     """What Triton asks of a driver."""
 
-    def __init__(
-        self, device: Device, emulation: Emulation, rewrite: Rewrite, checked: bool, counted: bool
-    ) -> None:
-        self.device, self.emulation, self.rewrite = device, emulation, rewrite
-        self.checked, self.counted = checked, counted
+    def __init__(self, device: Device, emulation: Emulation, checked: bool, counted: bool) -> None:
+        self.device, self.emulation, self.checked, self.counted = device, emulation, checked, counted
         self.utils = _Utilities(device)
         self.launcher_cls = _Launcher
 
     def get_current_device(self) -> str:
-        """A name of its own, under which Triton keeps what was compiled; kernels of a rewriter are new each time."""
+        """A name of its own, under which Triton keeps what was compiled."""
         return f"emulated sm_{self.device.capability}"
 
     def get_current_stream(self, device: object = None) -> int:
@@ -151,7 +144,7 @@ class _Launcher:
     def __init__(self, source: Any, metadata: Any) -> None:
         self._signature: dict[str, Any] = dict(source.signature)
         self._metadata = metadata
-        self._decoded: dict[str, Kernel] = {}
+        self._decoded: Kernel | None = None
 
     def __call__(
         self,
@@ -171,13 +164,12 @@ class _Launcher:
         if (y, z) != (1, 1):
             raise ValueError(f"the emulator runs one-dimensional grids, not {(blocks, y, z)}")
         active: Any = driver.active
-        ptx = active.rewrite(self._metadata.name, function)
-        if ptx not in self._decoded:
-            self._decoded[ptx] = Kernel(parse(ptx))
+        if self._decoded is None:
+            self._decoded = Kernel(parse(function))
         flat = list(_flat(zip(self._signature.items(), arguments, strict=True)))
         # Triton ends the list with two scratch areas, which our kernels have no use for
         packed_arguments = [*(_packed(kind, value) for _, kind, value in flat), bytes(8), bytes(8)]
-        launch = self._decoded[ptx].run(
+        launch = self._decoded.run(
             blocks,
             packed_arguments,
             _storages(flat),

@@ -90,7 +90,12 @@ class Kernel:
         cell = self.program.smallest_access("global")
         return GlobalMemory(
             [
-                (s.address, Segment(s.name, storage_bytes(s.address, s.size), cell, self.program.threads, checked=checked))
+                (
+                    s.address,
+                    Segment(
+                        s.name, storage_bytes(s.address, s.size), cell, self.program.threads, checked=checked
+                    ),
+                )
                 for s in storages
             ]
         )

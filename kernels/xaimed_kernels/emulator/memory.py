@@ -190,9 +190,7 @@ class GlobalMemory:
 class SharedMemory:
     """``size`` bytes for each of the blocks that run at once."""
 
-    def __init__(
-        self, blocks: range, size: int, cell: int, threads_per_block: int, *, checked: bool
-    ) -> None:
+    def __init__(self, blocks: range, size: int, cell: int, threads_per_block: int, *, checked: bool) -> None:
         self._size, self._first = -(-max(size, 16) // 16) * 16, blocks.start
         data = np.full(len(blocks) * self._size, _POISON, np.uint8)
         self.segment = Segment("shared memory", data, cell, threads_per_block, checked=checked)

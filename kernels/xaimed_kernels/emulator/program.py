@@ -140,7 +140,9 @@ def _instruction(statement: str, place: str) -> Instruction:
     guard = (guarded[2], not guarded[1]) if guarded else None
     opcode, _, operands = (guarded[3] if guarded else statement).partition(" ")
     opcode, _, more = opcode.partition("\t")
-    return Instruction(opcode, split_operands(f"{more} {operands}"), guard, " ".join(statement.split()), place)
+    return Instruction(
+        opcode, split_operands(f"{more} {operands}"), guard, " ".join(statement.split()), place
+    )
 
 
 def split_operands(text: str) -> tuple[str, ...]:

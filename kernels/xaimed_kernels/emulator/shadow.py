@@ -118,7 +118,9 @@ class Shadow:
         )
         racing = ((block != NOBODY) & (block != by.block)) | (fresh & (warp != by.warp)) | in_warp
         # a reader that stands for many is named by a number of its kind: only its warp or block is certain
-        shown = np.where(in_warp, thread, np.where(block == by.block, warp * 32, block * self._threads_per_block))
+        shown = np.where(
+            in_warp, thread, np.where(block == by.block, warp * 32, block * self._threads_per_block)
+        )
         yield from self._named("write after read", racing, shown, by)
 
     def _remember_readers(self, cells: Array, by: Accessors) -> None:

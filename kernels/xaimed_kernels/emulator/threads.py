@@ -62,15 +62,15 @@ class Threads:
         self.committed = np.zeros(self.count, np.int32)
         self.copies: list[Copy] = []
         poison = {kind: _poison(kind, self.count) for kind in {r.kind for r in program.registers.values()}}
-        self.registers: list[Array] = [
-            poison[register.kind] for register in program.registers.values()
-        ]
+        self.registers: list[Array] = [poison[register.kind] for register in program.registers.values()]
 
     def set(self, register: int, bits: Array, active: Array | None) -> None:
         """Write a register of the active threads."""
         if len(bits) != self.count:
             bits = np.full(self.count, bits[0])
-        self.registers[register] = bits if active is None else np.where(active, bits, self.registers[register])
+        self.registers[register] = (
+            bits if active is None else np.where(active, bits, self.registers[register])
+        )
 
     def full(self, values: Array) -> Array:
         """One value for each thread, also where there is one for all."""

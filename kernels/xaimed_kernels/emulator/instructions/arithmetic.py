@@ -114,9 +114,7 @@ def _multiply_add(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     product = _multiply(modifiers, kind)
     if kind.kind == "float" or modifiers == ("hi",):
         raise KeyError(modifiers)
-    return Arithmetic(
-        (kind, kind, product.result), product.result, lambda a, b, c: product.compute(a, b) + c
-    )
+    return Arithmetic((kind, kind, product.result), product.result, lambda a, b, c: product.compute(a, b) + c)
 
 
 def _wider(kind: Type) -> Type:
@@ -219,7 +217,9 @@ def _convert(modifiers: tuple[str, ...], result: Type, source: Type) -> Arithmet
             # compared before the cast, for 2^63 - 1 is no float64: it rounds to 2^63, which does not fit
             whole = rounded(values.astype(np.float64))
             inside = np.where((whole >= low) & (whole < float(high)), whole, 0).astype(result.numpy)
-            return np.where(whole >= float(high), high, np.where(whole < low, low, inside)).astype(result.numpy)
+            return np.where(whole >= float(high), high, np.where(whole < low, low, inside)).astype(
+                result.numpy
+            )
 
         return Arithmetic((source,), result, clamped)
     into_float = result.kind == "float"
@@ -230,7 +230,8 @@ def _convert(modifiers: tuple[str, ...], result: Type, source: Type) -> Arithmet
 
 def _select(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     return replace(
-        _same(lambda a, b, p: np.where(p, a, b), 3, {()})(modifiers, kind), sources=(kind, kind, TYPES["pred"])
+        _same(lambda a, b, p: np.where(p, a, b), 3, {()})(modifiers, kind),
+        sources=(kind, kind, TYPES["pred"]),
     )
 
 

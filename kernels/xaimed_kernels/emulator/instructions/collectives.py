@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from xaimed_kernels.emulator.findings import Fault
-from xaimed_kernels.emulator.memory import Access
 from xaimed_kernels.emulator.instructions.operands import address, several, source, target
+from xaimed_kernels.emulator.memory import Access
 from xaimed_kernels.emulator.program import Instruction, Program, UnknownInstructionError
 from xaimed_kernels.emulator.threads import Threads
 from xaimed_kernels.emulator.types import TYPES, Array
@@ -106,7 +106,10 @@ def store_matrix(instruction: Instruction, program: Program) -> Step:
 
 def warp_barrier(instruction: Instruction, program: Program) -> Step:
     """``bar.warp.sync``: orders the accesses of a warp."""
-    if instruction.opcode != "bar.warp.sync" or _integer(instruction.operands[0], program) not in (_ALL, None):
+    if instruction.opcode != "bar.warp.sync" or _integer(instruction.operands[0], program) not in (
+        _ALL,
+        None,
+    ):
         raise UnknownInstructionError(instruction.text)
 
     def step(threads: Threads, active: Array | None) -> None:

@@ -106,7 +106,11 @@ def _move(instruction: Instruction, program: Program) -> Step:
 
 
 def _split(
-    read: Callable[[Threads], Array], puts: list[Callable[..., None]], size: int, threads: Threads, active: Array | None
+    read: Callable[[Threads], Array],
+    puts: list[Callable[..., None]],
+    size: int,
+    threads: Threads,
+    active: Array | None,
 ) -> None:
     whole = read(threads)
     for i, put in enumerate(puts):
@@ -114,7 +118,12 @@ def _split(
 
 
 def _join(
-    reads: list[Callable[[Threads], Array]], put: Callable[..., None], size: int, whole: int, threads: Threads, active: Array | None
+    reads: list[Callable[[Threads], Array]],
+    put: Callable[..., None],
+    size: int,
+    whole: int,
+    threads: Threads,
+    active: Array | None,
 ) -> None:
     kind = UNSIGNED[whole]
     parts = [read(threads).astype(kind) << np.array(8 * size * i, kind) for i, read in enumerate(reads)]

@@ -85,4 +85,3 @@ def address(operand: str, program: Program) -> Source:
 def several(operand: str) -> tuple[str, ...]:
     """The operands in braces, or the one without."""
     return split_operands(operand.strip("{} ")) if operand.startswith("{") else (operand,)
-

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xaimed_kernels.emulator.memory import Access, Space
 from xaimed_kernels.emulator.instructions.operands import address, several, source, target
+from xaimed_kernels.emulator.memory import Access, Space
 from xaimed_kernels.emulator.program import Instruction, Program, UnknownInstructionError
 from xaimed_kernels.emulator.threads import Copy, Threads
 from xaimed_kernels.emulator.types import TYPES, UNSIGNED, Array
@@ -57,7 +57,9 @@ def store(instruction: Instruction, program: Program) -> Step:
     return step
 
 
-_ATOMIC = re.compile(r"atom\.(global|shared)\.(?:gpu|cta)\.(?:relaxed|acq_rel)\.(max|min|add|exch)\.([sub]32|f32)")
+_ATOMIC = re.compile(
+    r"atom\.(global|shared)\.(?:gpu|cta)\.(?:relaxed|acq_rel)\.(max|min|add|exch)\.([sub]32|f32)"
+)
 _UPDATES: dict[str, Callable[[Array, Array], Array]] = {
     "max": np.maximum,
     "min": np.minimum,
