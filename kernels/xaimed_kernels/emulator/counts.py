@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from xaimed_kernels.emulator.types import Array
+from xaimed_kernels.emulator.ptx_types import Array
 
 SECTOR, BANKS = 32, 32
 """Bytes in which global memory is read and written, and banks, 4 bytes wide, of shared memory."""

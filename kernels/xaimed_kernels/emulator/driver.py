@@ -57,7 +57,7 @@ def emulating(
     checked: bool = True,
     counted: bool = False,
 ) -> Generator[Emulation]:
-    """Inside, operations with ``backend="triton"`` take CPU tensors and run as compiled PTX, instruction by instruction.
+    """Inside, operations with ``backend="triton"`` take CPU tensors and run as compiled PTX.
 
     ``checked``, ``counted``: see `Kernel.run`. Not in a process under ``TRITON_INTERPRET=1``, and not in two threads
     at once: Triton has one driver for all. Raises: UnknownInstructionError at a launch whose PTX is not modelled.
@@ -67,15 +67,16 @@ def emulating(
 
     emulation = Emulation()
     settings: Any = driver
-    before, hook = settings._active, knobs.runtime.add_stages_inspection_hook
+    runtime: Any = knobs.runtime
+    before, hook = settings._active, runtime.add_stages_inspection_hook
     settings.set_active(_Driver(device, emulation, checked, counted))
-    knobs.runtime.add_stages_inspection_hook = _stop_at_ptx
+    runtime.add_stages_inspection_hook = _stop_at_ptx
     try:
         with standing_in(device.multiprocessors):
             yield emulation
     finally:
         settings._active = before
-        knobs.runtime.add_stages_inspection_hook = hook
+        runtime.add_stages_inspection_hook = hook
 
 
 def _stop_at_ptx(

@@ -14,9 +14,9 @@ from xaimed_kernels.emulator.findings import Finding, Findings
 from xaimed_kernels.emulator.instructions.decode import Decoded, decode
 from xaimed_kernels.emulator.memory import GlobalMemory, Segment, SharedMemory, storage_bytes
 from xaimed_kernels.emulator.program import Program
+from xaimed_kernels.emulator.ptx_types import UNSIGNED, Array
 from xaimed_kernels.emulator.schedule import Schedule
 from xaimed_kernels.emulator.threads import Threads
-from xaimed_kernels.emulator.types import UNSIGNED, Array
 
 MOST_THREADS = 8192
 """Of a batch: enough to hide NumPy's cost per call, few enough for the processor's cache."""

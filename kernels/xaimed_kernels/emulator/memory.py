@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 
 from xaimed_kernels.emulator.counts import SECTOR
 from xaimed_kernels.emulator.findings import Fault, Findings
 from xaimed_kernels.emulator.program import Instruction
+from xaimed_kernels.emulator.ptx_types import UNSIGNED, Array
 from xaimed_kernels.emulator.shadow import Accessors, Conflict, Shadow
-from xaimed_kernels.emulator.types import UNSIGNED, Array
 
 SHARED_BASE = 1 << 24
 """The address at which every block's shared memory begins."""
@@ -138,7 +138,7 @@ class Segment:
         )
         findings.note(conflict.fault, access.instruction, example, len(conflict.who))
 
-    def _thread(self, number: int) -> str:
+    def _thread(self, number: Any) -> str:
         return f"thread {number % self._per_block} of block {number // self._per_block}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from xaimed_kernels.emulator.types import TYPES, Type
+from xaimed_kernels.emulator.ptx_types import TYPES, Type
 
 
 class UnknownInstructionError(NotImplementedError):
@@ -101,11 +101,11 @@ def _read_body(body: str) -> tuple[list[Instruction], dict[str, int], dict[str, 
     instructions: list[Instruction] = []
     labels: dict[str, int] = {}
     tables: dict[str, tuple[str, ...]] = {}
-    for statement, place in _statements(body):
-        label = re.match(r"(\$\w+):\s*", statement)
+    for text, place in _statements(body):
+        label = re.match(r"(\$\w+):\s*", text)
+        statement = text[label.end() :] if label else text
         if label is not None:
             labels[label[1]] = len(instructions)
-            statement = statement[label.end() :]
         if statement.startswith(".branchtargets") and label is not None:
             tables[label[1]] = tuple(re.findall(r"\$\w+", statement))
         elif statement and not statement.startswith((".reg", ".pragma")):

@@ -9,8 +9,8 @@ import numpy as np
 from xaimed_kernels.emulator.findings import Fault
 from xaimed_kernels.emulator.instructions.decode import Decoded
 from xaimed_kernels.emulator.program import Instruction
+from xaimed_kernels.emulator.ptx_types import Array
 from xaimed_kernels.emulator.threads import Threads
-from xaimed_kernels.emulator.types import Array
 
 
 @final

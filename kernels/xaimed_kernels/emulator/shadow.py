@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from xaimed_kernels.emulator.findings import Fault
-from xaimed_kernels.emulator.types import Array
+from xaimed_kernels.emulator.ptx_types import Array
 
 NOBODY, MANY = -1, -2
 """In place of a thread, warp or block."""

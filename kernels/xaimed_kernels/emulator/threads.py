@@ -12,8 +12,8 @@ from xaimed_kernels.emulator.counts import Counts
 from xaimed_kernels.emulator.findings import Findings
 from xaimed_kernels.emulator.memory import Access, GlobalMemory, SharedMemory, Space
 from xaimed_kernels.emulator.program import Program
+from xaimed_kernels.emulator.ptx_types import UNSIGNED, Array, Type
 from xaimed_kernels.emulator.shadow import Accessors
-from xaimed_kernels.emulator.types import UNSIGNED, Array, Type
 
 _POISON = 0xCDCDCDCDCDCDCDCD
 """In registers that nothing was written to."""

@@ -7,26 +7,17 @@ have NumPy's bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
-from typing import final
 
 import numpy as np
 
 from xaimed_kernels.emulator.instructions.bits import BITS
+from xaimed_kernels.emulator.instructions.conversions import compare, convert
+from xaimed_kernels.emulator.instructions.operation import Arithmetic, same
 from xaimed_kernels.emulator.program import UnknownInstructionError
-from xaimed_kernels.emulator.types import TYPES, Array, Type
-
-
-@final
-@dataclass(frozen=True)
-class Arithmetic:
-    """An opcode: the types of its sources and its result, and the function from values to values."""
-
-    sources: tuple[Type, ...]
-    result: Type
-    compute: Callable[..., Array]
+from xaimed_kernels.emulator.ptx_types import TYPES, Array, Type
 
 
 @cache
@@ -64,26 +55,10 @@ def _flushing(exact: Arithmetic) -> Arithmetic:
     )
 
 
-_ROUNDING: Container[tuple[str, ...]] = {(), ("rn",)}
-
-
-def _same(
-    function: Callable[..., Array], sources: int, allowed: Container[tuple[str, ...]] = _ROUNDING
-) -> Callable[..., Arithmetic]:
-    """An instruction whose sources and result have one type."""
-
-    def build(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-        if modifiers not in allowed:
-            raise KeyError(modifiers)
-        return Arithmetic((kind,) * sources, kind, function)
-
-    return build
-
-
 def _add(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     if kind.name == "s16x2":
         return Arithmetic((kind, kind), kind, _add_halves)
-    return _same(np.add, 2)(modifiers, kind)
+    return same(np.add, 2)(modifiers, kind)
 
 
 def _add_halves(a: Array, b: Array) -> Array:
@@ -93,7 +68,7 @@ def _add_halves(a: Array, b: Array) -> Array:
 
 def _multiply(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     if kind.kind == "float":
-        return _same(np.multiply, 2)(modifiers, kind)
+        return same(np.multiply, 2)(modifiers, kind)
     match modifiers:
         case ("lo",):
             return Arithmetic((kind, kind), kind, np.multiply)
@@ -127,13 +102,13 @@ def _fused(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     def fma(a: Array, b: Array, c: Array) -> Array:
         return (a.astype(wide) * b + c).astype(kind.numpy)
 
-    return _same(fma, 3, {("rn",)})(modifiers, kind)
+    return same(fma, 3, {("rn",)})(modifiers, kind)
 
 
 def _divide(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     if kind.kind == "float":
-        return _same(np.divide, 2, {("rn",), ("full",), ("approx",)})(modifiers, kind)
-    return _same(_quotient, 2, {()})(modifiers, kind)
+        return same(np.divide, 2, {("rn",), ("full",), ("approx",)})(modifiers, kind)
+    return same(_quotient, 2, {()})(modifiers, kind)
 
 
 def _quotient(a: Array, b: Array) -> Array:
@@ -153,108 +128,42 @@ def _extreme(whole: Callable[..., Array], number: Callable[..., Array]) -> Calla
 
     def build(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
         loses = kind.kind == "float" and modifiers != ("NaN",)
-        return _same(number if loses else whole, 2, {(), ("NaN",)})(modifiers, kind)
+        return same(number if loses else whole, 2, {(), ("NaN",)})(modifiers, kind)
 
     return build
 
 
 def _exponential(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-    return _same(np.exp2, 1, {("approx",)})(modifiers, kind)
+    return same(np.exp2, 1, {("approx",)})(modifiers, kind)
 
 
 _ROOTS = {("rn",), ("approx",)}
 
-_COMPARISONS: Mapping[str, Callable[[Array, Array], Array]] = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-
-
-def _compare(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-    """Ordered comparisons are false where one side is NaN; with a ``u`` at the end, true."""
-    (how,) = modifiers
-    predicate = TYPES["pred"]
-
-    def unordered(a: Array, b: Array) -> Array:
-        return np.isnan(a) | np.isnan(b)
-
-    def build(test: Callable[[Array, Array], Array]) -> Arithmetic:
-        return Arithmetic((kind, kind), predicate, test)
-
-    if kind.kind != "float":
-        return build(_COMPARISONS[{"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}.get(how, how)])
-    match how:
-        case "num":
-            return build(lambda a, b: ~unordered(a, b))
-        case "nan":
-            return build(unordered)
-        case "ne":
-            return build(lambda a, b: (a != b) & ~unordered(a, b))
-        case _ if how in _COMPARISONS:
-            return build(_COMPARISONS[how])
-        case _:
-            ordered = _COMPARISONS[how.removesuffix("u")]
-            return build(lambda a, b: ordered(a, b) | unordered(a, b))
-
-
-_ROUNDINGS = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
-
-
-def _convert(modifiers: tuple[str, ...], result: Type, source: Type) -> Arithmetic:
-    """Between floats rounded to the nearest; to integers clamped, NaN to 0; between integers cut or widened."""
-    (rounding,) = modifiers or ("",)
-    if source.kind == "float" and rounding in _ROUNDINGS:
-        rounded = _ROUNDINGS[rounding]
-        if result.kind == "float":
-            return Arithmetic((source,), result, rounded)
-        low, high = np.iinfo(result.numpy).min, np.iinfo(result.numpy).max
-
-        def clamped(values: Array) -> Array:
-            # compared before the cast, for 2^63 - 1 is no float64: it rounds to 2^63, which does not fit
-            whole = rounded(values.astype(np.float64))
-            inside = np.where((whole >= low) & (whole < float(high)), whole, 0).astype(result.numpy)
-            return np.where(whole >= float(high), high, np.where(whole < low, low, inside)).astype(
-                result.numpy
-            )
-
-        return Arithmetic((source,), result, clamped)
-    into_float = result.kind == "float"
-    if rounding not in ("", "rn") or (source.kind == "float" and not into_float):
-        raise KeyError(modifiers)
-    return Arithmetic((source,), result, lambda values: values.astype(result.numpy))
-
 
 def _select(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     return replace(
-        _same(lambda a, b, p: np.where(p, a, b), 3, {()})(modifiers, kind),
+        same(lambda a, b, p: np.where(p, a, b), 3, {()})(modifiers, kind),
         sources=(kind, kind, TYPES["pred"]),
     )
 
 
 _BUILDERS: Mapping[str, Callable[..., Arithmetic]] = {
     "add": _add,
-    "sub": _same(np.subtract, 2),
+    "sub": same(np.subtract, 2),
     "mul": _multiply,
     "mad": _multiply_add,
     "fma": _fused,
     "div": _divide,
-    "rem": _same(_remainder, 2, {()}),
+    "rem": same(_remainder, 2, {()}),
     "min": _extreme(np.minimum, np.fmin),
     "max": _extreme(np.maximum, np.fmax),
-    "neg": _same(np.negative, 1),
-    "abs": _same(np.abs, 1),
-    "sqrt": _same(np.sqrt, 1, _ROOTS),
-    "rcp": _same(lambda a: np.divide(a.dtype.type(1), a), 1, _ROOTS),
+    "neg": same(np.negative, 1),
+    "abs": same(np.abs, 1),
+    "sqrt": same(np.sqrt, 1, _ROOTS),
+    "rcp": same(lambda a: np.divide(a.dtype.type(1), a), 1, _ROOTS),
     "ex2": _exponential,
-    "setp": _compare,
-    "cvt": _convert,
+    "setp": compare,
+    "cvt": convert,
     "selp": _select,
-    **{
-        stem: lambda modifiers, kind, take=take: Arithmetic(*take(modifiers, kind))
-        for stem, take in BITS.items()
-    },
+    **BITS,
 }

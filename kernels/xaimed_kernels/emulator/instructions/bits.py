@@ -1,4 +1,4 @@
-"""PTX's instructions on bits: what each takes, gives and computes, for the table in `arithmetic`."""
+"""PTX's instructions on bits: what each takes, gives and computes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from xaimed_kernels.emulator.types import TYPES, UNSIGNED, Array, Type
-
-Parts = tuple[tuple[Type, ...], Type, Callable[..., Array]]
-"""Types of the sources, type of the result, and the function."""
+from xaimed_kernels.emulator.instructions.operation import Arithmetic
+from xaimed_kernels.emulator.ptx_types import TYPES, UNSIGNED, Array, Type
 
 _U32 = TYPES["u32"]
 
 
-def _plain(function: Callable[..., Array], sources: int) -> Callable[[tuple[str, ...], Type], Parts]:
-    def build(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _plain(function: Callable[..., Array], sources: int) -> Callable[[tuple[str, ...], Type], Arithmetic]:
+    def build(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
         _expect_none(modifiers)
-        return (kind,) * sources, kind, function
+        return Arithmetic((kind,) * sources, kind, function)
 
     return build
 
@@ -27,7 +25,7 @@ def _expect_none(modifiers: tuple[str, ...]) -> None:
         raise KeyError(modifiers)
 
 
-def _shift_left(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _shift_left(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     """By as many bits as the type has, or more: 0."""
     _expect_none(modifiers)
     width = 8 * kind.size
@@ -36,10 +34,10 @@ def _shift_left(modifiers: tuple[str, ...], kind: Type) -> Parts:
         near = np.minimum(by, width - 1).astype(a.dtype)
         return np.where(by >= width, 0, a << near).astype(a.dtype)
 
-    return (kind, _U32), kind, shift
+    return Arithmetic((kind, _U32), kind, shift)
 
 
-def _shift_right(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _shift_right(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     """Of a signed type the sign moves in."""
     _expect_none(modifiers)
     width = 8 * kind.size
@@ -49,10 +47,10 @@ def _shift_right(modifiers: tuple[str, ...], kind: Type) -> Parts:
         gone = (by >= width) & (kind.kind != "signed")
         return np.where(gone, 0, shifted).astype(a.dtype)
 
-    return (kind, _U32), kind, shift
+    return Arithmetic((kind, _U32), kind, shift)
 
 
-def _extract(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _extract(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     """``bfe``: ``length`` bits from ``start`` on; signed: the highest of them is repeated."""
     _expect_none(modifiers)
     width = 8 * kind.size
@@ -69,10 +67,10 @@ def _extract(modifiers: tuple[str, ...], kind: Type) -> Parts:
         beyond = kept == 0
         return np.where(length == 0, 0, np.where(beyond, sign, field)).astype(a.dtype)
 
-    return (kind, _U32, _U32), kind, extract
+    return Arithmetic((kind, _U32, _U32), kind, extract)
 
 
-def _insert(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _insert(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     """``bfi a, b, start, length``: the low bits of a, put into b."""
     _expect_none(modifiers)
 
@@ -84,10 +82,10 @@ def _insert(modifiers: tuple[str, ...], kind: Type) -> Parts:
         moved = np.where(start >= 64, 0, a.astype(np.uint64) << (start & 63)).astype(a.dtype)
         return (b & ~field) | (moved & field)
 
-    return (kind, kind, _U32, _U32), kind, insert
+    return Arithmetic((kind, kind, _U32, _U32), kind, insert)
 
 
-def _permute(modifiers: tuple[str, ...], kind: Type) -> Parts:
+def _permute(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
     """``prmt``: each byte is one of the eight of two registers, or the sign of one, eight times."""
     _expect_none(modifiers)
 
@@ -101,10 +99,10 @@ def _permute(modifiers: tuple[str, ...], kind: Type) -> Parts:
             result = result | byte << 8 * i
         return result
 
-    return (kind, kind, _U32), kind, permute
+    return Arithmetic((kind, kind, _U32), kind, permute)
 
 
-BITS: Mapping[str, Callable[[tuple[str, ...], Type], Parts]] = {
+BITS: Mapping[str, Callable[[tuple[str, ...], Type], Arithmetic]] = {
     "and": _plain(np.bitwise_and, 2),
     "or": _plain(np.bitwise_or, 2),
     "xor": _plain(np.bitwise_xor, 2),

@@ -11,8 +11,8 @@ from xaimed_kernels.emulator.findings import Fault
 from xaimed_kernels.emulator.instructions.operands import address, several, source, target
 from xaimed_kernels.emulator.memory import Access
 from xaimed_kernels.emulator.program import Instruction, Program, UnknownInstructionError
+from xaimed_kernels.emulator.ptx_types import TYPES, Array
 from xaimed_kernels.emulator.threads import Threads
-from xaimed_kernels.emulator.types import TYPES, Array
 
 Step = Callable[[Threads, Array | None], None]
 

@@ -13,8 +13,8 @@ from xaimed_kernels.emulator.instructions import collectives, transfers
 from xaimed_kernels.emulator.instructions.arithmetic import arithmetic
 from xaimed_kernels.emulator.instructions.operands import Source, several, source, target
 from xaimed_kernels.emulator.program import Instruction, Program, UnknownInstructionError
+from xaimed_kernels.emulator.ptx_types import TYPES, UNSIGNED, Array
 from xaimed_kernels.emulator.threads import Threads
-from xaimed_kernels.emulator.types import TYPES, UNSIGNED, Array
 
 Step = Callable[[Threads, Array | None], None]
 """Executes one instruction for the active threads (None: all)."""

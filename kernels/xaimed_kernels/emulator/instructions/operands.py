@@ -9,8 +9,8 @@ import numpy as np
 
 from xaimed_kernels.emulator.memory import SHARED_BASE
 from xaimed_kernels.emulator.program import Program, UnknownInstructionError, split_operands
+from xaimed_kernels.emulator.ptx_types import TYPES, UNSIGNED, Array, Type
 from xaimed_kernels.emulator.threads import Threads
-from xaimed_kernels.emulator.types import TYPES, UNSIGNED, Array, Type
 
 Source = Callable[[Threads], Array]
 """Gives an operand's value, one a thread or one for all."""

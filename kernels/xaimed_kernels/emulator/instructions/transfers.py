@@ -10,8 +10,8 @@ import numpy as np
 from xaimed_kernels.emulator.instructions.operands import address, several, source, target
 from xaimed_kernels.emulator.memory import Access, Space
 from xaimed_kernels.emulator.program import Instruction, Program, UnknownInstructionError
+from xaimed_kernels.emulator.ptx_types import TYPES, UNSIGNED, Array
 from xaimed_kernels.emulator.threads import Copy, Threads
-from xaimed_kernels.emulator.types import TYPES, UNSIGNED, Array
 
 Step = Callable[[Threads, Array | None], None]
 
