@@ -13,7 +13,7 @@ from xaimed_kernels.emulator.counts import SECTOR
 from xaimed_kernels.emulator.findings import Fault, Findings
 from xaimed_kernels.emulator.program import Instruction
 from xaimed_kernels.emulator.ptx_types import UNSIGNED, Array
-from xaimed_kernels.emulator.shadow import Accessors, Conflict, Shadow
+from xaimed_kernels.emulator.shadow import MANY, Accessors, Conflict, Shadow
 
 SHARED_BASE = 1 << 24
 """The address at which every block's shared memory begins."""
@@ -74,11 +74,13 @@ class Segment:
     def write(self, offsets: Array, values: Array, by: Accessors, access: Access, findings: Findings) -> None:
         """Put each accessor's element at its offset; of several at one, the last and the first in turn."""
         self.touched[offsets // SECTOR] = True
+        if not self._last_wins:
+            backwards = slice(None, None, -1)
+            offsets, values, by = offsets[backwards], values[backwards], by.of(backwards)
+        self._last_wins = not self._last_wins
         view, at = self._view(access.size), offsets // access.size
         changed = view[at] != values
-        turn = 1 if self._last_wins else -1
-        view[at[::turn]] = values[::turn]
-        self._last_wins = not self._last_wins
+        view[at] = values
         self.mark_written(offsets, by, access, findings, changed=changed, overwritten=view[at] != values)
 
     def peek(self, offsets: Array, size: int) -> Array:
@@ -139,6 +141,8 @@ class Segment:
         findings.note(conflict.fault, access.instruction, example, len(conflict.who))
 
     def _thread(self, number: Any) -> str:
+        if number == MANY:
+            return "several threads"
         return f"thread {number % self._per_block} of block {number // self._per_block}"
 
 

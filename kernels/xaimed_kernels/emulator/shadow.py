@@ -6,7 +6,7 @@ a barrier of the warp. Between blocks of a launch nothing orders them, except th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -30,7 +30,7 @@ class Accessors:
     block_barriers: Array
     warp_barriers: Array
 
-    def of(self, chosen: Array) -> Accessors:
+    def of(self, chosen: Array | slice) -> Accessors:
         """Some of them."""
         return Accessors(
             self.thread[chosen],
@@ -44,7 +44,7 @@ class Accessors:
 @final
 @dataclass(frozen=True)
 class Conflict:
-    """Accesses to one cell that nothing orders: ``who`` (places among the accessors), after the thread ``other``."""
+    """Accesses to one cell that nothing orders: ``who`` (places among the accessors), after ``other`` (or `MANY`)."""
 
     fault: Fault
     verb: str
@@ -86,7 +86,7 @@ class Shadow:
             other = self._writer.thread[cells]
             # of the lanes of one instruction one wins, whichever: that much PTX promises
             clash = overwritten & (other // 32 != by.warp)
-            yield from self._named("two writes at once", clash, other, by)
+            yield from self._by_distance("two writes at once", clash, other, by)
 
     def _conflicts(
         self, verb: str, last: _Last, cells: Array, by: Accessors, excused: Array | None = None
@@ -102,7 +102,7 @@ class Shadow:
             ~same_block | (last.block_barriers[cells] == by.block_barriers),
         )
         racing = (other != NOBODY) & (other != by.thread) & unordered
-        yield from self._named(verb, racing if excused is None else racing & ~excused, other, by)
+        yield from self._by_distance(verb, racing if excused is None else racing & ~excused, other, by)
 
     def _conflicts_with_readers(self, cells: Array, by: Accessors) -> Iterator[Conflict]:
         block = self._reading_block[cells]
@@ -110,18 +110,16 @@ class Shadow:
             return
         warp, thread = self._reading_warp[cells], self._reader.thread[cells]
         fresh = (block == by.block) & (self._reader.block_barriers[cells] == by.block_barriers)
-        in_warp = (
-            fresh
-            & (warp == by.warp)
-            & (self._reader.warp_barriers[cells] == by.warp_barriers)
-            & (thread != by.thread)
+        in_warp = fresh & (warp == by.warp) & (self._reader.warp_barriers[cells] == by.warp_barriers)
+        yield from _named(
+            "write after read",
+            thread,
+            {
+                Fault.RACE_IN_WARP: in_warp & (thread != by.thread),
+                Fault.RACE_BETWEEN_WARPS: fresh & (warp != by.warp),
+                Fault.RACE_BETWEEN_BLOCKS: (block != NOBODY) & (block != by.block),
+            },
         )
-        racing = ((block != NOBODY) & (block != by.block)) | (fresh & (warp != by.warp)) | in_warp
-        # a reader that stands for many is named by a number of its kind: only its warp or block is certain
-        shown = np.where(
-            in_warp, thread, np.where(block == by.block, warp * 32, block * self._threads_per_block)
-        )
-        yield from self._named("write after read", racing, shown, by)
 
     def _remember_readers(self, cells: Array, by: Accessors) -> None:
         block, warp, thread = (
@@ -142,20 +140,26 @@ class Shadow:
         self._reading_warp[cells[several_warps]] = MANY
         self._reading_block[cells[several_blocks]] = MANY
 
-    def _named(self, verb: str, racing: Array, other: Array, by: Accessors) -> Iterator[Conflict]:
+    def _by_distance(self, verb: str, racing: Array, other: Array, by: Accessors) -> Iterator[Conflict]:
         """Racing accesses, by how far apart the two threads are."""
-        if not racing.any():
-            return
         same_block = other // self._threads_per_block == by.block
         same_warp = other // 32 == by.warp
-        for fault, among in (
-            (Fault.RACE_IN_WARP, same_warp),
-            (Fault.RACE_BETWEEN_WARPS, same_block & ~same_warp),
-            (Fault.RACE_BETWEEN_BLOCKS, ~same_block),
-        ):
-            (who,) = np.nonzero(racing & among)
-            if len(who):
-                yield Conflict(fault, verb, who, other[who])
+        return _named(
+            verb,
+            other,
+            {
+                Fault.RACE_IN_WARP: racing & same_warp,
+                Fault.RACE_BETWEEN_WARPS: racing & same_block & ~same_warp,
+                Fault.RACE_BETWEEN_BLOCKS: racing & ~same_block,
+            },
+        )
+
+
+def _named(verb: str, other: Array, races: Mapping[Fault, Array]) -> Iterator[Conflict]:
+    for fault, racing in races.items():
+        (who,) = np.nonzero(racing)
+        if len(who):
+            yield Conflict(fault, verb, who, other[who])
 
 
 @final

@@ -102,7 +102,7 @@ class Threads:
         found = tuple(np.zeros(len(places), UNSIGNED[access.size]) for _ in range(access.elements))
         if len(places):
             by = self.accessors(places)
-            self._count(space, addresses, by, access, store=False)
+            self.count_access(space, addresses, by, access, store=False)
             for reach in space.reach(addresses, by, access, self.findings):
                 for i, values in enumerate(found):
                     values[reach.who] = reach.segment.read(
@@ -116,7 +116,8 @@ class Threads:
         """Store the elements ``values``, each ``[len(places)]``."""
         if len(places):
             by = self.accessors(places)
-            self._count(space, addresses, by, access, store=True)
+            if not access.atomic:
+                self.count_access(space, addresses, by, access, store=True)
             for reach in space.reach(addresses, by, access, self.findings):
                 for i, element in enumerate(values):
                     reach.segment.write(
@@ -137,7 +138,7 @@ class Threads:
     def begin_copy(self, copy: Copy) -> None:
         """From now on the copy may be written at any time."""
         by = self.accessors(copy.threads)
-        self._count(self.shared, copy.addresses, by, copy.access, store=True)
+        self.count_access(self.shared, copy.addresses, by, copy.access, store=True)
         for reach in self.shared.reach(copy.addresses, by, copy.access, self.findings):
             for i in range(copy.access.elements):
                 offsets = reach.offsets + i * copy.access.size
@@ -168,7 +169,10 @@ class Threads:
                 reach.segment.write(offsets, values[reach.who], by.of(reach.who), copy.access, self.findings)
                 reach.segment.mark_copying(offsets, copy.access.size, under_way=False)
 
-    def _count(self, space: Space, addresses: Array, by: Accessors, access: Access, *, store: bool) -> None:
+    def count_access(
+        self, space: Space, addresses: Array, by: Accessors, access: Access, *, store: bool
+    ) -> None:
+        """Count what these threads ask of a memory at once."""
         if self.counts is None:
             return
         if space is self.shared:

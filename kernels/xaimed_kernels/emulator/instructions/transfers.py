@@ -69,7 +69,7 @@ _UPDATES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def atomic(instruction: Instruction, program: Program) -> Step:
-    """``atom``: thread after thread, in the order of their numbers."""
+    """``atom``: thread after thread, in the order of their numbers; what changes nothing is no write."""
     found = _matched(_ATOMIC, instruction)
     kind, update = TYPES[found[3]], _UPDATES[found[2]]
     into, place, operand = instruction.operands
@@ -78,14 +78,16 @@ def atomic(instruction: Instruction, program: Program) -> Step:
     everywhere = _spaces(found[1])
 
     def step(threads: Threads, active: Array | None) -> None:
-        places = threads.active(active)
+        places, space = threads.active(active), everywhere(threads)
         addresses, operands = where(threads), threads.full(given(threads))
+        threads.count_access(space, addresses[places], threads.accessors(places), access, store=True)
         before = np.zeros(threads.count, UNSIGNED[kind.size])
         for one in places.reshape(-1, 1):
-            old = threads.peek(everywhere(threads), addresses[one], one, access)
+            old = threads.peek(space, addresses[one], one, access)
             before[one] = old
             new = kind.encode(update(kind.decode(old), operands[one]))
-            threads.store(everywhere(threads), addresses[one], one, (new,), access)
+            if new != old:
+                threads.store(space, addresses[one], one, (new,), access)
         put(threads, before, active)
 
     return step
