@@ -15,7 +15,7 @@ from xaimed_kernels.emulator.instructions.decode import Decoded, decode
 from xaimed_kernels.emulator.memory import GlobalMemory, Segment, SharedMemory, storage_bytes
 from xaimed_kernels.emulator.program import Program
 from xaimed_kernels.emulator.ptx_types import UNSIGNED, Array
-from xaimed_kernels.emulator.schedule import Schedule
+from xaimed_kernels.emulator.schedule import Order, Schedule
 from xaimed_kernels.emulator.threads import Threads
 
 MOST_THREADS = 8192
@@ -61,11 +61,12 @@ class Kernel:
         *,
         checked: bool = True,
         counted: bool = True,
+        order: Order = "together",
     ) -> Launch:
         """Run so many blocks. ``arguments``: of each parameter, little-endian; ``shared_bytes``: of a block.
 
         ``checked``: look for races and uninitialised memory; bounds and alignment are always looked at.
-        ``counted``: count instructions and accesses.
+        ``counted``: count instructions and accesses. ``order`` of warps: no result may depend on it.
         """
         program, findings = self.program, Findings(self.program.name)
         counts = Counts() if counted else None
@@ -81,7 +82,7 @@ class Kernel:
                 batch = range(first, min(blocks, first + together))
                 shared = SharedMemory(batch, shared_bytes, cell, program.threads, checked=checked)
                 threads = Threads(program, batch, blocks, values, memory, shared, findings, counts)
-                Schedule(self._decoded, threads, executed).run()
+                Schedule(self._decoded, threads, executed, order).run()
         if counts is not None:
             self._sum_up(counts, executed, memory)
         return Launch(program.name, blocks, program.threads // 32, tuple(findings), counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 
@@ -12,13 +12,18 @@ from xaimed_kernels.emulator.program import Instruction
 from xaimed_kernels.emulator.ptx_types import Array
 from xaimed_kernels.emulator.threads import Threads
 
+Order = Literal["together", "first warp", "last warp"]
+"""How the warps of a block go on: in lockstep, or one as far as the next barrier, and then another."""
+
 
 @final
 class Schedule:
     """The way of a batch of threads through a program. ``executed``: by how many warps, for each instruction."""
 
-    def __init__(self, program: tuple[Decoded, ...], threads: Threads, executed: Array) -> None:
-        self._program, self._threads, self._executed = program, threads, executed
+    def __init__(
+        self, program: tuple[Decoded, ...], threads: Threads, executed: Array, order: Order = "together"
+    ) -> None:
+        self._program, self._threads, self._executed, self._order = program, threads, executed, order
         self._at = np.zeros(threads.count, np.int64)
         self._running = np.ones(threads.count, np.bool_)
         self._waiting = np.zeros(threads.count, np.bool_)
@@ -30,11 +35,21 @@ class Schedule:
             if not ready.any():
                 self._open_barriers()
                 continue
+            if self._order != "together":
+                ready &= self._foremost_warps(ready)
             here = int(self._at[ready].min())
             active = ready & (self._at == here)
             others = self._at[ready & ~active]
             stop = int(others.min()) if len(others) else len(self._program)
             self._run_straight(here, stop, active)
+
+    def _foremost_warps(self, ready: Array) -> Array:
+        """Of each block one warp that can go on, the first or the last."""
+        by_warp = ready.reshape(-1, self._threads.per_block // 32, 32)
+        turn = 1 if self._order == "first warp" else -1
+        able = by_warp.any(2)[:, ::turn]
+        foremost = (np.cumsum(able, 1) == 1) & able
+        return np.repeat(foremost[:, ::turn].reshape(-1), 32)
 
     def _run_straight(self, here: int, stop: int, active: Array) -> None:
         """Up to where other threads stand, or to a decision."""
