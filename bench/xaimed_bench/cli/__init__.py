@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
     "trial": "put the regression gate on trial here: false alarms, power, load",
     "profile": "measure what this device can do, and how much of it the kernels reach",
+    "kernels": "run compiled kernels on the CPU, instruction by instruction: faults found, work counted",
     "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
     "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
@@ -32,6 +33,7 @@ NEEDS = {
     "compare": SHOWING,
     "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
     "profile": (*SHOWING, "torchvision"),
+    "kernels": ("rich", "scipy"),
     "data": ("PIL", "imagehash", "rich", "scipy"),
     "study": (*SHOWING, "PIL", "torchvision"),
 }
