@@ -8,12 +8,12 @@ READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.ready)
 ifeq ($(READY),)
 export PYTHONPATH := .:kernels:reports:bench$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
-# the two halves of the kernels' tests cannot share a process: an interpreted kernel cannot be compiled.
+# the kernels' tests cannot share a process: an interpreted kernel cannot be compiled. The last of the three executes PTX.
 # One torch thread a worker: the cores are shared out between tests, not within them.
 CORES       := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2
 SHARED      := -n auto --dist loadfile
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
-COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600 -m offline $(SHARED)
+COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600
 
 .PHONY: help bench tradeoff docs test check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
@@ -41,10 +41,11 @@ tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; tra
 docs: $(READY) ## the site of docs/, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
-test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
-	$(CORES) $(INTERPRETED) -m "not offline and not alone" $(SHARED) $(ARGS)
-	$(INTERPRETED) -m "not offline and alone" $(ARGS)
-	$(COMPILED) $(ARGS)
+test: check ## check, then all tests: side by side, those that need the machine alone, kernels compiled, and executed as PTX
+	$(CORES) $(INTERPRETED) -m "not offline and not ptx and not alone" $(SHARED) $(ARGS)
+	$(INTERPRETED) -m "not offline and not ptx and alone" $(ARGS)
+	$(COMPILED) -m offline $(SHARED) $(ARGS)
+	$(COMPILED) -m ptx $(SHARED) $(ARGS)
 
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .

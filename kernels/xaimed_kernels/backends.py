@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from xaimed_kernels.launching import is_recording
+from xaimed_kernels.launching import is_recording, is_standing_in
 
 Backend = Literal["triton", "cpu", "reference"]
 """``triton``: the fused kernel. ``cpu``: the fast CPU path. ``reference``: the definition, on any device."""
@@ -81,8 +81,8 @@ def _require_triton(tensor: Tensor, *, double: bool) -> None:
             "CUDA tensors need Triton, which is not installed: pip install 'triton>=3.6' (Linux), "
             "or move the tensors to the CPU"
         )
-    able = tensor.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1" or is_recording()
-    if not able:
+    pretended = os.environ.get("TRITON_INTERPRET") == "1" or is_recording() or is_standing_in()
+    if tensor.device.type != "cuda" and not pretended:
         raise ValueError(
             f'backend="triton" takes CUDA tensors, got one on {tensor.device}; leave backend out, or set '
             "TRITON_INTERPRET=1 before the kernels are imported to run them in Triton's interpreter"

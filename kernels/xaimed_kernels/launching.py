@@ -15,6 +15,7 @@ Path = tuple[int, ...]
 """Where an argument stands: its position, and its position inside a tuple argument."""
 
 _recorded: ContextVar[list[KernelCase] | None] = ContextVar("recorded_launches", default=None)
+_stand_in: ContextVar[int | None] = ContextVar("multiprocessors_of_the_stand_in", default=None)
 
 
 @final
@@ -84,6 +85,21 @@ def is_recording() -> bool:
     return _recorded.get() is not None
 
 
+@contextmanager
+def standing_in(multiprocessors: int) -> Generator[None]:
+    """Inside, CPU tensors count as a GPU's, of so many multiprocessors: Triton has got a driver that runs there."""
+    token = _stand_in.set(multiprocessors)
+    try:
+        yield
+    finally:
+        _stand_in.reset(token)
+
+
+def is_standing_in() -> bool:
+    """Whether Triton runs kernels on CPU tensors, without its interpreter."""
+    return _stand_in.get() is not None
+
+
 def is_capturing(device: torch.device) -> bool:
     """Whether the current stream of ``device`` (not of the current device) is captured: nothing can be read back."""
     with _on(device):
@@ -94,7 +110,7 @@ def multiprocessors(device: torch.device) -> int:
     """The device's multiprocessors; recording counts as an H100 (132), the interpreter as 2."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).multi_processor_count
-    return 132 if device.type == "meta" else 2
+    return _stand_in.get() or (132 if device.type == "meta" else 2)
 
 
 def splits_for(outputs: int, tiles: int, *, warps: int, device: torch.device) -> int:

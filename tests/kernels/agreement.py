@@ -28,7 +28,7 @@ INTERPRETED = (
 
 
 def runs(cases: Iterable[Any], *, reference: bool = False) -> list[Any]:
-    """Each case on the CPU path, and on Triton in the interpreter (where small enough) and on a GPU.
+    """Each case on the CPU path, and on Triton in the interpreter and emulator (where small enough) and on a GPU.
 
     ``reference``: on the definition, too, where a test has another oracle.
     """
@@ -39,6 +39,7 @@ def runs(cases: Iterable[Any], *, reference: bool = False) -> list[Any]:
             params.append(pytest.param(case, "reference", "cpu", id=f"{case}-reference"))
         if case.interpretable:
             params.append(pytest.param(case, "triton", "cpu", id=f"{case}-interpreter", marks=INTERPRETED))
+            params.append(pytest.param(case, "triton", "cpu", id=f"{case}-ptx", marks=pytest.mark.ptx))
         params.append(pytest.param(case, "triton", "cuda", id=f"{case}-gpu", marks=pytest.mark.gpu))
     return params
 

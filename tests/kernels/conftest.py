@@ -1,6 +1,7 @@
 """Which kernel tests this process can run: an interpreted kernel cannot be compiled in the same process."""
 
 import os
+from collections.abc import Generator
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +22,7 @@ def _why_not(marker: str) -> str | None:
                 return "interpreter test: set TRITON_INTERPRET=1"
             old = version("triton").startswith(("3.6", "3.7"))
             return "the interpreter of this Triton cannot loop under NumPy 2.4" if old else None
-        case "offline":
+        case "offline" | "ptx":
             return "compiles kernels: unset TRITON_INTERPRET" if INTERPRETING else None
         case _:
             if INTERPRETING:
@@ -31,9 +32,31 @@ def _why_not(marker: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for marker in ("interpret", "offline", "gpu"):
+        for marker in ("interpret", "offline", "ptx", "gpu"):
             if item.get_closest_marker(marker) is not None and (reason := _why_not(marker)):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _executed_as_ptx(request: pytest.FixtureRequest) -> Generator[None]:
+    """A test marked ``ptx`` runs its kernels compiled, on the emulator, which must find no fault in them."""
+    marker = request.node.get_closest_marker("ptx")
+    if marker is None:
+        yield
+        return
+    from xaimed_kernels.emulator import emulating
+
+    with emulating(**marker.kwargs) as emulation:
+        yield
+    assert list(map(str, emulation.findings)) == []
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("interpret", "ptx")]
+)
+def triton_on_a_cpu(request: pytest.FixtureRequest) -> str:
+    """Once in Triton's interpreter, once compiled and emulated."""
+    return request.param
 
 
 @pytest.fixture

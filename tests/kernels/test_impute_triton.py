@@ -7,7 +7,7 @@ from xaimed_kernels.impute import impute
 from xaimed_kernels.impute.cases import FAMILIES, SHAPES, image, mask
 
 TOL = 1e-4
-INTERPRETED = [
+SMALL = [
     ("cam, 20% kept", 12, 11),
     ("two neighbours", 1, 40),
     ("scattered, 50% kept", 2, 9),
@@ -37,21 +37,21 @@ def compare(family, height, width, device, channels=1):
     assert torch.equal(triton.images[kept], pictures[kept])
 
 
-@pytest.mark.interpret
-@pytest.mark.parametrize(("family", "height", "width"), INTERPRETED)
-def test_interpreted_kernels_fill_as_the_cpu_does(family, height, width, monkeypatch):
+@pytest.mark.usefixtures("triton_on_a_cpu")
+@pytest.mark.parametrize(("family", "height", "width"), SMALL)
+def test_kernels_fill_as_the_cpu_does(family, height, width, monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 4)  # idle cycles take as long here
     compare(family, height, width, "cpu")
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_large_grids_take_a_launch_per_step(monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 3)
     monkeypatch.setattr("xaimed_kernels.impute.launch.SMALL", 100)
     compare("cam, 50% kept", 22, 19, "cpu")
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_what_needs_no_solution_and_what_has_none_is_told(monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 3)
     pictures, keep = pair("cam, 50% kept", 6, 5)
@@ -68,7 +68,7 @@ def test_what_needs_no_solution_and_what_has_none_is_told(monkeypatch):
         impute(pictures, keep, backend="triton")
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_planes_that_are_done_stay_as_they_are(monkeypatch):
     """One image is constant and done before the first cycle, one after two, one later."""
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 5)
@@ -81,9 +81,9 @@ def test_planes_that_are_done_stay_as_they_are(monkeypatch):
     assert (result.images - exact).abs().max() < 2e-5
 
 
-@pytest.mark.interpret
-@pytest.mark.parametrize(("family", "height", "width"), INTERPRETED)
-def test_interpreted_kernels_refine_in_float64(family, height, width, monkeypatch):
+@pytest.mark.usefixtures("triton_on_a_cpu")
+@pytest.mark.parametrize(("family", "height", "width"), SMALL)
+def test_kernels_refine_in_float64(family, height, width, monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 9)
     pictures, keep = pair(family, height, width)
     exact = impute(pictures.double(), keep, backend="reference")
@@ -94,7 +94,7 @@ def test_interpreted_kernels_refine_in_float64(family, height, width, monkeypatc
     assert torch.equal(impute(pictures, keep, tol=1e-9, backend="triton"), refined.images.float())
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_where_float32_stalls_the_solution_is_refined_and_only_then_refused(monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 4)

@@ -133,7 +133,9 @@ def in_triton(grams: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("matrix", [two_blocks, gapless, of_rank_two, nearly_tied], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
-    "solve", [on_the_cpu, pytest.param(in_triton, marks=pytest.mark.interpret)], ids=["cpu", "interpreter"]
+    "solve",
+    [on_the_cpu, *(pytest.param(in_triton, marks=mark) for mark in (pytest.mark.interpret, pytest.mark.ptx))],
+    ids=["cpu", "interpreter", "ptx"],
 )
 def test_the_largest_eigenvalue_is_found_in_awkward_matrices(solve, matrix) -> None:
     gram = matrix()

@@ -50,6 +50,7 @@ BY_BACKEND = [
     pytest.param("cpu", "cpu", id="cpu"),
     pytest.param("reference", "cpu", id="reference"),
     pytest.param("triton", "cpu", id="interpreter", marks=INTERPRETED),
+    pytest.param("triton", "cpu", id="ptx", marks=pytest.mark.ptx),
     pytest.param("triton", "cuda", id="gpu", marks=pytest.mark.gpu),
 ]
 RESIZES = [

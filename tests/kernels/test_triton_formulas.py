@@ -38,7 +38,7 @@ def with_factor(factor: float) -> Formula:
     return Formula("scaled", weights, per_channel=False)
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_every_methods_formula_runs_as_a_kernel() -> None:
     assert len(METHOD_FORMULAS) >= 5
     a = torch.randn(2, 21, 3, 5, generator=torch.Generator().manual_seed(0)).relu()
@@ -50,7 +50,7 @@ def test_every_methods_formula_runs_as_a_kernel() -> None:
         assert_agrees(found.maps[row], expected.maps[row])
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_what_formulas_are_said_to_use_means_the_same_in_torch_and_triton() -> None:
     a, g = torch.randn(2, 2, 9, 3, 5, generator=torch.Generator().manual_seed(0))
     found = gradient_maps(a, g, [EVERYTHING], backend="triton")
@@ -67,7 +67,7 @@ def test_what_formulas_are_said_to_use_compiles() -> None:
     assert compile_offline(launches[0], 90).instructions > 0
 
 
-@pytest.mark.interpret
+@pytest.mark.usefixtures("triton_on_a_cpu")
 def test_module_numbers_and_closures_reach_the_kernel() -> None:
     a, g = torch.ones(1, 2, 2, 2), torch.tensor([0.0, 0.2, 0.3, 1.0]).reshape(1, 1, 2, 2).repeat(1, 2, 1, 1)
     formulas = [Formula("above", above, per_channel=False), with_factor(2.0), with_factor(3.0)]

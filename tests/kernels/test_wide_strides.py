@@ -13,7 +13,12 @@ from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.weighted_map import weighted_map
 
 SHAPE = (2, 3, 3, 3)
-BACKENDS = ["cpu", pytest.param("triton", marks=pytest.mark.interpret)]
+BACKENDS = [
+    "cpu",
+    pytest.param("triton", marks=pytest.mark.interpret, id="interpreter"),
+    # unchecked: the shadow of 4 GiB would be no hole
+    pytest.param("triton", marks=pytest.mark.ptx(checked=False), id="ptx"),
+]
 STRIDES = [
     pytest.param((2**31 + 5, 9, 3, 1), id="image-stride"),
     pytest.param((27, 2**30 + 7, 3, 1), id="channel-stride"),

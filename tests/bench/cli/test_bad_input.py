@@ -141,6 +141,16 @@ BAD = """
 | profile --static --out folder                           | 2 | no figures are accepted; --accept                  |
 | profile --static --out broken                           | 2 | static.json: not a static profile                  |
 | profile --static --out unlike                           | 2 | static.json: not a static profile; figure          |
+| kernels none                                            | 2 | no case 'none'; xaimed kernels lists them          |
+| kernels ''                                              | 2 | nothing given                                      |
+| kernels 'weighted_map none'                             | 2 | no case 'weighted_map none'                        |
+| kernels none --multiprocessors 0                        | 2 | --multiprocessors; 1 at least                      |
+| kernels none --counts                                   | 2 | --counts takes all bench cases; leave NAME         |
+| kernels --accept                                        | 2 | --accept, --only and --out belong to --counts      |
+| kernels --counts --accept --only gram                   | 2 | --accept takes all cases; leave --only out         |
+| kernels --counts --out folder                           | 2 | no counts are accepted for triton; --accept        |
+| kernels --counts --out run.json                         | 2 | run.json is a file, not a folder                   |
+| kernels --counts --out broken                           | 2 | counts.json: not a static profile                  |
 | data                                                    | 2 | required: FOLDER                                   |
 | data none                                               | 2 | no folder at none                                  |
 | data run.json                                           | 2 | run.json is a file                                 |
@@ -209,6 +219,7 @@ def at_files(tmp_path, monkeypatch):
         "list": [],
         "floor": {"floor": floor},
         "broken/static": {"none": {"figures": 3}},
+        "broken/counts": {"none": {"figures": 3}},
         "unlike/static": {"none": {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}},
     }
     for folder in ("folder", "runs", "broken", "unlike"):

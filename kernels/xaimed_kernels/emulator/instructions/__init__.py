@@ -1,0 +1,1 @@
+"""What PTX instructions do, each a function on arrays of one value a thread."""

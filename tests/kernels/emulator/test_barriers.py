@@ -1,0 +1,168 @@
+"""Mutations: compiled kernels without one of their barriers, each in turn, show a race, or the barrier was needless."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from tests.kernels.emulator.written import aligned
+from xaimed_kernels.emulator import Device, Kernel, Storage, emulating
+from xaimed_kernels.emulator.findings import Findings
+from xaimed_kernels.emulator.program import Program
+from xaimed_kernels.emulator.schedule import Order
+from xaimed_kernels.gradient_maps import gradient_maps
+from xaimed_kernels.gradient_maps.cases import THREE
+from xaimed_kernels.impute.cases import image, mask
+from xaimed_kernels.impute.launch import impute_triton
+from xaimed_kernels.inputs import Activations
+from xaimed_kernels.principal_map import cases as principal
+from xaimed_kernels.principal_map import principal_map
+from xaimed_kernels.rescale_maps import cases as rescale
+from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_kernels.weighted_map import weighted_map
+
+pytestmark = pytest.mark.ptx
+
+BARRIERS = ("bar.", "barrier.", "cp.async.wait_group")
+FEW = Device(multiprocessors=1)
+"""Few programs, so that each goes round its loop several times."""
+
+
+class CaughtError(Exception):
+    """A fault was noted."""
+
+
+@dataclass
+class Captured:
+    """A launch, and the memory that it found, to be run again."""
+
+    program: Program
+    blocks: int
+    arguments: Sequence[bytes]
+    storages: Sequence[Storage]
+    contents: Sequence[np.ndarray]
+    shared_bytes: int
+
+    def run(self, program: Program, order: Order = "together") -> bytes:
+        """Run ``program`` instead, on copies of the memory; what it holds then."""
+        copies = [aligned(content) for content in self.contents]
+        moved = dict(zip(self.storages, copies, strict=True))
+        storages = [Storage(s.name, copy.ctypes.data, s.size) for s, copy in moved.items()]
+        arguments = [relocated(argument, moved) for argument in self.arguments]
+        Kernel(program).run(self.blocks, arguments, storages, self.shared_bytes, counted=False, order=order)
+        return b"".join(copy.tobytes() for copy in copies)
+
+
+def relocated(argument: bytes, moved: dict[Storage, np.ndarray]) -> bytes:
+    """An argument that points into memory points to the same place of the copy."""
+    value = int.from_bytes(argument, "little")
+    for storage, copy in moved.items():
+        if len(argument) == 8 and storage.address <= value < storage.address + storage.size:
+            return (value - storage.address + copy.ctypes.data).to_bytes(8, "little")
+    return argument
+
+
+def contents(storage: Storage) -> np.ndarray:
+    return np.frombuffer(ctypes.string_at(storage.address, storage.size), np.uint8)
+
+
+def without_each_barrier(program: Program) -> Iterator[Program]:
+    for at, instruction in enumerate(program.instructions):
+        if instruction.opcode.startswith(BARRIERS):
+            rest = (*program.instructions[:at], *program.instructions[at + 1 :])
+            labels = {label: to - (to > at) for label, to in program.labels.items()}
+            yield replace(program, instructions=rest, labels=labels)
+
+
+def reductions(run) -> None:
+    """In one warp and in several, along and across memory, with whole tiles and with parts."""
+    for shape in ((16, 130, 2, 1), (16, 70, 7, 7), (16, 5, 33, 31)):
+        for layout in ("contiguous", "channels_last"):
+            run(Activations(shape, layout).make(seed=1), Activations(shape, layout, "signed").make(seed=2))
+
+
+def gradients() -> None:
+    reductions(lambda a, g: gradient_maps(a, g, THREE, backend="triton"))
+
+
+def weighted() -> None:
+    reductions(lambda a, w: weighted_map(a, w, backend="triton"))
+    reductions(lambda a, w: weighted_map(a, w.flatten(2)[:, :, 0].contiguous(), backend="triton"))
+
+
+def principal_maps() -> None:
+    for shape in ((1, 70, 11, 9), (1, 40, 3, 3)):
+        principal_map(*principal.Case(Activations(shape)).make(), backend="triton")
+
+
+def rescaled() -> None:
+    for layers in (((7, 7),), ((7, 7), (14, 14))):
+        rescale_maps(rescale.Case(layers, (40, 31)).make(), (40, 31), backend="triton")
+
+
+def imputed() -> None:
+    """Grids large enough for launches of their own, and small ones that one program solves."""
+    keep = mask("cam, 50% kept", 33, 30)[None, None]
+    impute_triton(image(33, 30, channels=1)[None], keep, 1e-4)
+
+
+NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 1, rescaled: 0, imputed: 0}
+"""Barriers that Triton places and could leave out: README of the emulator."""
+
+
+@pytest.mark.parametrize("operation", NEEDLESS, ids=lambda operation: operation.__name__)
+def test_a_barrier_that_is_missing_is_noticed(operation, monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
+    launches = captured(operation, monkeypatch)
+    monkeypatch.setattr(Findings, "note", noticed)
+    tried, survivors = 0, 0
+    for launch in launches:
+        before = launch.run(launch.program)
+        for mutant in without_each_barrier(launch.program):
+            tried += 1
+            try:
+                same = [
+                    launch.run(mutant, order) == before for order in ("together", "first warp", "last warp")
+                ]
+            except CaughtError:
+                continue
+            survivors += 1
+            assert all(same), f"a race in {mutant.name} that only its result shows"
+    assert tried >= 5
+    assert survivors <= NEEDLESS[operation]
+
+
+def noticed(self, fault, instruction, example, times=1):
+    raise CaughtError(str(fault))
+
+
+def captured(operation, monkeypatch) -> list[Captured]:
+    """The first launch of each compiled kernel that has barriers."""
+    found: dict[tuple, Captured] = {}
+    run = Kernel.run
+
+    def capturing(kernel, blocks, arguments, storages, shared_bytes, **settings):
+        program = kernel.program
+        # principal_map takes its moments by gradient_maps_kernel, here in a single turn of its loop
+        own = operation is gradients or program.name != "gradient_maps_kernel"
+        if own and any(i.opcode.startswith(BARRIERS) for i in program.instructions):
+            memory = [contents(storage) for storage in storages]
+            launch = Captured(program, blocks, arguments, storages, memory, shared_bytes)
+            found.setdefault(program.instructions, launch)
+        return run(kernel, blocks, arguments, storages, shared_bytes, **settings)
+
+    with monkeypatch.context() as patched, emulating(FEW):
+        patched.setattr(Kernel, "run", capturing)
+        operation()
+    return list(found.values())
+
+
+@pytest.mark.parametrize("operation", NEEDLESS, ids=lambda operation: operation.__name__)
+def test_results_do_not_depend_on_the_order_of_warps(operation, monkeypatch):
+    monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
+    for launch in captured(operation, monkeypatch):
+        assert launch.run(launch.program, "last warp") == launch.run(launch.program), launch.program.name
