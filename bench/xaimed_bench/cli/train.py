@@ -51,7 +51,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the training in OUT, if there is one"
     )
-    how = parser.add_argument_group("how it is trained")
+    add_drop_leaks(parser)
+    _how(parser.add_argument_group("how it is trained"))
+    _where(parser.add_argument_group("on what"))
+
+
+def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage] (the class has no other name)
     how.add_argument("--recipe", choices=("paper", "finetune"), help="default: finetune")
     how.add_argument(
         "--freeze", choices=("features",), help="train a linear classifier alone, on features computed once"
@@ -70,8 +75,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=number(least=0, below=1), default=0.15,
         help="share of the training images to validate on, where the folder has none; default: %(default)s",
     )  # fmt: skip
-    add_drop_leaks(parser)
-    where = parser.add_argument_group("on what")
+
+
+def _where(where: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage]
     where.add_argument("--device", type=words, help=DEVICE_HELP.replace("measure", "train"))
     where.add_argument(
         "--precision", choices=("auto", "float32", "bfloat16"), default="auto",
