@@ -11,7 +11,11 @@ from xaimed_kernels.rescale_maps.cases import CASES, GRAD_CAM_EPS, Case
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 
-@pytest.mark.parametrize(("case", "backend", "device"), runs(CASES))
+THREE_TILES = pytest.param(Case(((7, 7),), (50, 50)), "triton", "cpu", id="50x50-ptx", marks=pytest.mark.ptx)
+"""Tiles that are no power of two; beyond what the interpreter takes, but not the emulator."""
+
+
+@pytest.mark.parametrize(("case", "backend", "device"), [*runs(CASES), THREE_TILES])
 def test_maps_and_flags_match_the_definition(case: Case, backend: str, device: str) -> None:
     raws = case.make(device)
     found = rescale_maps(raws, case.size, eps=case.eps, backend=backend)
