@@ -11,8 +11,10 @@ from xaimed_kernels.rescale_maps.cases import CASES, GRAD_CAM_EPS, Case
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 
-THREE_TILES = pytest.param(Case(((7, 7),), (50, 50)), "triton", "cpu", id="50x50-ptx", marks=pytest.mark.ptx)
-"""Tiles that are no power of two; beyond what the interpreter takes, but not the emulator."""
+THREE_TILES = pytest.param(
+    Case(((7, 7), (14, 14)), (50, 50)), "triton", "cpu", id="50x50-ptx", marks=pytest.mark.ptx
+)
+"""Tiles that are no power of two, of maps whose smallest values differ: beyond the interpreter, not the emulator."""
 
 
 @pytest.mark.parametrize(("case", "backend", "device"), [*runs(CASES), THREE_TILES])
