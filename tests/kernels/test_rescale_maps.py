@@ -27,6 +27,15 @@ def test_maps_and_flags_match_the_definition(case: Case, backend: str, device: s
     assert finite.max() <= 1
 
 
+@pytest.mark.ptx
+def test_tiles_that_are_no_power_of_two() -> None:
+    """Three, of maps whose smallest values are not 0 and differ: beyond the interpreter, not the emulator."""
+    raws = [1 + torch.rand(5, side, side, generator=torch.Generator().manual_seed(side)) for side in (7, 14)]
+    found = rescale_maps(raws, (50, 50), backend="triton")
+    expected = rescale_maps([raw.double() for raw in raws], (50, 50), backend="reference")
+    torch.testing.assert_close(found.maps.double(), expected.maps, rtol=0, atol=BUDGET)
+
+
 @pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31))]))
 def test_the_flags_say_which_maps_say_nothing(case: Case, backend: str, device: str) -> None:
     found = rescale_maps(case.make(device), case.size, backend=backend)

@@ -45,10 +45,10 @@ class Schedule:
 
     def _foremost_warps(self, ready: Array) -> Array:
         """Of each block one warp that can go on, the first or the last."""
-        by_warp: Array = ready.reshape(-1, self._threads.per_block // 32, 32)
+        by_warp = ready.reshape(-1, self._threads.per_block // 32, 32)
         turn = 1 if self._order == "first warp" else -1
         able: Array = np.any(by_warp, axis=2)[:, ::turn]
-        foremost = (np.cumsum(able, 1) == 1) & able
+        foremost: Array = (np.cumsum(able, axis=1) == 1) & able
         return np.repeat(foremost[:, ::turn].reshape(-1), 32)
 
     def _run_straight(self, here: int, stop: int, active: Array) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -110,7 +111,8 @@ def imputed() -> None:
     impute_triton(image(33, 30, channels=1)[None], keep, 1e-4)
 
 
-NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 1, rescaled: 0, imputed: 0}
+OLDER = version("triton").startswith(("3.6.", "3.7."))
+NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 1, rescaled: 0, imputed: int(OLDER)}
 """Barriers that Triton places and could leave out: README of the emulator."""
 
 
