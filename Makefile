@@ -64,17 +64,17 @@ device: $(READY)
 	@$(PY) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "no CUDA device here")'
 
 $(STEPS): SHELL := bash
-$(STEPS): OUT = $(or $(GIVEN),reports/results/$(shell $(PY) -c 'import torch; from xaimed_bench.measure.machine import machine_facts; from xaimed_reports.store.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))'))
+$(STEPS): OUT = $(or $(GIVEN),reports/results/$(shell PYTHONPATH=$(PYTHONPATH) $(PY) -c 'import torch; from xaimed_bench.measure.machine import machine_facts; from xaimed_reports.store.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))'))
 # LIMIT seconds, then Ctrl-C: what has finished by then is kept, and the rest of the step counts as failed
 STEP     = @mkdir -p $(OUT) && set -o pipefail && timeout --foreground --signal=INT --kill-after=20 $(LIMIT) $(PY)
-LOGGED   = $(ARGS) 2>&1 | tee $(OUT)/$@.txt
-MEASURED = --benchmark-json=$(OUT)/$@.json --device cuda $(if $(PROFILE),--profile $(PROFILE)) $(LOGGED)
+LOGGED   = 2>&1 | tee $(OUT)/$@.txt
+MEASURED = $(ARGS) --benchmark-json=$(OUT)/$@.json --device cuda $(if $(PROFILE),--profile $(PROFILE)) $(LOGGED)
 
 gpu-kernels: device ## GPU tests of the kernels
-	$(STEP) -m pytest tests/kernels -m gpu $(LOGGED)
+	$(STEP) -m pytest tests/kernels -m gpu $(ARGS) $(LOGGED)
 
 gpu-tests: device ## all other GPU tests
-	$(STEP) -m pytest tests --ignore tests/kernels -m gpu $(LOGGED)
+	$(STEP) -m pytest tests --ignore tests/kernels -m gpu $(ARGS) $(LOGGED)
 
 gpu-profile: device ## the profile card, quick
 	$(STEP) -m xaimed_bench profile --quick --device cuda --out $(OUT) $(LOGGED)

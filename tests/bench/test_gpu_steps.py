@@ -13,7 +13,7 @@ STEPS = ("gpu-kernels", "gpu-tests", "gpu-profile", "gpu-speed", "gpu-road", "gp
 STAND_IN = """#!/bin/bash
 case "$*" in
   *FAILING*) echo "broken $PYTHONPATH"; exit 1;;
-  *device_folder*) echo nvidia-someone;;
+  *device_folder*) [[ $PYTHONPATH == *reports* ]] && echo nvidia-someone;;
   -c*) exit $NO_GPU;;
   *sleeping*) exec sleep 30;;
   *) echo "ran $* with $PYTHONPATH";;
