@@ -118,7 +118,7 @@ def needs_wide_offsets(tile: tuple[int, int], *tensors: Tensor) -> bool:
 
 def is_aligned(tensor: Tensor) -> bool:
     """Whether it begins at a multiple of 16 bytes, for which Triton compiles a variant of its own: wide loads."""
-    return (tensor.data_ptr() or tensor.storage_offset() * tensor.element_size()) % 16 == 0
+    return bool((tensor.data_ptr() or tensor.storage_offset() * tensor.element_size()) % 16 == 0)
 
 
 def apart(

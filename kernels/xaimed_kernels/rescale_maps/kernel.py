@@ -59,13 +59,13 @@ def aggregated_pixels(p_unit, sizes, y, x, height, width, LAYERS: tl.constexpr):
 
 @triton.jit
 def pixel_to_look_at(j, count, source_size, size):
-    """The j-th of ``count`` rows (or columns) among which every extreme pixel is: all, or 4 for each source row.
+    """The j-th of ``count`` rows (or columns) among which every extreme pixel is: all, or 2 for each source row.
 
-    Between two sources the map is linear, so that its extremes are the first and the last pixel there. One to each
-    side makes up for rounding.
+    Between two sources the map is linear, so that its extremes are the first and the last pixel there. Where rounding
+    moves that seam by a pixel, the pixel lies on the source itself and bounds both sides.
     """
-    first = tl.ceil(((j // 4).to(tl.float32) + 0.5) * (size / source_size) - 0.5).to(tl.int32)
-    at_a_seam = tl.minimum(tl.maximum(first + j % 4 - 2, 0), size - 1)
+    first = tl.ceil(((j // 2).to(tl.float32) + 0.5) * (size / source_size) - 0.5).to(tl.int32)
+    at_a_seam = tl.minimum(tl.maximum(first + j % 2 - 1, 0), size - 1)
     return tl.where(count < size, at_a_seam, j)
 
 

@@ -16,7 +16,7 @@ where there are so many: then 7 x 7 tiles are 224 x 224 without a rest."""
 IMAGE_WARPS = 8
 """Warps of the program that each image has once."""
 
-SEAMS = 4
+SEAMS = 2
 """Rows (or columns) to look at for each of a single layer, see `pixel_to_look_at`."""
 
 
