@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PY     ?= $(VENV)/bin/python
+GIVEN  := $(OUT)
 OUT    ?= xaimed-results
 # PY=python3 uses an environment of yours instead, as it is: nothing is installed, the checkout's own code is found by path
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/.ready)
@@ -15,12 +16,16 @@ SHARED      := -n auto --dist loadfile
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
 COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600
 
-.PHONY: help bench tradeoff docs test check gpu device test-gpu report profile clean
+# on a GPU: what a machine held for minutes at a time can do in one go each, the most valuable first
+STEPS := gpu-kernels gpu-tests gpu-profile gpu-speed gpu-road gpu-cam
+LIMIT ?= 570
+
+.PHONY: help bench tradeoff docs test check gpu device $(STEPS) report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'variables: DATA=folder of images, CHECKPOINT=weights, PROFILE=quick|full|gate, OUT=$(OUT), ARGS=more for pytest, PY=your own python'
+	@echo 'variables: DATA=folder of images, CHECKPOINT=weights, PROFILE=quick|full|gate, OUT=$(OUT), ARGS=more for pytest, PY=your own python, LIMIT=seconds of a gpu- step'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or later is needed; set PYTHON='; exit 1; }
@@ -52,14 +57,37 @@ check: $(READY) ## format, lint and types
 	$(PY) -m ruff check .
 	$(PY) -m pyright
 
-gpu: OUT = reports/results/$(shell $(PY) -c 'import torch; from xaimed_bench.measure.machine import machine_facts; from xaimed_reports.store.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))')
-gpu: device test-gpu profile bench ## on a new GPU (with make -k): its tests, profile card and harness, stored where results are committed
+gpu: ## on a new GPU: all of the steps below in turn, whatever the others do; files go to OUT, else where results are committed
+	@failed=; for step in $(STEPS); do $(MAKE) $$step || failed="$$failed $$step"; done; \
+		test -z "$$failed" || { echo "failed or ran out of time:$$failed"; exit 1; }
 
 device: $(READY)
 	@$(PY) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "no CUDA device here")'
 
-test-gpu: $(READY) ## the tests that need a CUDA device
-	$(PY) -m pytest tests -m gpu $(ARGS)
+$(STEPS): SHELL := bash
+$(STEPS): OUT = $(or $(GIVEN),reports/results/$(shell PYTHONPATH=$(PYTHONPATH) $(PY) -c 'import torch; from xaimed_bench.measure.machine import machine_facts; from xaimed_reports.store.devices import device_folder; print(device_folder(machine_facts(torch.device("cuda"))))'))
+# LIMIT seconds, then Ctrl-C: what has finished by then is kept, and the rest of the step counts as failed
+STEP     = @mkdir -p $(OUT) && set -o pipefail && timeout --foreground --signal=INT --kill-after=20 $(LIMIT) $(PY)
+LOGGED   = 2>&1 | tee $(OUT)/$@.txt
+MEASURED = $(ARGS) --benchmark-json=$(OUT)/$@.json --device cuda $(if $(PROFILE),--profile $(PROFILE)) $(LOGGED)
+
+gpu-kernels: device ## GPU tests of the kernels
+	$(STEP) -m pytest tests/kernels -m gpu $(ARGS) $(LOGGED)
+
+gpu-tests: device ## all other GPU tests
+	$(STEP) -m pytest tests --ignore tests/kernels -m gpu $(ARGS) $(LOGGED)
+
+gpu-profile: device ## the profile card, quick
+	$(STEP) -m xaimed_bench profile --quick --device cuda --out $(OUT) $(LOGGED)
+
+gpu-speed: device ## the kernels and the solver beside a copy, caches cold
+	$(STEP) -m pytest bench/bench_kernels.py bench/bench_solver.py --cold $(MEASURED)
+
+gpu-road: device ## ROAD beside grad-cam
+	$(STEP) -m pytest bench/bench_road.py $(MEASURED)
+
+gpu-cam: device ## every method beside grad-cam; made again, it goes on where its time ran out
+	$(STEP) -m pytest bench/bench_cam.py --resume $(MEASURED)
 
 report: $(READY) ## turn the last bench into a table here and a page beside it
 	$(PY) -m xaimed_bench report $(OUT)/bench.json --html $(OUT)/report.html

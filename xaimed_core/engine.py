@@ -172,9 +172,8 @@ def _rescaled(
     reading: Semantics,
 ) -> RescaledMaps:
     """Maps of the images' size in the order of methods, then classes, then images; ``maps[class][layer][name]``."""
-    raws = [
-        torch.cat([of_class[i][name].raw for name in names for of_class in maps]) for i in range(len(maps[0]))
-    ]
+    parts = [[of_class[i][name].raw for name in names for of_class in maps] for i in range(len(maps[0]))]
+    raws = [torch.cat(raw) if len(raw) > 1 else raw[0] for raw in parts]
     return rescale_maps(raws, size, eps=reading.min_max_eps)
 
 

@@ -90,10 +90,11 @@ def _read(
     rescaled: RescaledMaps, images: Tensor, seen: Observation
 ) -> tuple[list[bool], list[bool], list[bool], list[bool]]:
     """Which maps are finite and which empty, which images are finite, and by class the scores of which images are."""
-    flags = [rescaled.finite, rescaled.empty, images.flatten(1).sum(1, dtype=torch.float32).isfinite()]
-    flags.append(torch.cat([score.isfinite() for score in seen.scores]) if seen.scores else flags[0][:0])
-    told = iter(torch.cat([flag.to(rescaled.finite.device) for flag in flags]).tolist())
-    finite, empty, good_image, scored = (list(islice(told, len(flag))) for flag in flags)
+    sums = images.flatten(1).sum(1, dtype=torch.float32)
+    parts = (rescaled.finite, rescaled.empty, sums, *seen.scores)
+    told = iter(torch.cat([part.to(rescaled.finite.device) for part in parts]).tolist())  # waits once
+    finite, empty = ([flag != 0 for flag in islice(told, len(rescaled.finite))] for _ in range(2))
+    good_image, scored = [isfinite(x) for x in islice(told, len(images))], [isfinite(x) for x in told]
     return finite, empty, good_image, scored
 
 
@@ -110,9 +111,8 @@ def _why_not_finite(
     computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
     scores = [1.0] * len(computed)
     if method.needs_score and seen.logits is not None:
-        rows = torch.arange(len(seen.logits), device=seen.logits.device)
-        each = len(computed) // len(rows)
-        scores = seen.targets[j].score(seen.logits, rows).repeat_interleave(each).tolist()
+        each = len(computed) // len(seen.logits)
+        scores = seen.targets[j].score(seen.logits).repeat_interleave(each).tolist()
     divided = semantics.divide_by_score and isinstance(method.kind, ChannelProbe)
 
     def why(r: int) -> str:

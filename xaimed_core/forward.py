@@ -105,10 +105,9 @@ def observe(
         found: list[tuple[Tensor, ...]] = []
         values: list[Tensor] = []
         pooled = gradients and len(kept) == 1
-        rows = torch.arange(len(images), device=logits.device)
         for j, one in enumerate(resolved if gradients else ()):
             with torch.enable_grad():
-                scores = one.score(logits, rows)
+                scores = one.score(logits)
                 values.append(scores.detach())
                 pooled = pooled and _only_pooled(scores, kept[0])
                 found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
@@ -219,7 +218,7 @@ def _differentiate(
         )
     found = cast(
         tuple[Tensor | None, ...],
-        torch.autograd.grad(scores.sum(), kept, allow_unused=True, retain_graph=again),
+        torch.autograd.grad(scores, kept, torch.ones_like(scores), allow_unused=True, retain_graph=again),
     )
     gradients = tuple(gradient for gradient in found if gradient is not None)
     if len(gradients) < len(names):

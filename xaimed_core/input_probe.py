@@ -48,6 +48,6 @@ def masked_scores(
     found: list[Tensor] = []
     with Progress("ScoreCAM", channels * n, "masked images", show=progress) as step:
         for outputs in outputs_of_each(model, masked, channels, n, rows, output):
-            found.append(targets.score(outputs, torch.arange(n, device=outputs.device)).float())
+            found.append(targets.score(outputs).float())
             step(n)
     return torch.stack(found, 1)

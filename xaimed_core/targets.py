@@ -63,9 +63,10 @@ class ClassTargets:
     index: Tensor
     beyond: Tensor | None = None
 
-    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
-        return logits.gather(1, self.index[rows].unsqueeze(1)).squeeze(1)
+    def score(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``, or one to each."""
+        index = self.index if rows is None else self.index[rows]
+        return logits.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
 @final
@@ -75,11 +76,10 @@ class FunctionTargets:
 
     functions: tuple[ScoreFunction, ...]
 
-    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Scores ``[r]`` of output rows ``[r, ...]`` that belong to the images ``rows [r]``."""
-        return torch.stack(
-            [_scalar(self.functions[i](row)) for i, row in zip(rows.tolist(), logits, strict=True)]
-        )
+    def score(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, ...]`` that belong to the images ``rows [r]``, or one to each."""
+        images: Sequence[int] = range(len(logits)) if rows is None else rows.tolist()
+        return torch.stack([_scalar(self.functions[i](row)) for i, row in zip(images, logits, strict=True)])
 
 
 @final
@@ -90,8 +90,8 @@ class ContrastTargets:
     chosen: ClassTargets
     against: ClassTargets
 
-    def score(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``."""
+    def score(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores ``[r]`` of output rows ``[r, classes]`` that belong to the images ``rows [r]``, or one to each."""
         return self.chosen.score(logits, rows) - self.against.score(logits, rows)
 
 

@@ -132,6 +132,20 @@ def needs_wide_offsets(tile: tuple[int, int], *tensors: Tensor) -> bool:
     return any(tile[0] * abs(t.stride(1)) + tile[1] * abs(t.stride(2)) >= 2**31 for t in tensors)
 
 
+def is_aligned(tensor: Tensor) -> bool:
+    """Whether it begins at a multiple of 16 bytes, for which Triton compiles a variant of its own: wide loads."""
+    return bool((tensor.data_ptr() or tensor.storage_offset() * tensor.element_size()) % 16 == 0)
+
+
+def apart(
+    count: int, *shape: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """``count`` tensors of this shape in one allocation, uninitialised, each of them aligned whatever its size."""
+    size = torch.Size(shape).numel()
+    rows = torch.empty(count, ceil_div(size, 16) * 16, device=device, dtype=dtype)
+    return tuple(row[:size].view(shape) for row in rows.unbind(0))
+
+
 def power_of_two(value: int) -> int:
     """The smallest power of two that is at least ``value``: what a tile's side must be."""
     return 1 << (value - 1).bit_length()
@@ -154,7 +168,10 @@ def _case(
     values: dict[Path, Any] = {}
     divisible: list[Path] = []
     for place, (name, argument) in enumerate(zip(names, arguments, strict=False)):
-        signature[name] = _specialise((place,), argument, values, divisible)
+        if kernel.params[place].do_not_specialize:
+            signature[name] = _type_of(argument)
+        else:
+            signature[name] = _specialise((place,), argument, values, divisible)
     for name, value in constants.items():
         signature[name] = "constexpr"
         values[(names.index(name),)] = value
@@ -165,9 +182,8 @@ def _specialise(path: Path, argument: Any, values: dict[Path, Any], divisible: l
     """Triton's type of an argument, as its own launcher would specialise it."""
     match argument:
         case Tensor():
-            if argument.storage_offset() * argument.element_size() % 16 == 0:
+            if is_aligned(argument):
                 divisible.append(path)
-            return f"*{_TRITON_NAMES[argument.dtype]}"
         case tuple():
             return tuple(_specialise((*path, i), item, values, divisible) for i, item in enumerate(argument))
         case int():
@@ -176,6 +192,16 @@ def _specialise(path: Path, argument: Any, values: dict[Path, Any], divisible: l
                 return "constexpr"
             if argument % 16 == 0:
                 divisible.append(path)
+        case _:
+            pass
+    return _type_of(argument)
+
+
+def _type_of(argument: Any) -> str:
+    match argument:
+        case Tensor():
+            return f"*{_TRITON_NAMES[argument.dtype]}"
+        case int():
             return "i32" if -(2**31) <= argument < 2**31 else "i64"
         case float():
             return "fp32"

@@ -10,10 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-import pytorch_grad_cam
 import torch
-from pytorch_grad_cam.utils import image as upstream_image
-from pytorch_grad_cam.utils import model_targets as upstream_targets
 from torch import nn
 
 import xaimed_core.compat as compat
@@ -22,6 +19,10 @@ from xaimed_core import METHODS
 from xaimed_core.compat.refusals import CLASSES, MEMBERS, UTILITIES
 from xaimed_core.compat.utils import image, model_targets, svd_on_activations
 from xaimed_core.semantics import GRAD_CAM_FORMULAS
+
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
+upstream_image = importlib.import_module("pytorch_grad_cam.utils.image")
+upstream_targets = importlib.import_module("pytorch_grad_cam.utils.model_targets")
 
 CAMS = [method.oracle for method in METHODS.values()]
 

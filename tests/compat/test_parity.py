@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import pytorch_grad_cam
 import torch
-from pytorch_grad_cam.utils.image import scale_cam_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget as UpstreamSoftmaxTarget
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget as UpstreamTarget
 from torch import Tensor, nn
 
 import xaimed_core.compat as compat
@@ -22,6 +19,10 @@ from xaimed_core.compat.utils.model_targets import (
     ClassifierOutputTarget,
     FinerWeightedTarget,
 )
+
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
+upstream_targets = importlib.import_module("pytorch_grad_cam.utils.model_targets")
+scale_cam_image = importlib.import_module("pytorch_grad_cam.utils.image").scale_cam_image
 
 REDUCTIONS = ("GradCAM", "GradCAMPlusPlus", "XGradCAM", "LayerCAM", "HiResCAM")
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")
@@ -189,11 +190,14 @@ def test_targets_of_either_package_and_any_callable_serve_both():
     model, layer = layer_of("resnet18", "earlier")
     batch = images(96)
     for targets, upstream in (
-        ([ClassifierOutputTarget(k) for k in (1, 2, 3)], [UpstreamTarget(k) for k in (1, 2, 3)]),
-        ([UpstreamTarget(-1)] * 3, [ClassifierOutputTarget(3)] * 3),
+        (
+            [ClassifierOutputTarget(k) for k in (1, 2, 3)],
+            [upstream_targets.ClassifierOutputTarget(k) for k in (1, 2, 3)],
+        ),
+        ([upstream_targets.ClassifierOutputTarget(-1)] * 3, [ClassifierOutputTarget(3)] * 3),
         (
             [ClassifierOutputSoftmaxTarget(k) for k in (0, 1, 2)],
-            [UpstreamSoftmaxTarget(k) for k in (0, 1, 2)],
+            [upstream_targets.ClassifierOutputSoftmaxTarget(k) for k in (0, 1, 2)],
         ),
         ([lambda row: row[0] - row[2]] * 3, [lambda row: row[0] - row[2]] * 3),
         ([FinerWeightedTarget(0, [1, 2], 0.5)] * 3, [FinerWeightedTarget(0, [1, 2], 0.5)] * 3),

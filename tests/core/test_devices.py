@@ -1,13 +1,13 @@
 """What holds on every device: the same tests on the CPU and, where there is one, on a GPU."""
 
 import copy
-import warnings
 from collections.abc import Generator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.waits import watching_waits
 from xaimed_bench.data import phantoms
 from xaimed_bench.models import MODELS, build_model
 from xaimed_core import explain, road
@@ -100,11 +100,6 @@ def test_the_host_waits_for_a_gpu_only_to_read_the_findings(case):
     model, layer, images = copy.deepcopy(case[0]).cuda(), case[1], case[2].cuda()
     methods = METHODS_HERE[:-1]
     explain(model, images, methods, layer)
-    with warnings.catch_warnings(record=True) as waits:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            explain(model, images, methods, layer)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    assert [str(wait.message) for wait in waits if "synchroniz" in str(wait.message)][1:] == []
+    with watching_waits() as waits:
+        explain(model, images, methods, layer)
+    assert waits[1:] == []

@@ -4,9 +4,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import pytorch_grad_cam.metrics.cam_mult_image as their_multiply
-import pytorch_grad_cam.metrics.perturbation_confidence as their_perturbation
-import pytorch_grad_cam.metrics.road as their_road
 import torch
 from torch import nn
 
@@ -22,6 +19,11 @@ from xaimed_core.compat.utils.model_targets import (
     FinerWeightedTarget,
     SemanticSegmentationTarget,
     category_of,
+)
+
+their_multiply, their_perturbation, their_road = (
+    pytest.importorskip(f"pytorch_grad_cam.metrics.{name}", reason="grad-cam is not installed")
+    for name in ("cam_mult_image", "perturbation_confidence", "road")
 )
 
 # grad-cam hands tensors to numpy.argwhere, which numpy 2 warns about

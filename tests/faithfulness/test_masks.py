@@ -3,10 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam.metrics.perturbation_confidence import (
-    RemoveLeastRelevantFirst,
-    RemoveMostRelevantFirst,
-)
 
 from xaimed_core.compat.metrics.perturbation_confidence import removal_masks
 from xaimed_core.faithfulness import masks_of
@@ -14,6 +10,14 @@ from xaimed_core.faithfulness import masks_of
 FRACTIONS = (0.0, 0.02, 0.1, 0.5, 0.8, 1.0)
 PERCENTILES = (0, 10, 20, 30, 33, 40, 50, 60, 66.6, 70, 80, 90, 99, 100)
 SIZES = ((1, 1), (7, 5), (16, 16), (97, 128), (224, 224))
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    """grad-cam's removal by threshold."""
+    return pytest.importorskip(
+        "pytorch_grad_cam.metrics.perturbation_confidence", reason="grad-cam is not installed"
+    )
 
 
 def maps_with(kind, size, count=2, seed=0):
@@ -77,26 +81,29 @@ def test_ties_are_broken_by_the_seed_alone():
 @pytest.mark.parametrize("kind", ["distinct", "zeros", "few values", "constant", "near one"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_threshold_removes_exactly_the_pixels_that_grad_cam_removes(kind, size, dtype):
+def test_the_threshold_removes_exactly_the_pixels_that_grad_cam_removes(upstream, kind, size, dtype):
     maps = maps_with(kind, size).to(dtype)
     kept = []
     image = torch.zeros(1, *size)
     for percentile in PERCENTILES:
         ours = {order: removal_masks(maps, [percentile], order)[:, 0] for order in ("morf", "lerf")}
-        for order, theirs in (("morf", RemoveMostRelevantFirst), ("lerf", RemoveLeastRelevantFirst)):
+        for order, theirs in (
+            ("morf", upstream.RemoveMostRelevantFirst),
+            ("lerf", upstream.RemoveLeastRelevantFirst),
+        ):
             for i, map_ in enumerate(maps):
                 theirs(percentile, lambda _, mask: kept.append(mask))(image, map_)
                 assert torch.equal(ours[order][i], kept.pop().bool()), (percentile, order)
 
 
 @pytest.mark.parametrize("percentiles", [np.arange(10, 100, 10), np.linspace(1, 99, 23)])
-def test_percentiles_of_numpy_types_are_blended_as_numpy_does(percentiles):
+def test_percentiles_of_numpy_types_are_blended_as_numpy_does(upstream, percentiles):
     kept = []
     maps = maps_with("few values", (31, 17)) * 0.7
     for percentile in percentiles:
         ours = removal_masks(maps, [percentile], "morf")[:, 0]
         for i, map_ in enumerate(maps):
-            RemoveMostRelevantFirst(percentile, lambda _, mask: kept.append(mask))(None, map_)
+            upstream.RemoveMostRelevantFirst(percentile, lambda _, mask: kept.append(mask))(None, map_)
             assert torch.equal(ours[i], kept.pop().bool())
 
 

@@ -152,6 +152,6 @@ def test_memory_on_a_gpu_is_linear_in_the_systems():
         for n in (1, 2, 7):
             keep = torch.empty(n, 2, side, side, dtype=torch.bool, device="meta")
             work = _allocate(torch.empty(n, 3, side, side, device="meta"), keep)
-            arrays = (work.keep, work.u, work.coarse, work.planes, work.inverse)
+            arrays = (work.keep, work.u[0], work.coarse[0], work.planes, work.inverse)
             held = sum(array.untyped_storage().nbytes() for array in arrays)
             assert 18 < held / (n * 2 * 3 * side**2) < 19

@@ -123,6 +123,23 @@ def test_what_is_not_finite_in_one_image_changes_no_bit_of_the_others(backend, d
         assert found.maps[[0, 3, 6]].isnan().all()
 
 
+@pytest.mark.parametrize(
+    ("case", "backend", "device"),
+    runs(
+        [Case((sides,), size, images=16, special=False) for sides, size in (
+            ((7, 7), (28, 35)), ((7, 7), (33, 31)), ((6, 5), (29, 17)), ((3, 14), (40, 41)), ((5, 9), (11, 40)),
+        )]
+    ),
+)  # fmt: skip
+def test_no_extreme_pixel_is_overlooked(case: Case, backend: str, device: str) -> None:
+    """On a GPU they are looked for where sources meet alone; a pixel missed would stretch the map."""
+    raws = case.make(device)
+    found = rescale_maps(raws, case.size, backend=backend)
+    expected = rescale_maps([raw.cpu().double() for raw in raws], case.size, backend="reference")
+    torch.testing.assert_close(found.maps.cpu().double(), expected.maps, rtol=0, atol=2e-6)
+    assert found.maps.amax((1, 2)).eq(1).all()
+
+
 @pytest.mark.parametrize(("case", "backend", "device"), runs([Case(((7, 7),), (40, 31), eps=GRAD_CAM_EPS)]))
 def test_eps_keeps_a_tiny_map_tiny(case: Case, backend: str, device: str) -> None:
     found = rescale_maps(case.make(device), case.size, eps=case.eps, backend=backend)

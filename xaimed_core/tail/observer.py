@@ -229,7 +229,7 @@ class _CapturedTail:
         """See `Tail`."""
         logits = exact(self.capture.logits)
         with torch.inference_mode(False), torch.no_grad():
-            scores = targets.score(logits, torch.arange(len(logits), device=logits.device)).detach()
+            scores = targets.score(logits).detach()
             match targets:
                 case ClassTargets(index):
                     outcome = OneClass(index)

@@ -3,7 +3,8 @@
 A *system* is a mask of an image, a *plane* one channel of a system. Grids are stored without a border: what lies
 outside is masked. The image's own grid has the image's precision, float32 or float64, coarser grids float32. Planes
 that have converged (`done`) return at once, so that a fixed list of launches serves all, without the host ever
-waiting. Here: images in, planes judged after each cycle, images out; the cycle's steps are in `kernel_image` and
+waiting. What a kernel is not specialised on differs between batches or between grids: each size of image
+compiles once. Here: images in, planes judged after each cycle, images out; the cycle's steps are in `kernel_image` and
 `kernel_coarse`, the coarse operators in `kernel_operators`.
 """
 
@@ -11,7 +12,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("masks", "channels"))
 def load_kernel(
     images_ptr,  # [n, c, h, w]
     keep_ptr,  # [n, p, h, w], 1 or 0
@@ -61,7 +62,7 @@ def load_kernel(
     tl.store(done_ptr + plane, idle.to(tl.int32))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("planes", "cycle"))
 def judge_kernel(
     bits_ptr, last_ptr, errors_ptr, cycles_ptr, done_ptr,  # [planes]
     planes, cycle, tol, rate,
@@ -84,7 +85,7 @@ def judge_kernel(
     tl.store(done_ptr + plane, ((error <= tol) | stray).to(tl.int32), mask=busy)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("masks", "channels", "tiles"))
 def store_kernel(
     images_ptr,  # [n, c, h, w]
     keep_ptr,  # [systems, h, w]

@@ -67,18 +67,31 @@ def restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, RESI
     tl.store(p_out + at, total, mask=m_at)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=(
+        "channels",
+        "points",
+        "start",
+        "height",
+        "width",
+        "rows",
+        "columns",
+        "tiles",
+        "otherwise",
+    )
+)
 def coarse_kernel(
     x_ptr, new_ptr, b_ptr,  # [planes, points]
     planes_ptr,  # [systems, 5 * points]
     done_ptr,  # [planes]
     channels, points, start, height, width, rows, columns, damping, tiles,
+    otherwise,  # 1 or 0
     STEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (plane, tile): one step on a large coarse grid; the next coarser one is rows x columns.
 
-    STEP "start": sweep what is interpolated from the coarser grid; "correct": add that to x, and sweep; "sweep";
-    "restrict": b to the coarser grid; "residual": b - A x to the coarser grid.
+    STEP "correct": add what is interpolated from the coarser grid to x (``otherwise`` take it alone), and sweep;
+    "sweep"; "restrict": b (``otherwise`` b - A x) to the coarser grid.
     """
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
@@ -87,24 +100,18 @@ def coarse_kernel(
     base = plane * points + start
     below = base + height * width
     p_a = planes_ptr + plane // channels * 5 * points + 5 * start
-    if STEP == "restrict" or STEP == "residual":
-        restrict_points(
-            x_ptr + base,
-            b_ptr + base,
-            p_a,
-            b_ptr + below,
-            at,
-            height,
-            width,
-            rows,
-            columns,
-            STEP == "residual",
-        )
+    p_x, p_new, p_e, p_b, p_out = x_ptr + base, new_ptr + base, x_ptr + below, b_ptr + base, b_ptr + below
+    if STEP == "restrict":
+        if otherwise != 0:
+            restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, True)
+        else:
+            restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, False)
+    elif STEP == "sweep":
+        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, False, False)
+    elif otherwise != 0:
+        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, True, True)
     else:
-        sweep_points(
-            x_ptr + base, new_ptr + base, x_ptr + below, b_ptr + base, p_a, at, height, width, damping,
-            STEP != "sweep", STEP == "start",
-        )  # fmt: skip
+        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, True, False)
 
 
 @triton.jit
@@ -136,7 +143,7 @@ def ascend_grid(p_x, p_new, p_b, p_a, height, width, first, second, FRESH: tl.co
     sweep_grid(p_new, p_x, p_e, p_b, p_a, height, width, second, False, False, BLOCK)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("steps", "channels", "points"))
 def small_grids_kernel(
     x_ptr, new_ptr, b_ptr,  # [planes, points]
     planes_ptr,  # [systems, 5 * points]

@@ -22,7 +22,7 @@ def image_residual(p_u, p_keep, row, column, height, width, m):
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("channels", "points", "rows", "columns", "tiles"))
 def restrict_image_kernel(
     u_ptr,  # [planes, h, w]
     keep_ptr,  # [systems, h, w]
@@ -59,14 +59,15 @@ def image_value(p_u, p_keep, p_e, row, column, height, width, m, CORRECT: tl.con
     return value
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("channels", "points", "tiles", "measure"))
 def sweep_image_kernel(
     u_ptr, new_ptr,  # [planes, h, w]; where the step is measured, new holds the solution before the cycle
     keep_ptr,  # [systems, h, w]
     e_ptr,  # [planes, points]
     bits_ptr, done_ptr,  # [planes]
     channels, points, height, width, damping, tiles,
-    CORRECT: tl.constexpr, MEASURE: tl.constexpr, BLOCK: tl.constexpr,
+    measure,  # 1 or 0
+    CORRECT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (plane, tile): a Jacobi sweep; the first of a cycle corrects on the way, the last measures the step."""
     plane = (tl.program_id(0) // tiles).to(tl.int64)
@@ -89,7 +90,7 @@ def sweep_image_kernel(
     scale = 1.0 / tl.maximum(diagonal(row, column, height, width), 1).to(here.dtype)
     value = here + tl.where(removed, damping * (around * scale - here), 0.0)
     p_new = new_ptr + plane * height * width + at
-    if MEASURE:
+    if measure != 0:
         before = tl.load(p_new, mask=m_at, other=0.0)
         change = tl.where(m_at, tl.abs(value - before), 0.0).to(tl.float32)
         tl.atomic_max(bits_ptr + plane, tl.max(change.to(tl.int32, bitcast=True), axis=0))

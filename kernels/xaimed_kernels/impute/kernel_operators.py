@@ -66,20 +66,12 @@ def galerkin_term(
 
 
 @triton.jit
-def galerkin_kernel(
-    keep_ptr,  # [systems, h, w]
-    planes_ptr,  # [systems, 5 * points]
-    points, fine_start, coarse_start, height, width, rows, columns, tiles,
-    FROM_IMAGE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Program (system, tile): ``P^T A P`` for bilinear P, from the mask or from the next finer grid's operator."""
-    system = (tl.program_id(0) // tiles).to(tl.int64)
-    at = tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
+def galerkin_points(
+    p_keep, p_fine, p_out, at, height, width, rows, columns, FROM_IMAGE: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Points ``at`` of the 5 planes of a coarse operator."""
     m_at = at < rows * columns
     row, column = at // columns, at % columns
-    p_fine = planes_ptr + system * 5 * points + 5 * fine_start
-    p_out = planes_ptr + system * 5 * points + 5 * coarse_start
-    p_keep = keep_ptr + system * height * width
     for plane in tl.static_range(5):
         total = tl.zeros([BLOCK], tl.float32)
         for pair in tl.static_range(81):
@@ -89,7 +81,31 @@ def galerkin_kernel(
         tl.store(p_out + plane * rows * columns + at, total, mask=m_at)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=(
+        "points", "fine_start", "coarse_start", "height", "width", "rows", "columns", "tiles", "from_image",
+    )
+)  # fmt: skip
+def galerkin_kernel(
+    keep_ptr,  # [systems, h, w]
+    planes_ptr,  # [systems, 5 * points]
+    points, fine_start, coarse_start, height, width, rows, columns, tiles,
+    from_image,  # 1 or 0
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program (system, tile): ``P^T A P`` for bilinear P, from the mask or from the next finer grid's operator."""
+    system = (tl.program_id(0) // tiles).to(tl.int64)
+    at = tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
+    p_fine = planes_ptr + system * 5 * points + 5 * fine_start
+    p_out = planes_ptr + system * 5 * points + 5 * coarse_start
+    p_keep = keep_ptr + system * height * width
+    if from_image != 0:
+        galerkin_points(p_keep, p_fine, p_out, at, height, width, rows, columns, True, BLOCK)
+    else:
+        galerkin_points(p_keep, p_fine, p_out, at, height, width, rows, columns, False, BLOCK)
+
+
+@triton.jit(do_not_specialize=("points", "start", "rows", "columns"))
 def inverse_kernel(
     planes_ptr,  # [systems, 5 * points]
     inverse_ptr,  # [systems, size * size]

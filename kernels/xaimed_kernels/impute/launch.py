@@ -15,7 +15,7 @@ from xaimed_kernels.impute.kernel_coarse import coarse_kernel, small_grids_kerne
 from xaimed_kernels.impute.kernel_image import restrict_image_kernel, sweep_image_kernel
 from xaimed_kernels.impute.kernel_operators import galerkin_kernel, inverse_kernel
 from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, STIFFER, damping, grids
-from xaimed_kernels.launching import ceil_div, launch, power_of_two
+from xaimed_kernels.launching import apart, ceil_div, is_aligned, launch, power_of_two
 
 BLOCK, WARPS = 512, 4
 """Points and warps of a program: 4 points a thread, whose 9 neighbours are read through L1."""
@@ -23,6 +23,9 @@ BLOCK, WARPS = 512, 4
 SMALL = 64 * 64
 """Points of the largest grid that one program solves with all that are coarser: from here on a launch for each
 step would cost more than the step."""
+
+_COMPILED = {"residual": "restrict", "start": "correct"}
+"""Steps of `coarse_kernel` that are another one's, with a flag at run time."""
 
 _RESTRICT, _RESTRICT_RESIDUAL, _TAKE, _ADD, _SOLVE = range(5)
 """Steps of `small_grids_kernel`."""
@@ -34,8 +37,8 @@ class _Work:
     """Scratch on the device. ``s`` systems, ``m`` planes, ``points`` of all coarse grids together."""
 
     keep: Tensor  # [s, h, w] uint8
-    u: Tensor  # [3, m, h, w]: the solution, and two for sweeps
-    coarse: Tensor  # [3, m, points]: solution, another, right-hand side
+    u: tuple[Tensor, ...]  # 3 of [m, h, w]: the solution, and two for sweeps
+    coarse: tuple[Tensor, ...]  # 3 of [m, points]: solution, another, right-hand side
     planes: Tensor  # [s, 5 * points]
     inverse: Tensor  # [s, size * size]
     means: Tensor  # [m], as all that follow
@@ -51,7 +54,7 @@ class _Work:
 
     @property
     def points(self) -> int:
-        return self.coarse.shape[2]
+        return self.coarse[0].shape[1]
 
     @property
     def small(self) -> int:
@@ -67,6 +70,8 @@ def impute_triton(images: Tensor, keep: Tensor, tol: float) -> Filled:
     """
     n, p, h, w = keep.shape
     images = images.contiguous()
+    if not is_aligned(images):  # a part of a batch of odd sides: not worth kernels of its own
+        images = images.clone()
     work = _allocate(images, keep)
     m, pixels = n * p * work.channels, h * w
     tiles = ceil_div(pixels, BLOCK)
@@ -101,13 +106,13 @@ def _allocate(images: Tensor, keep: Tensor) -> _Work:
         points += height * width
     size = power_of_two(shapes[-1][0] * shapes[-1][1])
     s, m = n * p, n * p * c
-    means, spreads = torch.empty(2, m, device=device, dtype=images.dtype).unbind(0)
-    errors, last = torch.empty(2, m, device=device).unbind(0)
-    bits, done, cycles = torch.empty(3, m, dtype=torch.int32, device=device).unbind(0)
+    means, spreads = apart(2, m, device=device, dtype=images.dtype)
+    errors, last = apart(2, m, device=device)
+    bits, done, cycles = apart(3, m, device=device, dtype=torch.int32)
     return _Work(
         keep=keep.reshape(s, h, w).to(torch.uint8),
-        u=torch.empty(3, m, h, w, device=device, dtype=images.dtype),
-        coarse=torch.empty(3, m, points, device=device),
+        u=apart(3, m, h, w, device=device, dtype=images.dtype),
+        coarse=apart(3, m, points, device=device),
         planes=torch.empty(s, 5 * points, device=device),
         inverse=torch.empty(s, size * size, device=device),
         means=means,
@@ -131,7 +136,7 @@ def _build(work: _Work) -> None:
         tiles = ceil_div(rows * columns, 128)
         launch(
             galerkin_kernel, systems * tiles, work.keep, work.planes, work.points, work.starts[level - 1],
-            work.starts[level], height, width, rows, columns, tiles, FROM_IMAGE=level == 1, BLOCK=128, warps=4,
+            work.starts[level], height, width, rows, columns, tiles, int(level == 1), BLOCK=128, warps=4,
         )  # fmt: skip
         height, width = rows, columns
     size = power_of_two(height * width)
@@ -143,7 +148,7 @@ def _build(work: _Work) -> None:
 
 def _cycle(work: _Work) -> None:
     """One cycle on the solution, which ends where it began, so that planes that are done can stay out of it."""
-    (u, first, second), (x, _, b) = work.u.unbind(0), work.coarse.unbind(0)
+    (u, first, second), (x, _, b) = work.u, work.coarse
     (height, width), (rows, columns) = work.shapes[0], work.shapes[1]
     tiles = ceil_div(rows * columns, BLOCK)
     launch(
@@ -157,7 +162,7 @@ def _cycle(work: _Work) -> None:
         launch(
             sweep_image_kernel, len(u) * tiles, source, target, work.keep, x, work.bits, work.done,
             work.channels, work.points, height, width, steps[sweep % 2], tiles,
-            CORRECT=sweep == 0, MEASURE=sweep == 3, BLOCK=BLOCK, warps=WARPS,
+            int(sweep == 3), CORRECT=sweep == 0, BLOCK=BLOCK, warps=WARPS,
         )  # fmt: skip
 
 
@@ -185,20 +190,22 @@ def _smooth(work: _Work, level: int, first: str) -> None:
 
 
 def _coarse(work: _Work, level: int, step: str, by: float = 0.0, *, swapped: bool = False) -> None:
-    x, other, b = work.coarse.unbind(0)
+    """A launch of `coarse_kernel`: "restrict" or the "residual" first; "sweep", or "correct" first, or "start"."""
+    x, other, b = work.coarse
     (height, width), (rows, columns) = work.shapes[level], work.shapes[level + 1]
     restricting = step in ("restrict", "residual")
     tiles = ceil_div(rows * columns if restricting else height * width, BLOCK)
     source, target = (other, x) if swapped else (x, other)
     launch(
         coarse_kernel, len(x) * tiles, source, target, b, work.planes, work.done, work.channels, work.points,
-        work.starts[level], height, width, rows, columns, by, tiles, STEP=step, BLOCK=BLOCK, warps=WARPS,
+        work.starts[level], height, width, rows, columns, by, tiles, int(step in ("residual", "start")),
+        STEP=_COMPILED.get(step, step), BLOCK=BLOCK, warps=WARPS,
     )  # fmt: skip
 
 
 def _small(work: _Work, *, full: bool) -> None:
     """The small grids, for the right-hand side of the finest of them."""
-    x, other, b = work.coarse.unbind(0)
+    x, other, b = work.coarse
     shapes, starts = work.shapes[work.small :], work.starts[work.small :]
     schedule = _schedule(shapes, starts, full, x.device)
     size = power_of_two(shapes[-1][0] * shapes[-1][1])

@@ -1,4 +1,4 @@
-"""Triton kernels of ``rescale_maps``: the extent of each aggregated map, then the maps themselves.
+"""Triton kernels of ``rescale_maps``: what is done once for an image, then the maps themselves.
 
 Both compute aggregated pixels afresh from the layers' small maps, which is cheaper than to write and read them.
 """
@@ -32,85 +32,115 @@ def source_of(pixel, source_size, size):
 
 
 @triton.jit
-def between(p_row, left, right, across, low):
-    """Values of a row between two columns after ReLU, less ``low``: taken out first, so that small differences last."""
-    a = tl.maximum(tl.load(p_row + left).to(tl.float32), 0.0) - low
-    b = tl.maximum(tl.load(p_row + right).to(tl.float32), 0.0) - low
+def between(p_row, left, right, across):
+    """Values of a row between two columns: exactly the left one where both are alike."""
+    a, b = tl.load(p_row + left), tl.load(p_row + right)
     return a + (b - a) * across
 
 
 @triton.jit
-def aggregated_pixels(p_raw, sizes, y, x, height, width, eps, LAYERS: tl.constexpr, BLOCK: tl.constexpr):
-    """Pixels (y, x) of the mean over layers of ReLU, min-max, resize; and whether any value is stray."""
-    pixels = tl.zeros([BLOCK], tl.float32)
-    stray = 0
+def aggregated_pixels(p_unit, sizes, y, x, height, width, LAYERS: tl.constexpr):
+    """Pixels [y, x] of the mean over layers, each already from 0 to 1 at its own size."""
+    pixels = tl.zeros([y.shape[0], x.shape[0]], tl.float32)
     for i in tl.static_range(LAYERS):
         rows = sizes[2 * i]
         columns = sizes[2 * i + 1]
-        low, high, stray_here = layer_extent(p_raw, rows * columns, BLOCK)
-        stray = stray | stray_here
-        extent = high - low + eps
         top, bottom, down = source_of(y, rows, height)
         left, right, across = source_of(x, columns, width)
-        upper = between(p_raw + top * columns, left, right, across, low)
-        lower = between(p_raw + bottom * columns, left, right, across, low)
-        pixels += (upper + (lower - upper) * down) / tl.where(extent > 0.0, extent, 1.0)
-        p_raw += rows * columns
-    return pixels / LAYERS, stray
+        left, right, across = left[None, :], right[None, :], across[None, :]
+        upper = between(p_unit + (top * columns)[:, None], left, right, across)
+        lower = between(p_unit + (bottom * columns)[:, None], left, right, across)
+        pixels += upper + (lower - upper) * down[:, None]
+        p_unit += rows * columns
+    if LAYERS > 1:
+        pixels = pixels * (1.0 / LAYERS)
+    return pixels
 
 
 @triton.jit
-def aggregated_extent_kernel(
+def pixel_to_look_at(j, count, source_size, size):
+    """The j-th of ``count`` rows (or columns) among which every extreme pixel is: all, or 2 for each source row.
+
+    Between two sources the map is linear, so that its extremes are the first and the last pixel there. Where rounding
+    moves that seam by a pixel, the pixel lies on the source itself and bounds both sides.
+    """
+    first = tl.ceil(((j // 2).to(tl.float32) + 0.5) * (size / source_size) - 0.5).to(tl.int32)
+    at_a_seam = tl.minimum(tl.maximum(first + j % 2 - 1, 0), size - 1)
+    return tl.where(count < size, at_a_seam, j)
+
+
+@triton.jit
+def image_kernel(
     raws_ptr, raws_stride_n,  # [n, all layers' positions]
     sizes,  # rows and columns of each layer
-    lows_ptr, highs_ptr,  # [n, tiles]
-    height, width, tiles, eps,
-    LAYERS: tl.constexpr, BLOCK: tl.constexpr,
+    unit_ptr,  # as raws, contiguous: each layer's map from 0 to 1
+    lows_ptr, highs_ptr,  # [n]: of the aggregated map
+    empty_ptr, finite_ptr,  # [n], 1 or 0
+    positions, height, width, count_y, count_x, eps,
+    rounding,  # part of the largest pixel below which an extent is nothing but rounding
+    LAYERS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (image, tile): the smallest and the largest aggregated pixel of a tile."""
-    i_n = tl.program_id(0) // tiles
-    place = tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
-    m_place = place < height * width
-    pixel = tl.where(m_place, place, 0)
-    p_raw = raws_ptr + i_n.to(tl.int64) * raws_stride_n
-    pixels, _ = aggregated_pixels(
-        p_raw, sizes, pixel // width, pixel % width, height, width, eps, LAYERS, BLOCK
-    )
-    tl.store(lows_ptr + tl.program_id(0), tl.min(tl.where(m_place, pixels, float("inf")), axis=0))
-    tl.store(highs_ptr + tl.program_id(0), tl.max(tl.where(m_place, pixels, float("-inf")), axis=0))
+    """Program (image): its layers' maps after ReLU and min-max, and the extent of the aggregated map."""
+    i_n = tl.program_id(0).to(tl.int64)
+    p_raw, p_unit = raws_ptr + i_n * raws_stride_n, unit_ptr + i_n * positions
+    stray = 0
+    for i in tl.static_range(LAYERS):
+        count = sizes[2 * i] * sizes[2 * i + 1]
+        low, high, stray_here = layer_extent(p_raw, count, BLOCK)
+        stray = stray | stray_here
+        extent = high - low + eps
+        extent = tl.where(extent > 0.0, extent, 1.0)
+        for start in tl.range(0, count, BLOCK):
+            place = start + tl.arange(0, BLOCK)
+            x = tl.maximum(tl.load(p_raw + place, mask=place < count, other=0.0).to(tl.float32), 0.0)
+            tl.store(p_unit + place, (x - low) / extent, mask=place < count)
+        p_raw += count
+        p_unit += count
+    tl.debug_barrier()  # what one thread wrote others read
+
+    p_unit = unit_ptr + i_n * positions
+    lows = tl.full([BLOCK_Y, BLOCK_X], float("inf"), tl.float32)
+    highs = tl.zeros([BLOCK_Y, BLOCK_X], tl.float32)
+    tiles_x = tl.cdiv(count_x, BLOCK_X)
+    for tile in tl.range(0, tl.cdiv(count_y, BLOCK_Y) * tiles_x):
+        j_y = tile // tiles_x * BLOCK_Y + tl.arange(0, BLOCK_Y)
+        j_x = tile % tiles_x * BLOCK_X + tl.arange(0, BLOCK_X)
+        y = pixel_to_look_at(tl.minimum(j_y, count_y - 1), count_y, sizes[0], height)
+        x = pixel_to_look_at(tl.minimum(j_x, count_x - 1), count_x, sizes[1], width)
+        pixels = aggregated_pixels(p_unit, sizes, y, x, height, width, LAYERS)
+        lows, highs = tl.minimum(lows, pixels), tl.maximum(highs, pixels)
+    low, high = tl.min(tl.min(lows, axis=1), axis=0), tl.max(tl.max(highs, axis=1), axis=0)
+    tl.store(lows_ptr + i_n, low)
+    tl.store(highs_ptr + i_n, high)
+    tl.store(empty_ptr + i_n, ((high - low <= rounding * high) & (stray == 0)).to(tl.int8))
+    tl.store(finite_ptr + i_n, (stray == 0).to(tl.int8))
 
 
 @triton.jit
 def rescaled_maps_kernel(
-    raws_ptr, raws_stride_n,  # [n, all layers' positions]
+    unit_ptr,  # [n, all layers' positions]
     sizes,  # rows and columns of each layer
-    lows_ptr, highs_ptr,  # [n, tiles]
+    lows_ptr, highs_ptr, empty_ptr, finite_ptr,  # [n]
     maps_ptr,  # [n, height, width]
-    empty_ptr, finite_ptr,  # [n], 1 or 0
-    height, width, tiles, eps,
-    rounding,  # part of the largest pixel below which an extent is nothing but rounding
-    LAYERS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_TILES: tl.constexpr,
+    positions, height, width, eps,
+    LAYERS: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (image, tile): aggregated pixels, rescaled by their extent; tile 0 writes the flags."""
-    i_n = tl.program_id(0) // tiles
+    """Program (image, tile): aggregated pixels, rescaled by their extent."""
+    tiles_x = tl.cdiv(width, BLOCK_X)
+    tiles = tl.cdiv(height, BLOCK_Y) * tiles_x
+    i_n = (tl.program_id(0) // tiles).to(tl.int64)
     i_tile = tl.program_id(0) % tiles
-    tile = tl.arange(0, BLOCK_TILES)
-    p_extent = i_n.to(tl.int64) * tiles + tile
-    low = tl.min(tl.load(lows_ptr + p_extent, mask=tile < tiles, other=float("inf")), axis=0)
-    high = tl.max(tl.load(highs_ptr + p_extent, mask=tile < tiles, other=float("-inf")), axis=0)
+    y = i_tile // tiles_x * BLOCK_Y + tl.arange(0, BLOCK_Y)
+    x = i_tile % tiles_x * BLOCK_X + tl.arange(0, BLOCK_X)
+    low, high = tl.load(lows_ptr + i_n), tl.load(highs_ptr + i_n)
+    empty, finite = tl.load(empty_ptr + i_n) != 0, tl.load(finite_ptr + i_n) != 0
+    extent = tl.where(high > low, high - low + eps, 1.0)
+    factor = tl.where(empty, 0.0, 1.0 / extent)
+    peak = tl.where(empty, 0.0, (high - low) / extent)  # of the largest pixel: exactly 1 for eps = 0
 
-    place = i_tile * BLOCK + tl.arange(0, BLOCK)
-    m_place = place < height * width
-    pixel = tl.where(m_place, place, 0)
-    p_raw = raws_ptr + i_n.to(tl.int64) * raws_stride_n
-    pixels, stray = aggregated_pixels(
-        p_raw, sizes, pixel // width, pixel % width, height, width, eps, LAYERS, BLOCK
-    )
-    empty = high - low <= rounding * high
-    extent = tl.where(empty, 1.0, high - low + eps)
-    maps = tl.where(empty, 0.0, tl.minimum(tl.maximum(pixels - low, 0.0) / extent, 1.0))
-    maps = tl.where(stray == 0, maps, float("nan"))
-    tl.store(maps_ptr + i_n.to(tl.int64) * height * width + place, maps, mask=m_place)
-    if i_tile == 0:
-        tl.store(empty_ptr + i_n, (empty & (stray == 0)).to(tl.int8))
-        tl.store(finite_ptr + i_n, (stray == 0).to(tl.int8))
+    inside_y, inside_x = tl.minimum(y, height - 1), tl.minimum(x, width - 1)
+    pixels = aggregated_pixels(unit_ptr + i_n * positions, sizes, inside_y, inside_x, height, width, LAYERS)
+    maps = tl.where(pixels < high, tl.maximum(pixels - low, 0.0) * factor, peak)
+    maps = tl.where(finite, maps, float("nan"))
+    p_map = maps_ptr + i_n * height * width + (y * width)[:, None] + x[None, :]
+    tl.store(p_map, maps, mask=(y < height)[:, None] & (x < width)[None, :])

@@ -218,6 +218,6 @@ def _reader(model: nn.Module, images: Tensor, targets: Any) -> Callable[[Tensor]
     def read(outputs: Tensor) -> Scores:
         if softmax:
             warn_of_probabilities(model, outputs, "softmax", "use ClassifierOutputTarget")
-        return chosen.score(outputs, torch.arange(len(images))).float().cpu().numpy()
+        return chosen.score(outputs).float().cpu().numpy()
 
     return read
