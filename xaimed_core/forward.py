@@ -15,7 +15,7 @@ from xaimed_core.classes import class_names_of
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.outputs import OutputChoice, call, plain, rows_of
-from xaimed_core.targets import Targets, TargetsLike, contrast, split_targets
+from xaimed_core.targets import Targets, TargetsLike, split_targets
 
 
 class Observer(Protocol):
@@ -44,8 +44,9 @@ class Observer(Protocol):
 class Observation:
     """What one forward showed. Tensors are detached and stay on the model's device.
 
-    ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn.
-    ``scores [n]``: what was differentiated, for each of ``targets`` in turn; as ``gradients``, empty without them.
+    ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn;
+    ``finer``: likewise, of FinerCAM's score. Each is empty where nobody asked for it.
+    ``scores [n]``: what was differentiated, for each of ``targets`` in turn (of the two, the targets' own score).
     ``logits [n, ...]``; None, with no targets, where nobody asked for a score and the model returns none.
     ``pooled``: nothing but the mean over positions of the (single) layer's output is used, so that the gradient is
     the same at all positions. ``route``: what has to be said of how the model was run.
@@ -58,6 +59,11 @@ class Observation:
     targets: tuple[Targets, ...]
     pooled: bool
     route: tuple[str, ...]
+    finer: tuple[tuple[Tensor, ...], ...] = ()
+
+    def gradients_of(self, j: int, *, finer: bool) -> tuple[Tensor, ...]:
+        """Per layer the gradient of the j-th targets' score, or of FinerCAM's."""
+        return (self.finer if finer else self.gradients)[j]
 
 
 @self_contained
@@ -69,6 +75,7 @@ def observe(
     *,
     against: TargetsLike = None,
     gradients: bool = True,
+    finer: bool = False,
     scored: bool = True,
     observers: Mapping[str, Observer] | None = None,
     output: OutputChoice = None,
@@ -86,10 +93,10 @@ def observe(
     subject = subject_of(model, None if every else layers.values())
     with undisturbed(subject, images.device):
         images = images.clone() if images.is_inference() else images
-        run = _Run(subject, layers, gradients, watched, copy=False)
+        run = _Run(subject, layers, gradients or finer, watched, copy=False)
         returned = run.forward(images)
         if run.overwritten():  # the layer returned memory that was written again: keep a copy of it instead
-            run = _Run(subject, layers, gradients, watched, copy=True)
+            run = _Run(subject, layers, gradients or finer, watched, copy=True)
             returned = run.forward(images)
         kept = tuple(run.kept[name] for name in layers)
         activations = tuple(k.detach() for k in kept)
@@ -101,19 +108,54 @@ def observe(
         classes = class_names_of(model) if classes is None else classes
         resolved = split_targets(targets, logits, classes)
         if against is not None:
+            from xaimed_core.contrast import contrast
+
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
-        found: list[tuple[Tensor, ...]] = []
-        values: list[Tensor] = []
-        pooled = gradients and len(kept) == 1
+        found = _Found(kept, tuple(layers), pooled=gradients and len(kept) == 1)
         rows = torch.arange(len(images), device=logits.device)
-        for j, one in enumerate(resolved if gradients else ()):
-            with torch.enable_grad():
-                scores = one.score(logits, rows)
-                values.append(scores.detach())
-                pooled = pooled and _only_pooled(scores, kept[0])
-                found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
-    said = _said(subject, choice)
-    return Observation(activations, tuple(found), tuple(values), logits.detach(), resolved, pooled, said)
+        with torch.enable_grad():
+            for j, one in enumerate(resolved if gradients or finer else ()):
+                last = j + 1 == len(resolved)
+                if gradients:
+                    found.differentiate(one.score(logits, rows), again=finer or not last)
+                if finer:
+                    found.differentiate_finer(one, logits, again=not last)
+    return Observation(
+        activations,
+        tuple(found.plain),
+        tuple(found.scores if gradients else found.finer_scores),
+        logits.detach(),
+        resolved,
+        found.pooled,
+        _said(subject, choice),
+        tuple(found.finer),
+    )
+
+
+@final
+@dataclass
+class _Found:
+    """Gradients at the layers' outputs ``kept``, score by score."""
+
+    kept: Sequence[Tensor]
+    names: tuple[str, ...]
+    pooled: bool
+    plain: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
+    finer: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
+    scores: list[Tensor] = field(default_factory=list[Tensor])
+    finer_scores: list[Tensor] = field(default_factory=list[Tensor])
+
+    def differentiate(self, scores: Tensor, *, again: bool) -> None:
+        self.scores.append(scores.detach())
+        self.pooled = self.pooled and _only_pooled(scores, self.kept[0])
+        self.plain.append(_differentiate(scores, self.kept, self.names, again=again))
+
+    def differentiate_finer(self, targets: Targets, logits: Tensor, *, again: bool) -> None:
+        from xaimed_core.contrast import finer_scores
+
+        scores = finer_scores(targets, logits)
+        self.finer_scores.append(scores.detach())
+        self.finer.append(_differentiate(scores, self.kept, self.names, again=again))
 
 
 def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:

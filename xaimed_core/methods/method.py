@@ -1,4 +1,4 @@
-"""What a CAM method is: a value that one engine runs, of one of four kinds."""
+"""What a CAM method is: a value that one engine runs, of one of six kinds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, cast, final, get_args
+
+from torch import Tensor
 
 from xaimed_kernels.gradient_maps import Formula
 
@@ -22,17 +24,39 @@ AblationValue = Literal["zero", "minimum", "mean"]
 @final
 @dataclass(frozen=True)
 class Reduction:
-    """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward."""
+    """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward.
+
+    ``finer``: of FinerCAM's score instead of the target's own, which is a tail backward more where both are asked for.
+    """
 
     formula: Formula
+    finer: bool = False
 
 
 @final
 @dataclass(frozen=True)
 class Projection:
-    """The first principal component of the activations, or of gradient x activation."""
+    """The first principal component of the activations, or of gradient x activation.
+
+    ``magnitude``: of the gradient's absolute value, and what reaches farther from 0 is positive (Seg-Eigen-CAM).
+    """
 
     by_gradient: bool
+    magnitude: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class KernelProjection:
+    """The first kernel principal component of the activations: no backward, a Gram matrix of positions per image."""
+
+
+@final
+@dataclass(frozen=True)
+class Weighing:
+    """Channel weights ``[n, c]`` made of the activations ``[n, c, s]`` alone: no backward and no score."""
+
+    weigh: Callable[[Tensor], Tensor]
 
 
 @final
@@ -47,7 +71,7 @@ class InputProbe:
     """Each channel masks the image in turn and weighs the score that is left: one forward per channel."""
 
 
-Kind = Reduction | Projection | ChannelProbe | InputProbe
+Kind = Reduction | Projection | KernelProjection | Weighing | ChannelProbe | InputProbe
 
 
 @final
@@ -79,13 +103,18 @@ class Method:
                 return True
             case Projection(by_gradient=by_gradient):
                 return by_gradient
-            case ChannelProbe() | InputProbe():
+            case KernelProjection() | Weighing() | ChannelProbe() | InputProbe():
                 return False
+
+    @property
+    def finer(self) -> bool:
+        """Whether it is FinerCAM's score that is differentiated."""
+        return isinstance(self.kind, Reduction) and self.kind.finer
 
     @property
     def needs_score(self) -> bool:
         """Whether it explains a score: EigenCAM looks at the layer alone."""
-        return not isinstance(self.kind, Projection) or self.kind.by_gradient
+        return self.needs_gradient or isinstance(self.kind, ChannelProbe | InputProbe)
 
 
 def check_value(value: object) -> None:
