@@ -19,7 +19,7 @@ from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_
 from xaimed_core.layout import Layout, LayoutLike, check_layout
 from xaimed_core.maps import Maps
 from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
-from xaimed_core.methods.method import check_value, method_of, names_of
+from xaimed_core.methods.method import check_value, method_of, names_of, slopes_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
@@ -88,8 +88,8 @@ def explain(
         layers,
         targets,
         against=against,
-        gradients=any(method.needs_gradient and not method.finer for method in chosen),
-        finer=any(method.finer for method in chosen),
+        gradients="score" in (slopes := slopes_of(chosen)),
+        besides=slopes - {"score"},
         scored=targets is not None or any(method.needs_score for method in chosen),
         observers=observers,
         output=output,
@@ -202,7 +202,7 @@ def _view(
         pooled=seen.pooled,
         tail=tail,
         value=value,
-        finer=layout.to_maps(seen.finer[j][i]) if seen.finer else None,
+        besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
     )
 
 

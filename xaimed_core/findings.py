@@ -141,8 +141,7 @@ def _why_empty(
     where = ", ".join(layers)
     if method.needs_gradient:
         shown = [
-            layout.to_maps(g)
-            for layout, g in zip(layouts, seen.gradients_of(j, finer=method.finer), strict=True)
+            layout.to_maps(g) for layout, g in zip(layouts, seen.gradients_of(j, method.slope), strict=True)
         ]
         if not any(bool(gradient.any()) for gradient in shown):
             return f"{FLAT} at every place of {where}: nothing behind it reads them"

@@ -5,8 +5,8 @@ What only some kinds of methods run is imported where it runs, so that XGradCAM 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never, final
 
 import torch
@@ -46,7 +46,7 @@ CANCELLED = 1e-4
 class LayerView:
     """One layer's activations and gradients as ``[n, c, *positions]``, and its tail where a method runs it again.
 
-    ``finer``: the gradients of FinerCAM's score.
+    ``besides``: the other slopes that reductions read, by name.
     """
 
     activations: Tensor
@@ -54,7 +54,7 @@ class LayerView:
     pooled: bool
     tail: Tail | None
     value: AblationValue
-    finer: Tensor | None = None
+    besides: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 @final
@@ -86,10 +86,12 @@ def read_layer(
     run: Run,
     targets: Targets | None,
 ) -> dict[str, RawMap]:
-    """Every method's raw map; all reductions read activations and gradients once, together."""
+    """Every method's raw map; all reductions of one slope read activations and gradients once, together."""
     reductions = [method for method in methods if isinstance(method.kind, Reduction)]
-    found = _reduce(view, [method for method in reductions if not method.finer], semantics, view.gradients)
-    found |= _reduce(view, [method for method in reductions if method.finer], semantics, view.finer)
+    found: dict[str, RawMap] = {}
+    for slope in dict.fromkeys(method.slope for method in reductions):
+        gradients = view.gradients if slope == "score" else view.besides[slope]
+        found |= _reduce(view, [m for m in reductions if m.slope == slope], semantics, gradients)
     for method in methods:
         match method.kind:
             case Reduction():

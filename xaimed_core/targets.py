@@ -141,7 +141,7 @@ def resolve_targets(
 
 
 def split_targets(
-    targets: TargetsLike, logits: Tensor, classes: Sequence[str] | None = None
+    targets: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
 ) -> tuple[Targets, ...]:
     """`resolve_targets` for several classes of each image: the j-th `Targets` hold the j-th class of every image.
 

@@ -162,14 +162,16 @@ def brute_force_scores(net: nn.Module, layer: str, images: Tensor, target: int) 
 
 
 def test_the_oracles_cover_the_table():
-    assert set(GRADIENT_ORACLES) | {"ablationcam", "scorecam"} == set(METHODS)
+    assert set(GRADIENT_ORACLES) | {"ablationcam", "scorecam", "shapleycam"} == set(METHODS)
 
 
 @pytest.mark.parametrize("layer", ["block", "late"])
 @pytest.mark.parametrize("method", GRADIENT_ORACLES)
 def test_a_raw_map_is_its_papers_formula(net, images, method, layer):
     exact = copy.deepcopy(net).double()
-    a, g = activation_and_gradient(exact, layer, images.double(), target=2, finer=METHODS[method].finer)
+    a, g = activation_and_gradient(
+        exact, layer, images.double(), target=2, finer=METHODS[method].slope == "finer"
+    )
     expected = np.stack([GRADIENT_ORACLES[method](a[i], g[i]) for i in range(len(a))])
     raw = explain(net, images, method, layer, targets=2).raw[method]
     assert np.abs(expected).max() > 1e-3
@@ -207,6 +209,39 @@ def test_scorecam_weighs_a_channel_by_the_score_of_the_masked_image(net, images)
                 scores.append(exact(images[i : i + 1].double() * mask)[0, 2].item())
         expected = np.exp(scores) / np.exp(scores).sum()
         np.testing.assert_allclose(found.weights["scorecam"][i].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["block", "late"])
+def test_shapleycam_takes_half_the_curvature_along_the_activations_off_the_gradient(net, images, layer):
+    """H A as the difference of the gradients at A (1 + e) and A (1 - e), in float64."""
+    exact, batch = copy.deepcopy(net).double(), images.double()
+    step = 1e-5
+
+    def score(rows: Tensor) -> Tensor:
+        return rows[..., 2] * rows.softmax(-1)[..., 2] ** 2
+
+    def slope(factor: float) -> Tensor:
+        kept: list[Tensor] = []
+
+        def scale(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+            kept.append((output.detach() * factor).requires_grad_())
+            return kept[0].clone()
+
+        handle = exact.get_submodule(layer).register_forward_hook(scale)
+        (gradient,) = torch.autograd.grad(score(exact(batch)).sum(), kept[0])
+        handle.remove()
+        return gradient
+
+    curved = (slope(1 + step) - slope(1 - step)) / (2 * step)
+    expected = (slope(1.0) - curved / 2).mean((2, 3))
+    found = explain(net, images, ("shapleycam", "gradcam"), layer, targets=score)
+    assert (curved.mean((2, 3)) / 2).abs().max() > 1e-2 * expected.abs().max(), (
+        "the score is as good as linear"
+    )
+    weights = found.weights["shapleycam"].double()
+    torch.testing.assert_close(weights, expected, rtol=0, atol=2e-4 * expected.abs().max().item())
+    alone = explain(net, images, "gradcam", layer, targets=score)
+    assert torch.equal(found.raw["gradcam"], alone.raw["gradcam"])
 
 
 def test_random_weights_are_uniform_and_the_same_at_every_call():

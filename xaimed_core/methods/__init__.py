@@ -26,6 +26,7 @@ _HOMES = {
     "hirescam": "reduction.hirescam:HIRESCAM",
     "gradcamelementwise": "reduction.gradcamelementwise:GRADCAM_ELEMENTWISE",
     "finercam": "reduction.finercam:FINERCAM",
+    "shapleycam": "reduction.shapleycam:SHAPLEYCAM",
     "eigencam": "projection.eigencam:EIGENCAM",
     "eigengradcam": "projection.eigengradcam:EIGENGRADCAM",
     "segeigencam": "projection.segeigencam:SEGEIGENCAM",

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, final, get_args
 
 from torch import Tensor
 
+from xaimed_core.forward import Slope
 from xaimed_kernels.gradient_maps import Formula
 
 Tile = Any
@@ -26,11 +27,12 @@ AblationValue = Literal["zero", "minimum", "mean"]
 class Reduction:
     """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward.
 
-    ``finer``: of FinerCAM's score instead of the target's own, which is a tail backward more where both are asked for.
+    ``slope``: what it reads for the gradient. Besides the score's own, FinerCAM's costs a tail backward where both are
+    asked for, and ShapleyCAM's one in any case.
     """
 
     formula: Formula
-    finer: bool = False
+    slope: Slope = "score"
 
 
 @final
@@ -107,14 +109,19 @@ class Method:
                 return False
 
     @property
-    def finer(self) -> bool:
-        """Whether it is FinerCAM's score that is differentiated."""
-        return isinstance(self.kind, Reduction) and self.kind.finer
+    def slope(self) -> Slope:
+        """What it reads for the gradient, if it reads one."""
+        return self.kind.slope if isinstance(self.kind, Reduction) else "score"
 
     @property
     def needs_score(self) -> bool:
         """Whether it explains a score: EigenCAM looks at the layer alone."""
         return self.needs_gradient or isinstance(self.kind, ChannelProbe | InputProbe)
+
+
+def slopes_of(methods: Iterable[Method]) -> frozenset[Slope]:
+    """What these methods need differentiated."""
+    return frozenset(method.slope for method in methods if method.needs_gradient)
 
 
 def check_value(value: object) -> None:

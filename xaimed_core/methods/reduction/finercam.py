@@ -9,7 +9,7 @@ FINERCAM = Method(
     title="FinerCAM",
     paper="arXiv 2501.11309",
     equation="w_k = mean d/dA_k of sum_c p_c (y - y_c) / sum_c p_c over the 3 classes c nearest in score, or against=",
-    kind=Reduction(Formula("finercam", weights, per_channel=True), finer=True),
+    kind=Reduction(Formula("finercam", weights, per_channel=True), slope="finer"),
     oracle="FinerCAM",
     differs=(
         "grad-cam compares only where targets are None, and takes a target given as it is; here a class is always "
