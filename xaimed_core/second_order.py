@@ -12,8 +12,8 @@ def bent(gradients: Sequence[Tensor], kept: Sequence[Tensor], *, again: bool) ->
     """``g - H A / 2`` for each layer's output ``A`` in ``kept`` and its gradient ``g``, whose graph autograd kept.
 
     Source: arXiv 2501.06261. ``H``, the score's second derivative by ``A``, is never made: its product with ``A``
-    is one backward more through the tail. It is 0 where the score is linear in ``A``. ``again``: whether the graph is still
-    needed. Raises ValueError where an operation of the tail has no second derivative.
+    is one backward more through the tail. It is 0 where the score is linear in ``A``. ``again``: whether the graph
+    is still needed. Raises ValueError where an operation of the tail has no second derivative.
     """
     found: list[Tensor] = []
     for i, (gradient, activation) in enumerate(zip(gradients, kept, strict=True)):
