@@ -15,7 +15,7 @@ SHARED      := -n auto --dist loadfile
 INTERPRETED := TRITON_INTERPRET=1 $(PY) -m pytest tests --timeout 600
 COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600 -m offline $(SHARED)
 
-.PHONY: help bench tradeoff docs test check gpu device test-gpu report profile clean
+.PHONY: help bench tradeoff docs test nightly check gpu device test-gpu report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -42,9 +42,12 @@ docs: $(READY) ## the site of docs/, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
-	$(CORES) $(INTERPRETED) -m "not offline and not alone" $(SHARED) $(ARGS)
-	$(INTERPRETED) -m "not offline and alone" $(ARGS)
+	$(CORES) $(INTERPRETED) -m "not offline and not alone and not nightly" $(SHARED) $(ARGS)
+	$(INTERPRETED) -m "not offline and alone and not nightly" $(ARGS)
 	$(COMPILED) $(ARGS)
+
+nightly: $(READY) ## what takes many minutes: grad-cam's own tests, run on xaimed's mirror of it
+	$(CORES) $(PY) -m pytest tests -m nightly $(ARGS)
 
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .
