@@ -25,26 +25,29 @@ def factorise(
     rows, columns = matrix.shape
     drawn = np.random.RandomState(seed)  # scikit-learn's numbers
     size = (matrix.double().mean() / components).sqrt()
-    right = torch.from_numpy(drawn.standard_normal((components, columns))).abs()
-    left = torch.from_numpy(drawn.standard_normal((rows, components))).abs()
-    right_t, left = ((size * x.to(matrix.device)).to(matrix.dtype) for x in (right.T.contiguous(), left))
+    h = torch.from_numpy(drawn.standard_normal((components, columns))).abs()
+    w = torch.from_numpy(drawn.standard_normal((rows, components))).abs().T.contiguous()
+    h, w = ((size * x.to(matrix.device)).to(matrix.dtype) for x in (h, w))
     first = None
     for _ in range(rounds):
-        violation = _descend(left, right_t, matrix) + _descend(right_t, left, matrix.T)
+        violation = _descend(w, h @ h.T, h @ matrix.T) + _descend(h, w @ w.T, w @ matrix)
         first = violation if first is None else first
         if violation <= tolerance * first:
             break
-    return left, right_t.T
+    return w.T, h
 
 
-def _descend(w: Tensor, h: Tensor, matrix: Tensor) -> float:
-    """One round of ``w [r, k]`` for ``matrix ~ w h^T``, in place; how far its slopes were from a minimum."""
-    gram, goal = h.T @ h, matrix @ h
-    violation = torch.zeros((), dtype=torch.float64, device=w.device)
-    for t in range(w.shape[1]):
-        slope = w @ gram[:, t] - goal[:, t]
-        blocked = torch.where(w[:, t] == 0, slope.clamp(max=0), slope)
-        violation += blocked.abs().sum(dtype=torch.float64)
-        if bool(gram[t, t] != 0):
-            w[:, t] = (w[:, t] - slope / gram[t, t]).clamp(min=0)
-    return float(violation)
+def _descend(factor: Tensor, gram: Tensor, goal: Tensor) -> float:
+    """One round over the rows of ``factor [k, r]``, in place; how far its slopes were from a minimum.
+
+    ``gram [k, k]`` is the other factor by itself, ``goal [k, r]`` by the matrix.
+    """
+    before, slopes = factor.clone(), torch.empty_like(factor)
+    for row, slope, across, wanted, curvature in zip(
+        factor, slopes, gram, goal, gram.diagonal().tolist(), strict=True
+    ):
+        torch.addmv(wanted, factor.T, across, beta=-1, out=slope)
+        if curvature != 0:
+            row.sub_(slope, alpha=1 / curvature).clamp_(min=0)
+    blocked = torch.where(before == 0, slopes.clamp(max=0), slopes)
+    return float(blocked.abs().sum(dtype=torch.float64))
