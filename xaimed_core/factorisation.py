@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaimed_core.numbers_given import is_whole
+
 
 def factorise(
     matrix: Tensor, components: int, *, rounds: int = 200, tolerance: float = 1e-4, seed: int = 0
@@ -16,7 +18,7 @@ def factorise(
     takes, so that both find the same factors. One round costs 4 r c k. Raises ValueError for a signed matrix, one that
     is not finite, or fewer than one component.
     """
-    if components < 1:
+    if not is_whole(components) or components < 1:
         raise ValueError(f"the number of components must be at least 1, got {components}")
     if not bool(((matrix >= 0) & matrix.isfinite()).all()):
         raise ValueError(

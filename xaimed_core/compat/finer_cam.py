@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
 
+import numpy as np
 from torch import Tensor, nn
 
+from xaimed_core.classes import whole_number
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
 from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam import GradCAM
 from xaimed_core.compat.utils.model_targets import FinerWeightedTarget
+from xaimed_core.numbers_given import is_real, is_whole
 from xaimed_core.targets import ScoreFunction
 
 DEFAULT_COMPARISON_CATEGORIES = (1, 2, 3)
+
+
+def _are_places(given: Any) -> bool:
+    return isinstance(given, Sequence | np.ndarray) and all(is_whole(place) and place >= 1 for place in given)
 
 
 @final
@@ -33,9 +40,11 @@ class Finer:
     def __call__(self, model_output: Tensor) -> Tensor:
         """The score ``[]`` of a row ``[classes]``."""
         count = len(model_output)
-        main = (
-            model_output.argmax() if self.category is None else model_output.new_tensor(self.category).long()
-        )
+        main = int(model_output.argmax()) if self.category is None else whole_number(self.category)
+        if not 0 <= main < count or count < 2:
+            raise IndexError(
+                f"class {main} of {count} was to be compared; give one that there is beside another"
+            )
         apart = (model_output - model_output[main]).detach().abs()
         apart[main] = -1  # the class itself comes first, whatever ties with it
         nearest = apart.argsort(stable=True).tolist()
@@ -76,6 +85,13 @@ class FinerCAM:
         target_idx: int | None = None,
     ) -> Maps:
         """Maps float32 ``[n, height, width]`` in [0, 1]."""
+        if not is_real(alpha):
+            raise TypeError(f"alpha must be a number, 1 for the whole difference, got {alpha!r}")
+        if comparison_categories is not None and not _are_places(comparison_categories):
+            raise ValueError(
+                "comparison_categories must be places in the order of nearness, e.g. [1, 2], 1 the nearest class; "
+                f"got {comparison_categories!r:.60}"
+            )
         if targets is None:
             targets = [Finer(alpha, comparison_categories, target_idx)] * len(input_tensor)
         return self.base_cam.forward(input_tensor, targets, eigen_smooth)

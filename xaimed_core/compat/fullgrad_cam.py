@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xaimed_core.admission import admit_module
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
 from xaimed_core.compat.base.augmentation import Augmentation
 from xaimed_core.compat.base.hooks import Array
@@ -37,7 +38,7 @@ class FullGrad(BaseCAM):
         tta_transforms: Iterable[Augmentation] | None = None,
     ) -> None:
         del target_layers
-        biased = find_layer_predicate_recursive(model, _has_bias)
+        biased = find_layer_predicate_recursive(admit_module(model), _has_bias)
         if not biased:
             raise ValueError(
                 "fullgrad explains by biases, and the model has no Conv2d or BatchNorm2d with one"

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xaimed_core.admission import admit_module, real_images
+from xaimed_core.classes import whole_number
+
 
 class GuidedBackpropReLUModel:
     """The image's gradient where every ReLU lets only rising gradients through (arXiv 1412.6806).
@@ -19,7 +22,7 @@ class GuidedBackpropReLUModel:
     """
 
     def __init__(self, model: nn.Module, device: str | torch.device | None = None) -> None:
-        self.model = model.eval()
+        self.model = admit_module(model).eval()
         if device is None:
             self.device = next(model.parameters()).device
         else:
@@ -32,13 +35,15 @@ class GuidedBackpropReLUModel:
 
     def __call__(self, input_img: Tensor, target_category: int | None = None) -> NDArray[Any]:
         """The gradient ``[h, w, channels]`` of the first image's score, by default of its top class."""
-        images = input_img.detach().to(self.device).clone().requires_grad_()
+        images = real_images(input_img).detach().to(self.device).clone().requires_grad_()
         with ExitStack() as hooks, torch.enable_grad():
             for module in self.model.modules():
                 if isinstance(module, nn.ReLU):
                     hooks.callback(module.register_forward_hook(_guide).remove)
             output = self.forward(images)
-            category = int(output[0].argmax()) if target_category is None else target_category
+            category = int(output[0].argmax()) if target_category is None else whole_number(target_category)
+            if not -output.shape[1] <= category < output.shape[1]:
+                raise IndexError(f"class {category} is out of range: the model has {output.shape[1]}")
             (gradient,) = torch.autograd.grad(output[0, category], images)
         return np.ascontiguousarray(gradient[0].permute(1, 2, 0).cpu().numpy())
 

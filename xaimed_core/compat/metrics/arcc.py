@@ -61,6 +61,10 @@ class ARCC:
         base_method: Callable[..., NDArray[Any]],
         road_percentiles: Sequence[Percentile] = (20, 40, 60, 80),
     ) -> None:
+        if not callable(base_method):
+            raise TypeError(
+                f"base_method must be a CAM that can explain again, e.g. GradCAM(model, layers); got {base_method!r}"
+            )
         self.complexity = Complexity()
         self.coherency = Coherency()
         self.road = ROADCombined(percentiles=road_percentiles)
