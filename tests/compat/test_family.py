@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import xaimed_core.compat as compat
 from tests.compat.conftest import assert_same_maps, images, network, reference, without_inplace
-from xaimed_core import METHODS
+from xaimed_core import METHODS, explain
 from xaimed_core.compat.base_cam import BaseCAM
 from xaimed_core.compat.feature_factorization import deep_feature_factorization as dff
 from xaimed_core.compat.metrics import arcc
@@ -80,6 +80,42 @@ def test_finercam_gives_grad_cams_maps(base, given):
     model = network("resnet18")
     ours, theirs = both("FinerCAM", model, [model.layer3], images(64), made={"base_method": base}, **given)
     assert_same_maps(ours, theirs)
+
+
+def test_of_a_certain_classifier_grad_cams_finercam_is_left_with_its_epsilon():
+    """`METHODS["finercam"].differs`: probabilities of 1e-12 and less, whose shares are as well defined as any."""
+    model, batch = copy.deepcopy(network("resnet18")), images(64)
+    with torch.no_grad():
+        model.fc.weight.mul_(1e3)
+        model.fc.bias.mul_(1e3)
+        logits = model(batch)
+    main = logits.argmax(1).tolist()
+    others = [
+        [c for c in (row - row[k]).abs().argsort().tolist() if c != k][:3]
+        for row, k in zip(logits, main, strict=True)
+    ]
+    assert all(row.softmax(0)[of].sum() < 1e-9 for row, of in zip(logits.double(), others, strict=True))
+
+    def exactly(k: int, of: list[int]):
+        return lambda row: (row[of].softmax(0) * (row[k] - row[of])).sum()
+
+    exact = [exactly(k, of) for k, of in zip(main, others, strict=True)]
+    wanted = explain(copy.deepcopy(model).double(), batch.double(), "gradcam", "layer3", exact).maps[
+        "gradcam"
+    ]
+    found = explain(model, batch, "finercam", "layer3").maps["finercam"]
+    assert wanted.amax() == 1
+    assert (found - wanted).abs().max() < 1e-4
+    theirs = called(THEIRS, "FinerCAM", model, [model.layer3], batch)
+    assert np.abs(theirs - wanted.numpy()).max() > 0.1
+
+
+def test_grad_cams_randomcam_changes_from_call_to_call():
+    model, batch = network("resnet18"), images(64)
+    theirs = [called(THEIRS, "RandomCAM", model, [model.layer3], batch, None) for _ in range(2)]
+    assert np.abs(theirs[0] - theirs[1]).max() > 0.1
+    ours = [explain(model, part, "randomcam", "layer3").maps["randomcam"] for part in (batch, batch[:1])]
+    torch.testing.assert_close(ours[0][:1], ours[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ["GradCAMPlusPlus", "KPCA_CAM", "LayerCAM"])
