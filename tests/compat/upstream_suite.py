@@ -6,6 +6,7 @@ lacks, is made.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import pkgutil
@@ -39,8 +40,11 @@ def pytest_configure() -> None:
 
 
 def _without_weights(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """The network with random weights; drawing those of a VGG takes longer than most tests, so that they are copied."""
+    once = functools.cache(build)
+
     @functools.wraps(build)
     def built(*_: Any, **__: Any) -> nn.Module:
-        return build()
+        return copy.deepcopy(once())
 
     return built
