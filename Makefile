@@ -20,7 +20,7 @@ COMPILED    := $(CORES) $(PY) -m pytest tests --timeout 600
 STEPS := gpu-kernels gpu-tests gpu-profile gpu-speed gpu-road gpu-cam
 LIMIT ?= 570
 
-.PHONY: help bench tradeoff docs test check gpu device $(STEPS) report profile clean
+.PHONY: help bench tradeoff docs test nightly check gpu device $(STEPS) report profile clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -47,10 +47,13 @@ docs: $(READY) ## the site of docs/, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 test: check ## check, then all tests: side by side, those that need the machine alone, kernels compiled, and executed as PTX
-	$(CORES) $(INTERPRETED) -m "not offline and not ptx and not alone" $(SHARED) $(ARGS)
-	$(INTERPRETED) -m "not offline and not ptx and alone" $(ARGS)
+	$(CORES) $(INTERPRETED) -m "not offline and not ptx and not alone and not nightly" $(SHARED) $(ARGS)
+	$(INTERPRETED) -m "not offline and not ptx and alone and not nightly" $(ARGS)
 	$(COMPILED) -m offline $(SHARED) $(ARGS)
 	$(COMPILED) -m ptx $(SHARED) $(ARGS)
+
+nightly: $(READY) ## what takes many minutes: grad-cam's own tests, run on xaimed's mirror of it
+	$(CORES) $(PY) -m pytest tests -m nightly $(ARGS)
 
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .

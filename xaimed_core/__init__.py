@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xaimed_core.engine import Explanation, explain
     from xaimed_core.faithfulness import METRICS, Faithfulness, RoadTable, evaluate, road, road_table
+    from xaimed_core.hybrids import hybrid
     from xaimed_core.layout import ChannelsFirst, ChannelsLast, Tokens
     from xaimed_core.localisation import LOCALISATION, Localisation, best_threshold, evaluate_localisation
     from xaimed_core.methods import METHODS
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "evaluate_localisation",
     "explain",
+    "hybrid",
     "road",
     "road_table",
 ]
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "Explanation": "engine",
     "explain": "engine",
+    "hybrid": "hybrids",
     "ChannelsFirst": "layout",
     "ChannelsLast": "layout",
     "Tokens": "layout",

@@ -107,3 +107,29 @@ def nodes_behind(tensor: Tensor, beyond: Callable[[Any], bool] = lambda _: True)
 def signed(dim: int) -> int:
     """Autograd saves a negative dimension as an unsigned 64-bit number."""
     return dim - 2**64 if dim >= 2**63 else dim
+
+
+def only_pooled(scores: Tensor, kept: Tensor) -> bool:
+    """Whether every path from the score to the layer's output enters it through a mean over all positions."""
+    positions = set(range(2, kept.ndim))
+    entered = False
+    stack, seen = [scores.grad_fn], set[Any]()
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for source, _ in node.next_functions:
+            through = _past_clone(source)
+            if getattr(through, "variable", None) is kept:
+                dims = getattr(node, "_saved_dim", None) if type(node).__name__ == "MeanBackward1" else None
+                if dims is None or {signed(d) % kept.ndim for d in dims} != positions:
+                    return False
+                entered = True
+            elif source is not None:
+                stack.append(source)
+    return entered
+
+
+def _past_clone(node: Any) -> Any:
+    return node.next_functions[0][0] if type(node).__name__ == "CloneBackward0" else node

@@ -19,7 +19,7 @@ from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_
 from xaimed_core.layout import Layout, LayoutLike, check_layout
 from xaimed_core.maps import Maps
 from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
-from xaimed_core.methods.method import check_value, method_of, names_of
+from xaimed_core.methods.method import check_value, method_of, names_of, slopes_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
@@ -59,7 +59,8 @@ def explain(
         callables that turn one image's output row into its score. "all", or a list of classes for each image,
         explains several: see `Explanation.of`.
     against: the class, or one per image, that the targets are contrasted with: why this and not that. The score
-        is the difference of the two logits.
+        is the difference of the two logits. Several per image, [[1, 2], [0, 3]], weigh by their probabilities
+        (see `xaimed_core.contrast`).
     layout: for layers that are not ``[n, c, *positions]``: `Tokens`, `ChannelsLast` or "infer".
     output: which of several outputs the scores are: its place or key, or a callable on what the model returns.
     classes: the names of the classes, where the model does not hold them itself.
@@ -87,7 +88,8 @@ def explain(
         layers,
         targets,
         against=against,
-        gradients=any(method.needs_gradient for method in chosen),
+        gradients="score" in (slopes := slopes_of(chosen)),
+        besides=slopes - {"score"},
         scored=targets is not None or any(method.needs_score for method in chosen),
         observers=observers,
         output=output,
@@ -107,8 +109,7 @@ def explain(
             ]
             for j, of_class in enumerate(seen.targets or (None,))
         ]
-        size = map_size(images, layouts[0].to_maps(seen.activations[0]))
-        rescaled = _rescaled(maps, names, size, reading)
+        rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
         rescaled = _without(rescaled, findings.failed)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
@@ -165,6 +166,10 @@ def _observers(
     }
 
 
+def _size(images: Tensor, seen: Observation, layouts: Sequence[Layout]) -> tuple[int, ...]:
+    return map_size(images, layouts[0].to_maps(seen.activations[0]))
+
+
 def _rescaled(
     maps: Sequence[Sequence[Mapping[str, RawMap]]],
     names: Sequence[str],
@@ -196,6 +201,7 @@ def _view(
         pooled=seen.pooled,
         tail=tail,
         value=value,
+        besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
     )
 
 

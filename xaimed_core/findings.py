@@ -140,7 +140,9 @@ def _why_empty(
 ) -> str:
     where = ", ".join(layers)
     if method.needs_gradient:
-        shown = [layout.to_maps(g) for layout, g in zip(layouts, seen.gradients[j], strict=True)]
+        shown = [
+            layout.to_maps(g) for layout, g in zip(layouts, seen.gradients_of(j, method.slope), strict=True)
+        ]
         if not any(bool(gradient.any()) for gradient in shown):
             return f"{FLAT} at every place of {where}: nothing behind it reads them"
         if method.name == MAY_CANCEL:

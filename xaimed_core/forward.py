@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast, final
+from typing import Any, Literal, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.autograd_graph import nodes_behind, signed
+from xaimed_core.autograd_graph import nodes_behind, only_pooled
 from xaimed_core.classes import class_names_of
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.outputs import OutputChoice, call, plain, rows_of
-from xaimed_core.targets import Targets, TargetsLike, contrast, split_targets
+from xaimed_core.targets import Targets, TargetsLike, split_targets
+
+Slope = Literal["score", "finer", "shapley"]
+"""What a reduction reads at the layer: the score's gradient g, that of FinerCAM's score, ShapleyCAM's g - H A / 2."""
 
 
 class Observer(Protocol):
@@ -44,8 +47,9 @@ class Observer(Protocol):
 class Observation:
     """What one forward showed. Tensors are detached and stay on the model's device.
 
-    ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn.
-    ``scores [n]``: what was differentiated, for each of ``targets`` in turn; as ``gradients``, empty without them.
+    ``activations``: per layer, in the layer's own shape; ``gradients``: likewise, for each of ``targets`` in turn;
+    ``besides``: likewise by `Slope`. Each is empty where nobody asked for it.
+    ``scores [n]``: what was differentiated, for each of ``targets`` in turn (their own score, if that was).
     ``logits [n, ...]``; None, with no targets, where nobody asked for a score and the model returns none.
     ``pooled``: nothing but the mean over positions of the (single) layer's output is used, so that the gradient is
     the same at all positions. ``route``: what has to be said of how the model was run.
@@ -58,6 +62,11 @@ class Observation:
     targets: tuple[Targets, ...]
     pooled: bool
     route: tuple[str, ...]
+    besides: Mapping[str, Sequence[tuple[Tensor, ...]]] = field(default_factory=dict[str, Any])
+
+    def gradients_of(self, j: int, slope: Slope) -> tuple[Tensor, ...]:
+        """Per layer what a method of this slope reads for the j-th targets."""
+        return (self.gradients if slope == "score" else self.besides[slope])[j]
 
 
 @self_contained
@@ -69,6 +78,7 @@ def observe(
     *,
     against: TargetsLike = None,
     gradients: bool = True,
+    besides: Collection[Slope] = (),
     scored: bool = True,
     observers: Mapping[str, Observer] | None = None,
     output: OutputChoice = None,
@@ -79,17 +89,18 @@ def observe(
     The part before the first layer runs without autograd; only what follows it is differentiated, and only
     with respect to the layers' outputs. The layer's output is what the layer returned, before any later
     in-place operation. ``scored=False``: the model need not return scores. Raises ValueError if a layer is never
-    reached, or reached more than once.
+    reached, or reached more than once. ``besides``: slopes other than the score's gradient.
     """
     watched = observers or {}
     every = any(observer.hooks_everything for observer in watched.values())
     subject = subject_of(model, None if every else layers.values())
     with undisturbed(subject, images.device):
         images = images.clone() if images.is_inference() else images
-        run = _Run(subject, layers, gradients, watched, copy=False)
+        differentiated, curved = gradients or bool(besides), "shapley" in besides
+        run = _Run(subject, layers, differentiated, watched, copy=False, curved=curved)
         returned = run.forward(images)
         if run.overwritten():  # the layer returned memory that was written again: keep a copy of it instead
-            run = _Run(subject, layers, gradients, watched, copy=True)
+            run = _Run(subject, layers, differentiated, watched, copy=True, curved=curved)
             returned = run.forward(images)
         kept = tuple(run.kept[name] for name in layers)
         activations = tuple(k.detach() for k in kept)
@@ -101,18 +112,58 @@ def observe(
         classes = class_names_of(model) if classes is None else classes
         resolved = split_targets(targets, logits, classes)
         if against is not None:
+            from xaimed_core.contrast import contrast
+
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
-        found: list[tuple[Tensor, ...]] = []
-        values: list[Tensor] = []
-        pooled = gradients and len(kept) == 1
-        for j, one in enumerate(resolved if gradients else ()):
-            with torch.enable_grad():
-                scores = one.score(logits)
-                values.append(scores.detach())
-                pooled = pooled and _only_pooled(scores, kept[0])
-                found.append(_differentiate(scores, kept, tuple(layers), again=j + 1 < len(resolved)))
-    said = _said(subject, choice)
-    return Observation(activations, tuple(found), tuple(values), logits.detach(), resolved, pooled, said)
+        found = _Found(kept, tuple(layers), pooled=gradients and len(kept) == 1)
+        with torch.enable_grad():
+            for j, one in enumerate(resolved if differentiated else ()):
+                found.differentiate(one, logits, gradients, besides, last=j + 1 == len(resolved))
+    return Observation(
+        activations,
+        tuple(found.gradients),
+        tuple(found.scores),
+        logits.detach(),
+        resolved,
+        found.pooled,
+        _said(subject, choice),
+        found.besides,
+    )
+
+
+@final
+@dataclass
+class _Found:
+    """Gradients at the layers' outputs ``kept``, targets by targets."""
+
+    kept: Sequence[Tensor]
+    names: tuple[str, ...]
+    pooled: bool
+    gradients: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
+    scores: list[Tensor] = field(default_factory=list[Tensor])
+    besides: dict[str, list[tuple[Tensor, ...]]] = field(default_factory=dict[str, list[tuple[Tensor, ...]]])
+
+    def differentiate(
+        self, targets: Targets, logits: Tensor, gradients: bool, besides: Collection[Slope], *, last: bool
+    ) -> None:
+        scores = targets.score(logits)
+        self.scores.append(scores.detach())
+        self.pooled = self.pooled and only_pooled(scores, self.kept[0])
+        curved, finer = "shapley" in besides, "finer" in besides
+        if gradients or curved:
+            again = curved or finer or not last
+            slopes = _differentiate(scores, self.kept, self.names, again=again, curved=curved)
+            self.gradients.append(tuple(slope.detach() for slope in slopes))
+            if curved:
+                from xaimed_core.second_order import bent
+
+                found = bent(slopes, self.kept, again=finer or not last)
+                self.besides.setdefault("shapley", []).append(found)
+        if finer:
+            from xaimed_core.contrast import finer_scores
+
+            found = _differentiate(finer_scores(targets, logits), self.kept, self.names, again=not last)
+            self.besides.setdefault("finer", []).append(found)
 
 
 def _said(subject: Subject, choice: str = "") -> tuple[str, ...]:
@@ -154,11 +205,14 @@ class _Run:
     gradients: bool
     observers: Mapping[str, Observer]
     copy: bool
+    curved: bool = False
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     versions: dict[str, int] = field(default_factory=dict[str, int])
 
     def forward(self, images: Tensor) -> Any:
         with ExitStack() as stack:
+            if self.curved:  # fused attention has no second derivative
+                stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
             stack.enter_context(torch.no_grad())  # the hook turns autograd on; leaving the stack restores it
             for observer in self.observers.values():
                 stack.enter_context(observer.watching(self.subject))
@@ -205,7 +259,7 @@ class _Run:
 
 
 def _differentiate(
-    scores: Tensor, kept: Sequence[Tensor], names: Sequence[str], *, again: bool
+    scores: Tensor, kept: Sequence[Tensor], names: Sequence[str], *, again: bool, curved: bool = False
 ) -> tuple[Tensor, ...]:
     if not scores.requires_grad:
         raise ValueError(
@@ -218,36 +272,12 @@ def _differentiate(
         )
     found = cast(
         tuple[Tensor | None, ...],
-        torch.autograd.grad(scores, kept, torch.ones_like(scores), allow_unused=True, retain_graph=again),
+        torch.autograd.grad(
+            scores, kept, torch.ones_like(scores), allow_unused=True, retain_graph=again, create_graph=curved
+        ),
     )
     gradients = tuple(gradient for gradient in found if gradient is not None)
     if len(gradients) < len(names):
         unused = [name for name, gradient in zip(names, found, strict=True) if gradient is None]
         raise ValueError(f"the score does not depend on layer {', '.join(unused)}; choose a layer on its way")
     return gradients
-
-
-def _only_pooled(scores: Tensor, kept: Tensor) -> bool:
-    """Whether every path from the score to the layer's output enters it through a mean over all positions."""
-    positions = set(range(2, kept.ndim))
-    entered = False
-    stack, seen = [scores.grad_fn], set[Any]()
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        for source, _ in node.next_functions:
-            through = _past_clone(source)
-            if getattr(through, "variable", None) is kept:
-                dims = getattr(node, "_saved_dim", None) if type(node).__name__ == "MeanBackward1" else None
-                if dims is None or {signed(d) % kept.ndim for d in dims} != positions:
-                    return False
-                entered = True
-            elif source is not None:
-                stack.append(source)
-    return entered
-
-
-def _past_clone(node: Any) -> Any:
-    return node.next_functions[0][0] if type(node).__name__ == "CloneBackward0" else node

@@ -5,8 +5,8 @@ What only some kinds of methods run is imported where it runs, so that XGradCAM 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never, final
 
 import torch
@@ -14,10 +14,20 @@ from torch import Tensor, nn
 
 from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import subject_of, undisturbed
-from xaimed_core.methods import AblationValue, ChannelProbe, InputProbe, Method, Projection, Reduction
+from xaimed_core.methods import (
+    AblationValue,
+    ChannelProbe,
+    InputProbe,
+    KernelProjection,
+    Method,
+    Projection,
+    Reduction,
+    Weighing,
+)
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.semantics import Semantics
 from xaimed_core.targets import Targets
+from xaimed_kernels.backends import working_dtype
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 
 if TYPE_CHECKING:
@@ -34,13 +44,17 @@ CANCELLED = 1e-4
 @final
 @dataclass(frozen=True)
 class LayerView:
-    """One layer's activations and gradients as ``[n, c, *positions]``, and its tail where a method runs it again."""
+    """One layer's activations and gradients as ``[n, c, *positions]``, and its tail where a method runs it again.
+
+    ``besides``: the other slopes that reductions read, by name.
+    """
 
     activations: Tensor
     gradients: Tensor | None
     pooled: bool
     tail: Tail | None
     value: AblationValue
+    besides: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 @final
@@ -72,14 +86,22 @@ def read_layer(
     run: Run,
     targets: Targets | None,
 ) -> dict[str, RawMap]:
-    """Every method's raw map; all reductions read activations and gradients once, together."""
-    found = _reduce(view, methods, semantics)
+    """Every method's raw map; all reductions of one slope read activations and gradients once, together."""
+    reductions = [method for method in methods if isinstance(method.kind, Reduction)]
+    found: dict[str, RawMap] = {}
+    for slope in dict.fromkeys(method.slope for method in reductions):
+        gradients = view.gradients if slope == "score" else view.besides[slope]
+        found |= _reduce(view, [m for m in reductions if m.slope == slope], semantics, gradients)
     for method in methods:
         match method.kind:
             case Reduction():
                 pass
-            case Projection(by_gradient=by_gradient):
-                found[method.name] = _project(view, by_gradient=by_gradient)
+            case Projection() as projection:
+                found[method.name] = _project(view, projection)
+            case KernelProjection():
+                found[method.name] = _project_by_kernel(view)
+            case Weighing(weigh):
+                found[method.name] = _weigh(view, weigh)
             case ChannelProbe():
                 assert targets is not None
                 found[method.name] = _ablate(view, semantics, targets)
@@ -91,15 +113,17 @@ def read_layer(
     return found
 
 
-def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) -> dict[str, RawMap]:
+def _reduce(
+    view: LayerView, methods: Sequence[Method], semantics: Semantics, gradients: Tensor | None
+) -> dict[str, RawMap]:
     formulas: dict[str, Formula] = {}
     for method in methods:
         if isinstance(method.kind, Reduction):
             formulas[method.name] = semantics.formulas.get(method.name, method.kind.formula)
     if not formulas:
         return {}
-    assert view.gradients is not None
-    reduced = gradient_maps(view.activations, view.gradients, tuple(formulas.values()))
+    assert gradients is not None
+    reduced = gradient_maps(view.activations, gradients, tuple(formulas.values()))
     equal = [name for name in _EQUAL_WHERE_POOLED if name in formulas] if view.pooled else []
     found: dict[str, RawMap] = {}
     for i, name in enumerate(formulas):
@@ -107,7 +131,7 @@ def _reduce(view: LayerView, methods: Sequence[Method], semantics: Semantics) ->
         route = Route("one pass", "one forward, tail backward; reduction", same_as=same)
         found[name] = RawMap(reduced.maps[i], reduced.weights[i], route)
     if (sums := found.get(MAY_CANCEL)) is not None:
-        rounding = cancelled(view.activations, view.gradients, sums.raw)
+        rounding = cancelled(view.activations, gradients, sums.raw)
         raw = sums.raw.masked_fill(rounding.view(-1, *[1] * (sums.raw.ndim - 1)), 0.0)
         found[MAY_CANCEL] = replace(sums, raw=raw)
     return found
@@ -120,16 +144,40 @@ def cancelled(activations: Tensor, gradients: Tensor, sums: Tensor) -> Tensor:
     return sums.flatten(1).abs().amax(1) <= least * terms
 
 
-def _project(view: LayerView, *, by_gradient: bool) -> RawMap:
+def _project(view: LayerView, projection: Projection) -> RawMap:
     from xaimed_kernels.principal_map import principal_map
 
-    raw = principal_map(view.activations, view.gradients if by_gradient else None)
-    steps = (
-        "one forward, tail backward; principal map of gradient x activation"
-        if by_gradient
-        else "one forward; principal map of activations"
+    if not projection.by_gradient:
+        raw = principal_map(view.activations)
+        return RawMap(raw, None, Route("one pass", "one forward; principal map of activations"))
+    assert view.gradients is not None
+    gradients = view.gradients.abs() if projection.magnitude else view.gradients
+    raw = principal_map(view.activations, gradients)
+    if projection.magnitude:
+        extremes = raw.flatten(1)
+        flip = -extremes.amin(1) > extremes.amax(1)
+        raw = raw.where(~flip.view(-1, *[1] * (raw.ndim - 1)), -raw)
+    what = "|gradient|" if projection.magnitude else "gradient"
+    return RawMap(
+        raw,
+        None,
+        Route("one pass", f"one forward, tail backward; principal map of {what} x activation"),
     )
-    return RawMap(raw, None, Route("one pass", steps))
+
+
+def _project_by_kernel(view: LayerView) -> RawMap:
+    from xaimed_core.kernel_component import kernel_component
+
+    route = Route("one pass", "one forward; kernel principal map of activations")
+    return RawMap(kernel_component(view.activations), None, route)
+
+
+def _weigh(view: LayerView, weigh: Callable[[Tensor], Tensor]) -> RawMap:
+    from xaimed_kernels.weighted_map import weighted_map
+
+    weights = weigh(view.activations.flatten(2).to(working_dtype(view.activations.dtype)))
+    route = Route("one pass", "one forward; weights of activations alone")
+    return RawMap(weighted_map(view.activations, weights), weights, route)
 
 
 def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:

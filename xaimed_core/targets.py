@@ -23,7 +23,6 @@ __all__ = [
     "any_beyond",
     "are_several",
     "class_names_of",
-    "contrast",
     "logits_of",
     "resolve_targets",
     "scores_in",
@@ -126,11 +125,9 @@ def resolve_targets(
             _need_classes(logits)
             return ClassTargets(logits.detach().argmax(1))
         case ClassTargets():
-            again = _of_tensor(targets.index, logits, n)
-            found = [beyond for beyond in (targets.beyond, again.beyond) if beyond is not None]
-            return ClassTargets(again.index, beyond=torch.stack(found).any() if found else None)
+            return _again(targets, logits)
         case ContrastTargets(chosen=chosen, against=against):
-            return contrast(resolve_targets(chosen, logits), against, logits)
+            return ContrastTargets(_again(chosen, logits), _again(against, logits))
         case FunctionTargets(functions=functions):
             _check_count(len(functions), n)
             return targets
@@ -144,7 +141,7 @@ def resolve_targets(
 
 
 def split_targets(
-    targets: TargetsLike, logits: Tensor, classes: Sequence[str] | None = None
+    targets: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
 ) -> tuple[Targets, ...]:
     """`resolve_targets` for several classes of each image: the j-th `Targets` hold the j-th class of every image.
 
@@ -188,21 +185,6 @@ def are_several(targets: object) -> bool:
     return isinstance(listed, list | tuple) and any(_is_row(row) for row in cast("Sequence[Any]", listed))
 
 
-def contrast(
-    targets: Targets, against: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
-) -> ContrastTargets:
-    """``targets`` explained against other classes: a class, or one per image.
-
-    Raises TypeError where either is not a class.
-    """
-    other = resolve_targets(against, logits, classes)
-    if not isinstance(targets, ClassTargets) or not isinstance(other, ClassTargets):
-        raise TypeError(
-            "against contrasts classes; for other scores give a target that takes the difference itself"
-        )
-    return ContrastTargets(targets, other)
-
-
 def any_beyond(targets: Targets) -> bool:
     """Whether a class turned out not to exist (see `ClassTargets.beyond`; waits for the device where one is)."""
     match targets:
@@ -212,6 +194,12 @@ def any_beyond(targets: Targets) -> bool:
             return any_beyond(chosen) or any_beyond(against)
         case FunctionTargets():
             return False
+
+
+def _again(targets: ClassTargets, logits: Tensor) -> ClassTargets:
+    again = _of_tensor(targets.index, logits, len(logits))
+    found = [beyond for beyond in (targets.beyond, again.beyond) if beyond is not None]
+    return ClassTargets(again.index, beyond=torch.stack(found).any() if found else None)
 
 
 def _of_tensor(targets: Tensor, logits: Tensor, n: int) -> ClassTargets:

@@ -63,7 +63,7 @@ def reference(
         try:
             return cam(*call, **given)
         finally:
-            cam.activations_and_grads.release()
+            getattr(cam, "base_cam", cam).activations_and_grads.release()
 
 
 def assert_same_maps(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-4) -> None:

@@ -26,14 +26,18 @@ from xaimed_core import (
     Tokens,
     evaluate,
     explain,
+    hybrid,
     road,
     road_table,
 )
 from xaimed_core import compat as cam
 from xaimed_core.compat.metrics import cam_mult_image, perturbation_confidence
 from xaimed_core.compat.metrics import road as cam_road
+from xaimed_core.compat.metrics.arcc import ARCC
+from xaimed_core.compat.sobel_cam import sobel_cam
 from xaimed_core.compat.utils import image as pictures
 from xaimed_core.compat.utils import model_targets, reshape_transforms, svd_on_activations
+from xaimed_core.factorisation import factorise
 from xaimed_core.faithfulness import masks_of
 from xaimed_core.targets import scores_in
 from xaimed_kernels.impute import impute
@@ -101,6 +105,7 @@ with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
 META = Small().to("meta")
 LAZY = nn.Sequential(nn.LazyConv2d(4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 E = explain(NET, X, "xgradcam", "block", targets=1)
+ONE_CLASS = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1))
 TWO_METHODS = explain(NET, X, ("xgradcam", "gradcam"), "block")
 ALL_CLASSES = explain(NET, X, "xgradcam", "block", targets="all")
 M, N = E.maps["xgradcam"], E.maps["xgradcam"].numpy()
@@ -404,7 +409,33 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "compat transform: other grid": (lambda: reshape_transforms.vit_reshape_transform(torch.ones(1, 50, 8)), ValueError, "1 + 14 x 14 tokens [n, tokens, channels] were expected, got (1, 50, 8)"),
     "compat augmentations: none": (lambda: cam.GradCAM(NET, [NET.block], tta_transforms=[])(X, aug_smooth=True), TypeError, "tta_transforms must be a list"),
     "compat augmentations: functions": (lambda: cam.GradCAM(NET, [NET.block], tta_transforms=[abs])(X, aug_smooth=True), TypeError, "as ttach has them"),
-    "compat: refused method": (lambda: cam.FullGrad, cam.NotMirroredError, "does not mirror FullGrad"),
+    "compat: refused": (lambda: cam.AblationLayerFasterRCNN, cam.NotMirroredError, "does not mirror AblationLayerFasterRCNN"),
+    "finer: one class": (lambda: explain(ONE_CLASS, X, "finercam", "0"), ValueError, "compares classes and the model has one; ask for gradcam"),
+    "against: uneven": (lambda: explain(NET, X, "xgradcam", "block", 1, against=[[0, 2], [0], [2]]), ValueError, "every image needs equally many classes"),
+    "against: unknown of several": (lambda: explain(NET, X, "xgradcam", "block", 1, against=[[0, 9]] * 3), IndexError, "9"),
+    "against: several to a function": (lambda: explain(NET, X, "xgradcam", "block", lambda row: row[0], against=[[0, 2]] * 3), TypeError, "against contrasts classes"),
+    "hybrid: missing": (lambda: hybrid(TWO_METHODS, "xgradcam", "fem"), ValueError, "no map of fem was explained"),
+    "compat finer: alpha": (lambda: cam.FinerCAM(NET, [NET.block])(X, alpha="1"), TypeError, "alpha must be a number"),
+    "compat finer: places": (lambda: cam.FinerCAM(NET, [NET.block])(X, comparison_categories=[0]), ValueError, "places in the order of nearness"),
+    "compat finer: place": (lambda: cam.FinerCAM(NET, [NET.block])(X, comparison_categories=2), ValueError, "places in the order of nearness"),
+    "compat finer: beyond": (lambda: cam.FinerCAM(NET, [NET.block])(X, target_idx=9), IndexError, "class 9 of 5"),
+    "compat refine: layer": (lambda: cam.RefineCAM(NET, NET.block), TypeError, "a list of layers"),
+    "compat refine: none": (lambda: cam.RefineCAM(NET, []), TypeError, "at least one"),
+    "compat sess: pool": (lambda: cam.SESS(NET, [NET.block], pool="sum"), ValueError, 'pool must be "mean" or "max"'),
+    "compat sess: targets": (lambda: cam.SESS(NET, [NET.block])(X, ones), ValueError, "1 targets for 3 images"),
+    "compat sess: scale": (lambda: cam.SESS(NET, [NET.block], scales=[4])(X), ValueError, "at least the window's 20, got 4"),
+    "compat kernel": (lambda: cam.KPCA_CAM(NET, [NET.block], kernel="laplace"), ValueError, "no kernel 'laplace'"),
+    "compat gamma": (lambda: cam.KPCA_CAM(NET, [NET.block], gamma=-1), ValueError, "gamma must be a number above 0"),
+    "compat fem: k": (lambda: cam.FEM(NET, [NET.block], k="2"), ValueError, "k must be a number"),
+    "compat fullgrad: path": (lambda: cam.FullGrad("a.pt", []), TypeError, "model is the path or name"),
+    "compat fullgrad: no bias": (lambda: cam.FullGrad(nn.Sequential(nn.Linear(3, 2)), []), ValueError, "no Conv2d or BatchNorm2d"),
+    "compat guided: class": (lambda: cam.GuidedBackpropReLUModel(NET)(X, 9), IndexError, "class 9 is out of range"),
+    "compat guided: numpy": (lambda: cam.GuidedBackpropReLUModel(NET)(X.numpy()), TypeError, "images must be a tensor"),
+    "compat factors: none": (lambda: cam.DeepFeatureFactorization(NET, NET.block)(X, 0), ValueError, "number of components must be at least 1"),
+    "compat factors: float": (lambda: cam.DeepFeatureFactorization(NET, NET.block)(X, 2.5), ValueError, "number of components must be at least 1"),
+    "factors: signed": (lambda: factorise(-torch.ones(3, 4), 2), ValueError, "take each channel's minimum off"),
+    "compat edges": (lambda: sobel_cam(N), ValueError, "the image must be numbers [h, w, 3]"),
+    "compat arcc": (lambda: ARCC("gradcam"), TypeError, "base_method must be a CAM"),
     "compat: refused option": (lambda: cam.AblationCAM(NET, [NET.block], ratio_channels_to_ablate=0.5), cam.NotMirroredError, "leave it at 1"),
     "compat: ablation layer": (lambda: cam.AblationCAM(NET, [NET.block], ablation_layer=3), cam.NotMirroredError, "use AblationLayer"),
     "percentiles: above": (lambda: by_road([120]), ValueError, "percentiles must be numbers from 0 to 100, at least one, got [120]"),
@@ -437,7 +468,7 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "preprocess: channels first": (lambda: pictures.preprocess_image(SCENE.T), ValueError, "mean and std must be 20 numbers"),
     "preprocess: std 0": (lambda: pictures.preprocess_image(SCENE, std=(0, 0, 0)), ValueError, "and std above 0"),
     "scale: size": (lambda: pictures.scale_cam_image(N, 5), ValueError, "target_size must be (width, height), got 5"),
-    "scale: one map": (lambda: pictures.scale_cam_image(N[0]), ValueError, "maps must be [n, height, width], got (20, 24)"),
+    "scale: one map": (lambda: pictures.scale_cam_image(N[0]), ValueError, "maps must be [n, height, width] or [n, d, h, w], got (20, 24)"),
     "projection": (lambda: svd_on_activations.get_2d_projection(N[0]), ValueError, "activations must be [n, c, *spatial]"),
     "build: unknown": (lambda: build_model("resnet"), ValueError, "no model is called 'resnet'; choose one of resnet50"),
     "build: no class": (lambda: build_model("resnet18", classes=0), ValueError, "a classifier of 0 classes was asked for"),

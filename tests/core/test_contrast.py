@@ -41,3 +41,19 @@ def test_only_classes_can_be_contrasted(net, images):
         explain(net, images, "xgradcam", "block", targets=lambda row: row[0], against=1)
     with pytest.raises(IndexError, match=r"\[7\] is out of range"):
         explain(net, images, "xgradcam", "block", targets=0, against=7)
+
+
+def test_several_classes_are_weighed_by_their_probabilities(net, images):
+    others = [[0, 1], [1, 4], [0, 3]]
+    found = explain(net, images, ALL, "block", targets=2, against=others)
+    for i, each in enumerate(others):
+
+        def by_hand(row, each=each):
+            chance = row.softmax(0)[each]
+            return (chance * (row[2] - row[each])).sum() / chance.sum()
+
+        alone = explain(net, images[i : i + 1], ALL, "block", targets=by_hand)
+        for method in ALL:
+            raw, expected = found.raw[method][i], alone.raw[method][0]
+            assert expected.abs().max() > 0
+            torch.testing.assert_close(raw, expected, rtol=0, atol=5e-5 * expected.abs().max().item())

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core import explain
+from xaimed_core.contrast import contrast
 from xaimed_core.outputs import plain
 from xaimed_core.targets import (
     ClassTargets,
     FunctionTargets,
     are_several,
     class_names_of,
-    contrast,
     logits_of,
     resolve_targets,
     scores_in,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import nn
 
 from xaimed_core.compat.ablation_layer import AblationLayer, channel_dim_of
-from xaimed_core.compat.base_cam import Augmentation, BaseCAM, ReshapeTransform
+from xaimed_core.compat.activations_and_gradients import ReshapeTransform
+from xaimed_core.compat.base.arrays import Array
+from xaimed_core.compat.base.augmentation import Augmentation
+from xaimed_core.compat.base_cam import BaseCAM
 from xaimed_core.compat.refusals import NotMirroredError
 
 
@@ -41,3 +45,9 @@ class AblationCAM(BaseCAM):
         self.ablation_layer = AblationLayer() if ablation_layer is None else ablation_layer
         self.channel_dim = channel_dim_of(self.ablation_layer)
         self.batch_size = batch_size
+
+    def get_cam_weights(
+        self, input_tensor: Any, target_layer: Any, targets: Any, activations: Any, grads: Any
+    ) -> Array:
+        """The weights ``[n, channels]`` of one layer, from the images and the model."""
+        return self.probed_weights(input_tensor, target_layer, targets)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, cast, final
+from typing import Any, ClassVar, Self, cast, final
 
 import numpy as np
 import torch
@@ -13,54 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xaimed_core.admission import admit_module, real_images
-from xaimed_core.compat.refusals import MEMBERS, NotMirroredError, refused
+from xaimed_core.compat.activations_and_gradients import ActivationsAndGradients, ReshapeTransform
+from xaimed_core.compat.base.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
+from xaimed_core.compat.base.hooks import HOOKS, Hooks
 from xaimed_core.compat.utils.model_targets import category_of
-from xaimed_core.engine import explain
+from xaimed_core.compat.utils.reshape_transforms import fasterrcnn_reshape_transform
+from xaimed_core.engine import Explanation, explain
 from xaimed_core.forward import observe, unwrap
 from xaimed_core.layers import resolve_layers
 from xaimed_core.layout import ChannelsFirst, ChannelsLast, LayoutError, LayoutLike
-from xaimed_core.semantics import MIN_MAX_EPS
+from xaimed_core.methods import METHODS, Reduction
+from xaimed_core.semantics import GRAD_CAM_FORMULAS, MIN_MAX_EPS
 from xaimed_core.targets import ScoreFunction
+from xaimed_kernels.gradient_maps.reference import total
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.rescale_maps import rescale_maps
 
-ReshapeTransform = Callable[[Tensor], Tensor]
-"""A layer's output, and its gradient, to ``[n, channels, height, width]``."""
-
 Maps = NDArray[np.float32]
 
-
-class Augmentation(Protocol):
-    """One way to look at the images again, as the transforms of ``ttach`` are."""
-
-    def augment_image(self, image: Tensor) -> Tensor:
-        """The images ``[n, channels, h, w]`` changed."""
-        ...
-
-    def deaugment_mask(self, mask: Tensor) -> Tensor:
-        """The maps ``[n, 1, h, w]`` of the changed images, back on the unchanged ones."""
-        ...
-
-
-@final
-@dataclass(frozen=True)
-class FlipAndMultiply:
-    """The images mirrored or not, times a factor."""
-
-    flip: bool
-    factor: float
-
-    def augment_image(self, image: Tensor) -> Tensor:
-        """The images ``[n, channels, h, w]`` changed."""
-        return (image.flip(-1) if self.flip else image) * self.factor
-
-    def deaugment_mask(self, mask: Tensor) -> Tensor:
-        """The maps ``[n, 1, h, w]``, mirrored back."""
-        return mask.flip(-1) if self.flip else mask
-
-
-DEFAULT_AUGMENTATIONS = tuple(FlipAndMultiply(flip, by) for flip in (False, True) for by in (0.9, 1.0, 1.1))
-"""What grad-cam smooths over with ``aug_smooth=True``."""
+BY_HOOKS = "a whole forward and backward, and the hooks of {} on the CPU"
 
 
 @final
@@ -84,20 +55,25 @@ class _AsGiven:
         return maps
 
 
-class BaseCAM:
-    """What all CAM classes share; use one of them, this one alone explains nothing.
+class BaseCAM(Hooks):
+    """What all CAM classes share. xaimed's own explain by `METHODS[method]`; a subclass that defines hooks, by these.
 
-    Arguments and results as in grad-cam 1.5.7. ``outputs`` holds the logits of the last call. The model is put into
-    eval mode for good, as there. ``tta_transforms`` are the augmentations of ``aug_smooth``, of ``ttach`` or alike.
+    Arguments and results as in grad-cam 1.5.7. ``outputs`` holds the logits of the last call, ``route`` says what ran.
+    The model is put into eval mode for good, as there. ``tta_transforms`` are the augmentations of ``aug_smooth``, of
+    ``ttach`` or alike. ``compute_input_gradient``, ``uses_gradients`` and ``detach`` are for a subclass's hooks:
+    xaimed's own classes know what they differentiate.
     """
 
-    method: ClassVar[str]
+    method: ClassVar[str] = ""
+    smooths: ClassVar[bool] = True
+    """Whether ``eigen_smooth`` changes anything, as in grad-cam."""
+    by_hooks: bool = False
     channel_dim: int | None = None
 
     def __init_subclass__(cls) -> None:
-        """Refuse subclasses that override what would never be called."""
-        for name in MEMBERS.keys() & vars(cls).keys():
-            raise refused(name, cls.__name__, MEMBERS)
+        """A class of xaimed names its ``method``; any other that defines hooks, or has no method, is run by them."""
+        if "method" not in vars(cls):
+            cls.by_hooks = cls.by_hooks or not cls.method or bool(HOOKS & vars(cls).keys())
 
     def __init__(
         self,
@@ -109,19 +85,6 @@ class BaseCAM:
         tta_transforms: Iterable[Augmentation] | None = None,
         detach: bool = True,
     ) -> None:
-        if not hasattr(type(self), "method"):
-            raise refused("get_cam_weights", "BaseCAM", MEMBERS)
-        if compute_input_gradient:
-            raise NotMirroredError(
-                "xaimed_core.compat does not mirror compute_input_gradient: the prefix runs without autograd; "
-                "differentiate the score by the images with torch.autograd.grad"
-            )
-        if not detach:
-            raise NotMirroredError(
-                "xaimed_core.compat does not mirror detach=False: maps carry no graph; "
-                "use pytorch_grad_cam for second derivatives"
-            )
-        del uses_gradients  # each method knows
         if isinstance(target_layers, nn.Module | str) or not hasattr(target_layers, "__iter__"):
             kind = type(target_layers).__name__
             raise TypeError(f"target_layers must be a list, e.g. [model.layer4[-1]], got a {kind}")
@@ -130,8 +93,14 @@ class BaseCAM:
         self.model = admit_module(model).eval()
         self.target_layers = target_layers
         self.reshape_transform = reshape_transform
+        self.compute_input_gradient = compute_input_gradient
+        self.uses_gradients = uses_gradients
+        self.detach = detach
         self.tta_transforms = DEFAULT_AUGMENTATIONS if tta_transforms is None else tta_transforms
-        self.outputs: Tensor | None = None
+        self.outputs: Any = None
+        self.route = ""
+        modules = [layer for layer in target_layers if isinstance(layer, nn.Module)]  # pyright: ignore[reportUnnecessaryIsInstance]
+        self.activations_and_grads = ActivationsAndGradients(self.model, modules, reshape_transform, detach)
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +119,7 @@ class BaseCAM:
 
         ``targets``: one callable per image on its output row, or None for each image's top class. ``aug_smooth``
         averages over ``tta_transforms``; ``eigen_smooth`` takes the first principal component of the weighted
-        activations instead of their sum (no effect on EigenCAM and EigenGradCAM, which are that already).
+        activations instead of their sum (no effect on methods that project already, and on FEM).
         """
         if aug_smooth:
             return self.forward_augmentation_smoothing(input_tensor, targets, eigen_smooth)
@@ -161,13 +130,27 @@ class BaseCAM:
     ) -> Maps:
         """The maps without augmentation."""
         images = real_images(input_tensor).to(self.device)
+        if self.by_hooks or not self.method or self.reshape_transform is fasterrcnn_reshape_transform:
+            self.route = BY_HOOKS.format(type(self).__name__)
+            return self.forward_by_hooks(images, targets, eigen_smooth)
+        explanation = self.explained(images, targets, list(self.target_layers))
+        self.outputs, self.route = explanation.logits, str(explanation.route[self.method])
+        maps = explanation.maps[self.method]
+        if eigen_smooth and self.smooths:
+            maps = self._smoothed(images, targets, explanation.weights.get(self.method))
+        return maps.cpu().numpy()
+
+    def explained(
+        self, images: Tensor, targets: Sequence[ScoreFunction] | None, layers: Sequence[nn.Module]
+    ) -> Explanation:
+        """`explain` at these layers, in grad-cam's arithmetic."""
         try:
-            explanation = explain(
+            return explain(
                 self.model,
                 images,
                 self.method,
-                list(self.target_layers),
-                _for_engine(targets),
+                list(layers),
+                for_engine(targets),
                 layout=self._layout(images),
                 semantics="grad-cam",
             )
@@ -176,11 +159,14 @@ class BaseCAM:
                 f"{str(error).partition(';')[0]}; pass reshape_transform, e.g. "
                 "compat.utils.reshape_transforms.vit_reshape_transform, which makes it [n, channels, *positions]"
             ) from None
-        self.outputs = explanation.logits
-        maps = explanation.maps[self.method]
-        if eigen_smooth and self.method not in ("eigencam", "eigengradcam"):
-            maps = self._smoothed(images, targets, explanation.weights.get(self.method))
-        return maps.cpu().numpy()
+
+    def probed_weights(
+        self, images: Tensor, layer: nn.Module, targets: Sequence[ScoreFunction] | None
+    ) -> Maps:
+        """A method's channel weights ``[n, channels]`` at one layer."""
+        weights = self.explained(real_images(images).to(self.device), targets, [layer]).weights[self.method]
+        assert isinstance(weights, Tensor)
+        return weights.cpu().numpy()
 
     def forward_augmentation_smoothing(
         self, input_tensor: Tensor, targets: Sequence[ScoreFunction] | None, eigen_smooth: bool = False
@@ -212,21 +198,28 @@ class BaseCAM:
         """``eigen_smooth``: maps from the principal component of each layer's weighted activations."""
         model, _ = unwrap(self.model)
         layers = resolve_layers(model, list(self.target_layers), images)
-        by_gradient = weights is None
-        seen = observe(model, images, layers, _for_engine(targets), gradients=by_gradient)
+        seen = observe(model, images, layers, for_engine(targets), gradients=weights is None)
         layout = (
             self._layout(images) or ChannelsFirst()
         )  # which the maps before this were read by without doubt
         assert layout != "infer"
-        to_maps = layout.to_maps
+        values = [layout.to_maps(activation) for activation in seen.activations]
         with torch.inference_mode(False), torch.no_grad():
             if weights is None:
-                gradients = [to_maps(gradient) for gradient in seen.gradients[0]]
-                each = [g.relu() for g in gradients] if self.method == "layercam" else gradients
+                slopes = [layout.to_maps(gradient) for gradient in seen.gradients[0]]
+                each = [self._weights(a, g) for a, g in zip(values, slopes, strict=True)]
             else:
                 each = [weights] if isinstance(weights, Tensor) else list(weights)
-            raws = [principal_map(to_maps(a), w) for a, w in zip(seen.activations, each, strict=True)]
+            raws = [principal_map(a, w) for a, w in zip(values, each, strict=True)]
             return rescale_maps(raws, images.shape[2:], eps=MIN_MAX_EPS).maps
+
+    def _weights(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """A weight for each value, of a method that has no channel weights."""
+        kind = METHODS[self.method].kind
+        assert isinstance(kind, Reduction)
+        formula = GRAD_CAM_FORMULAS.get(self.method, kind.formula)
+        a, g = activations.flatten(2), gradients.flatten(2)
+        return formula.weights(a, g, total, a.shape[2]).reshape(activations.shape)
 
     def __enter__(self) -> Self:
         """Nothing is held between calls; the block is for scripts that have one."""
@@ -237,11 +230,8 @@ class BaseCAM:
     ) -> None:
         """Let every exception through. grad-cam swallows IndexError here."""
 
-    def __getattr__(self, name: str) -> Any:
-        raise refused(name, type(self).__name__, MEMBERS)
 
-
-def _for_engine(targets: Sequence[ScoreFunction] | None) -> list[int] | list[ScoreFunction] | None:
+def for_engine(targets: Sequence[ScoreFunction] | None) -> list[int] | list[ScoreFunction] | None:
     """grad-cam's targets as the engine takes them: class numbers, which are cheaper, where all of them are such."""
     if targets is None:
         return None

@@ -1,4 +1,4 @@
-"""The CAM methods, each a value in a file of its own. To add one: write its file, name it here."""
+"""The CAM methods, each a value in a file in the room of its kind. To add one: write its file, name it here."""
 
 from __future__ import annotations
 
@@ -10,22 +10,31 @@ from xaimed_core.methods.method import (
     AblationValue,
     ChannelProbe,
     InputProbe,
+    KernelProjection,
     Kind,
     Method,
     Projection,
     Reduction,
+    Weighing,
 )
 
 _HOMES = {
-    "gradcam": "gradcam:GRADCAM",
-    "gradcam++": "gradcampp:GRADCAM_PLUS_PLUS",
-    "xgradcam": "xgradcam:XGRADCAM",
-    "layercam": "layercam:LAYERCAM",
-    "hirescam": "hirescam:HIRESCAM",
-    "eigencam": "eigencam:EIGENCAM",
-    "eigengradcam": "eigengradcam:EIGENGRADCAM",
-    "ablationcam": "ablationcam:ABLATIONCAM",
-    "scorecam": "scorecam:SCORECAM",
+    "gradcam": "reduction.gradcam:GRADCAM",
+    "gradcam++": "reduction.gradcampp:GRADCAM_PLUS_PLUS",
+    "xgradcam": "reduction.xgradcam:XGRADCAM",
+    "layercam": "reduction.layercam:LAYERCAM",
+    "hirescam": "reduction.hirescam:HIRESCAM",
+    "gradcamelementwise": "reduction.gradcamelementwise:GRADCAM_ELEMENTWISE",
+    "finercam": "reduction.finercam:FINERCAM",
+    "shapleycam": "reduction.shapleycam:SHAPLEYCAM",
+    "eigencam": "projection.eigencam:EIGENCAM",
+    "eigengradcam": "projection.eigengradcam:EIGENGRADCAM",
+    "segeigencam": "projection.segeigencam:SEGEIGENCAM",
+    "kpcacam": "projection.kpcacam:KPCACAM",
+    "fem": "weighing.fem:FEM",
+    "randomcam": "weighing.randomcam:RANDOMCAM",
+    "ablationcam": "probe.ablationcam:ABLATIONCAM",
+    "scorecam": "probe.scorecam:SCORECAM",
 }
 
 
@@ -55,8 +64,10 @@ __all__ = [
     "AblationValue",
     "ChannelProbe",
     "InputProbe",
+    "KernelProjection",
     "Kind",
     "Method",
     "Projection",
     "Reduction",
+    "Weighing",
 ]

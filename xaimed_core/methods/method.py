@@ -1,4 +1,4 @@
-"""What a CAM method is: a value that one engine runs, of one of four kinds."""
+"""What a CAM method is: a value that one engine runs, of one of six kinds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, cast, final, get_args
 
+from torch import Tensor
+
+from xaimed_core.forward import Slope
 from xaimed_kernels.gradient_maps import Formula
 
 Tile = Any
@@ -22,17 +25,40 @@ AblationValue = Literal["zero", "minimum", "mean"]
 @final
 @dataclass(frozen=True)
 class Reduction:
-    """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward."""
+    """A sum over channels of activations weighed by a formula of activation and gradient: one tail backward.
+
+    ``slope``: what it reads for the gradient. Besides the score's own, FinerCAM's costs a tail backward where both are
+    asked for, and ShapleyCAM's one in any case.
+    """
 
     formula: Formula
+    slope: Slope = "score"
 
 
 @final
 @dataclass(frozen=True)
 class Projection:
-    """The first principal component of the activations, or of gradient x activation."""
+    """The first principal component of the activations, or of gradient x activation.
+
+    ``magnitude``: of the gradient's absolute value, and what reaches farther from 0 is positive (Seg-Eigen-CAM).
+    """
 
     by_gradient: bool
+    magnitude: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class KernelProjection:
+    """The first kernel principal component of the activations: no backward, a Gram matrix of positions per image."""
+
+
+@final
+@dataclass(frozen=True)
+class Weighing:
+    """Channel weights ``[n, c]`` made of the activations ``[n, c, s]`` alone: no backward and no score."""
+
+    weigh: Callable[[Tensor], Tensor]
 
 
 @final
@@ -47,7 +73,7 @@ class InputProbe:
     """Each channel masks the image in turn and weighs the score that is left: one forward per channel."""
 
 
-Kind = Reduction | Projection | ChannelProbe | InputProbe
+Kind = Reduction | Projection | KernelProjection | Weighing | ChannelProbe | InputProbe
 
 
 @final
@@ -79,13 +105,23 @@ class Method:
                 return True
             case Projection(by_gradient=by_gradient):
                 return by_gradient
-            case ChannelProbe() | InputProbe():
+            case KernelProjection() | Weighing() | ChannelProbe() | InputProbe():
                 return False
+
+    @property
+    def slope(self) -> Slope:
+        """What it reads for the gradient, if it reads one."""
+        return self.kind.slope if isinstance(self.kind, Reduction) else "score"
 
     @property
     def needs_score(self) -> bool:
         """Whether it explains a score: EigenCAM looks at the layer alone."""
-        return not isinstance(self.kind, Projection) or self.kind.by_gradient
+        return self.needs_gradient or isinstance(self.kind, ChannelProbe | InputProbe)
+
+
+def slopes_of(methods: Iterable[Method]) -> frozenset[Slope]:
+    """What these methods need differentiated."""
+    return frozenset(method.slope for method in methods if method.needs_gradient)
 
 
 def check_value(value: object) -> None:

@@ -47,7 +47,8 @@ def nearer_sign(found: Explanation, method: str, expected: Any) -> torch.Tensor:
 
 
 def _is_signed(method: str) -> bool:
-    return isinstance(METHODS[method].kind, Projection)
+    kind = METHODS[method].kind
+    return isinstance(kind, Projection) and not kind.magnitude
 
 
 def of_maps(ours: Any, expected: Any) -> Fidelity:

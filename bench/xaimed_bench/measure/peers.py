@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.contrast import NEAREST
+from xaimed_core.methods.weighing.randomcam import weights as random_weights
 from xaimed_core.semantics import MIN_MAX_EPS
 from xaimed_kernels.rescale_maps import rescale_maps
 
@@ -47,12 +49,45 @@ def grad_cam(
     target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
     with _no_progress_bars(), ExitStack() as built:
         cam = getattr(package, oracle)(model=model, target_layers=[model.get_submodule(layer)])
-        built.callback(cam.activations_and_grads.release)
+        built.callback(getattr(cam, "base_cam", cam).activations_and_grads.release)
         cam.batch_size = batch_size
+        built.enter_context(_the_same_draw())
         if overwritten(model, layer, images):
             built.callback(model.get_submodule(layer).register_forward_hook(_copied).remove)
         targets = [target(c) for c in classes]
+        if oracle == "FinerCAM":
+            targets = _against_the_nearest(model, images, classes)
         yield lambda: cam(input_tensor=images, targets=targets)
+
+
+def _against_the_nearest(model: nn.Module, images: Tensor, classes: Sequence[int]) -> list[Any]:
+    """FinerCAM's own targets for any class: grad-cam makes them itself for the top class alone."""
+    target = importlib.import_module("pytorch_grad_cam.utils.model_targets").FinerWeightedTarget
+    with torch.no_grad():
+        logits = model(images)
+    found: list[Any] = []
+    for row, main in zip(logits, classes, strict=True):
+        nearest = (row - row[main]).abs().argsort(stable=True).tolist()
+        nearest.remove(main)
+        found.append(target(main, nearest[:NEAREST], 1.0))
+    return found
+
+
+@contextmanager
+def _the_same_draw() -> Generator[None]:
+    """RandomCAM's numbers from xaimed's draw in place of numpy's, so that the two can be compared."""
+    drawn = np.random.uniform
+
+    def uniform(low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
+        if (low, high) == (-1, 1) and size is not None and len(size) == 2:
+            return random_weights(torch.empty(*size, 1)).numpy()
+        return drawn(low, high, size)
+
+    np.random.uniform = uniform
+    try:
+        yield
+    finally:
+        np.random.uniform = drawn
 
 
 @contextmanager

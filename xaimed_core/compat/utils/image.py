@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaimed_core.compat.refusals import UTILITIES, refused
 from xaimed_core.semantics import MIN_MAX_EPS
 
 COLORMAP_JET: Final = 2
@@ -96,25 +95,26 @@ def _colours(colormap: int) -> NDArray[np.uint8]:
     return np.asarray(coloured[0, :, ::-1], np.uint8)
 
 
-def scale_cam_image(cam: NDArray[Any], target_size: tuple[int, int] | None = None) -> NDArray[np.float32]:
-    """Maps ``[n, h, w]`` each to [0, 1], with grad-cam's 1e-7, and to ``target_size`` (width, height)."""
-    maps = torch.from_numpy(np.asarray(cam, np.float32))
-    if maps.ndim != 3:
-        raise ValueError(
-            f"maps must be [n, height, width], got {tuple(maps.shape)}; volumes are not mirrored"
-        )
-    maps = maps - maps.amin((1, 2), keepdim=True)
-    maps = maps / (MIN_MAX_EPS + maps.amax((1, 2), keepdim=True))
+def scale_cam_image(cam: NDArray[Any], target_size: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Maps ``[n, h, w]`` each to [0, 1], with grad-cam's 1e-7, and to ``target_size`` (width, height).
+
+    Volumes ``[n, d, h, w]`` are resized trilinearly, to (width, height, depth).
+    """
+    maps = torch.from_numpy(np.array(cam, np.float32))
+    if maps.ndim not in (3, 4):
+        raise ValueError(f"maps must be [n, height, width] or [n, d, h, w], got {tuple(maps.shape)}")
+    places = tuple(range(1, maps.ndim))
+    maps = maps - maps.amin(places, keepdim=True)
+    maps = maps / (MIN_MAX_EPS + maps.amax(places, keepdim=True))
     if target_size is not None:
-        if not isinstance(target_size, Sequence) or len(target_size) != 2 or min(target_size) < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(target_size, Sequence) or len(target_size) != len(places) or min(target_size) < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"target_size must be (width, height), got {target_size!r}")
-        maps = F.interpolate(maps[:, None], target_size[::-1], mode="bilinear", align_corners=False)[:, 0]
+        mode = "bilinear" if len(places) == 2 else "trilinear"
+        maps = F.interpolate(maps[:, None], tuple(target_size[::-1]), mode=mode, align_corners=False)[:, 0]
     return maps.numpy()
 
 
-def scale_accross_batch_and_channels(
-    tensor: NDArray[Any], target_size: tuple[int, int]
-) -> NDArray[np.float32]:
+def scale_accross_batch_and_channels(tensor: NDArray[Any], target_size: Sequence[int]) -> NDArray[np.float32]:
     """`scale_cam_image` of every channel of ``[n, channels, h, w]``."""
     if tensor.ndim != 4:
         raise ValueError(f"the tensor must be [n, channels, h, w], got {tensor.shape}")
@@ -122,5 +122,56 @@ def scale_accross_batch_and_channels(
     return maps.reshape(*tensor.shape[:2], *maps.shape[1:])
 
 
-def __getattr__(name: str) -> object:
-    raise refused(name, __name__, UTILITIES)
+def create_labels_legend(
+    concept_scores: NDArray[Any], labels: Mapping[int, str] | Sequence[str], top_k: int = 2
+) -> list[str]:
+    """For each concept, with scores ``[k, classes]``, its ``top_k`` classes and their scores, a line each."""
+    order = np.argsort(concept_scores, axis=1)[:, ::-1][:, :top_k]
+    return [
+        "\n".join(f"{','.join(labels[int(c)].split(',')[:3])}:{scores[c]:.2f}" for c in best)
+        for best, scores in zip(order, concept_scores, strict=True)
+    ]
+
+
+def show_factorization_on_image(
+    img: NDArray[Any],
+    explanations: NDArray[Any],
+    colors: Sequence[Any] | None = None,
+    image_weight: float = 0.5,
+    concept_labels: Sequence[str] | None = None,
+) -> NDArray[np.uint8]:
+    """Concepts' maps ``[k, h, w]`` as colours over an image ``[h, w, 3]`` in [0, 1], each place its strongest.
+
+    With ``concept_labels`` a legend as large as the image stands beside it. Colours and legend need matplotlib.
+    """
+    maps = np.asarray(explanations)
+    if maps.ndim != 3 or maps.shape[1:] != img.shape[:2]:
+        raise ValueError(f"maps must be [concepts, h, w] of the image {img.shape}, got {maps.shape}")
+    if colors is None:
+        from matplotlib import colormaps
+
+        colors = [colormaps["gist_rainbow"](share) for share in np.arange(0, 1, 1 / len(maps))][: len(maps)]
+    tints = np.stack([np.asarray(colour, np.float64)[:3] for colour in colors])
+    tints = tints / tints.max(axis=1, keepdims=True)  # as bright as can be: the map says how bright
+    strongest = maps.argmax(axis=0)
+    mask = tints[strongest] * maps.max(axis=0)[..., None]
+    shown = (255 * (img * image_weight + mask * (1 - image_weight))).astype(np.uint8)
+    if concept_labels is None:
+        return shown
+    return np.hstack((shown, _legend(concept_labels, tints, shown.shape[:2])))
+
+
+def _legend(labels: Sequence[str], tints: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture of ``size`` (height, width) that names the colours."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(size[1] / 100, size[0] / 100), dpi=100)
+    lines = [Line2D([0], [0], color=tuple(tint), lw=5 * size[0] / 256) for tint in tints]
+    point = int(14 * size[0] / 256 / max(1, len(labels) / 6))
+    figure.legend(lines, labels, loc="center", fontsize=max(point, 1), fancybox=True, shadow=True)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3]
+    return np.ascontiguousarray(drawn[: size[0], : size[1]])

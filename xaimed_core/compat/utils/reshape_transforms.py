@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
 
-from xaimed_core.compat.refusals import UTILITIES, refused
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def fasterrcnn_reshape_transform(x: Mapping[str, Tensor]) -> Tensor:
+    """A feature pyramid, maps ``[n, c, h, w]`` by name, as one of all channels, absolute, of the size of "pool"."""
+    size = x["pool"].shape[-2:]
+    return torch.cat([functional.interpolate(maps.abs(), size, mode="bilinear") for maps in x.values()], 1)
 
 
 def vit_reshape_transform(tensor: Tensor, height: int = 14, width: int = 14) -> Tensor:
@@ -26,7 +34,3 @@ def _on_grid(tensor: Tensor, prefix: int, height: int, width: int) -> Tensor:
             "give height and width, e.g. functools.partial(vit_reshape_transform, height=16, width=16)"
         )
     return tensor[:, prefix:].unflatten(1, (height, width)).movedim(-1, 1)
-
-
-def __getattr__(name: str) -> object:
-    raise refused(name, __name__, UTILITIES)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xaimed_core.compat.refusals import UTILITIES, refused
+from xaimed_core.kernel_component import Kernel, check_kernel, kernel_component
 from xaimed_kernels.principal_map import principal_map
 
 
@@ -29,5 +29,13 @@ def get_2d_projection_with_sign_correction(activation_batch: NDArray[Any]) -> ND
     return np.where(flip, -maps, maps)
 
 
-def __getattr__(name: str) -> object:
-    raise refused(name, __name__, UTILITIES)
+def get_2d_projection_kernel(
+    activation_batch: NDArray[Any], kernel: Kernel = "sigmoid", gamma: float | None = None
+) -> NDArray[np.float32]:
+    """The first kernel principal component ``[n, h, w]`` of activations ``[n, channels, h, w]``, NaN taken as 0.
+
+    As scikit-learn's ``KernelPCA``, for its kernels "linear", "poly", "rbf", "sigmoid" and "cosine".
+    """
+    check_kernel(kernel, gamma)
+    activations = torch.from_numpy(np.nan_to_num(np.asarray(activation_batch, np.float32), nan=0.0))
+    return kernel_component(activations, kernel, gamma).numpy()

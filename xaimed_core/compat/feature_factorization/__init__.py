@@ -1,0 +1,1 @@
+"""As ``pytorch_grad_cam.feature_factorization``."""

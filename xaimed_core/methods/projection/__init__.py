@@ -1,0 +1,1 @@
+"""Methods that show a principal component of the activations."""

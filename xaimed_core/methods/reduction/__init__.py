@@ -1,0 +1,1 @@
+"""Methods that sum activations weighed by a formula of activation and gradient."""

@@ -1,0 +1,1 @@
+"""Methods whose channel weights come of the activations alone."""
