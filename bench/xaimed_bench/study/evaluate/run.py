@@ -104,28 +104,49 @@ def _columns(work: Work, k: int, batch: Batch) -> Mapping[str, Sequence[Any]]:
     for key, found in located.items():
         values[key].update(found)
     confidence, top = explained.logits.float().softmax(1).max(1)
-    return _rows(batch, asked.classes, top.cpu(), confidence.cpu(), values)
+    groups = [work.items[i].group for i in batch.index.tolist()]
+    return _rows(batch, groups, asked.classes, top.cpu(), confidence.cpu(), values)
 
 
 def _rows(
     batch: Batch,
+    groups: Sequence[str | None],
     classes: Sequence[str],
     top: Tensor,
     confidence: Tensor,
     values: Mapping[tuple[str, str], Mapping[str, Tensor]],
 ) -> Mapping[str, Sequence[Any]]:
     """One row for each value that is a number, and for each image whether its top class is its label."""
-    rows: dict[str, list[Any]] = {name: [] for name in (
-        "image", "label", "predicted", "confidence", "layer", "method", "metric", "value")}  # fmt: skip
     right = (top == batch.labels).float().masked_fill(batch.labels < 0, torch.nan)
-    for (layer, method), by_metric in {(NO_LAYER, NETWORK): {CORRECT: right}, **values}.items():
-        for metric, per_image in by_metric.items():
-            for i, value in enumerate(per_image.float().cpu().tolist()):
-                if value != value:
-                    continue
-                label = int(batch.labels[i])
-                one = (batch.names[i], classes[label] if label >= 0 else None, classes[int(top[i])],
-                       float(confidence[i]), layer, method, metric, value)  # fmt: skip
-                for column, cell in zip(rows.values(), one, strict=True):
-                    column.append(cell)
-    return rows
+    about = [
+        (
+            name,
+            group,
+            *((classes[label], predicted == label) if label >= 0 else (None, None)),
+            classes[predicted],
+            sure,
+        )
+        for name, group, label, predicted, sure in zip(
+            batch.names, groups, batch.labels.tolist(), top.tolist(), confidence.tolist(), strict=True
+        )
+    ]
+    names = (
+        "image",
+        "group",
+        "label",
+        "correct",
+        "predicted",
+        "confidence",
+        "layer",
+        "method",
+        "metric",
+        "value",
+    )
+    rows = [
+        (*about[i], layer, method, metric, value)
+        for (layer, method), by_metric in {(NO_LAYER, NETWORK): {CORRECT: right}, **values}.items()
+        for metric, per_image in by_metric.items()
+        for i, value in enumerate(per_image.float().cpu().tolist())
+        if value == value
+    ]
+    return dict(zip(names, zip(*rows, strict=True), strict=False))

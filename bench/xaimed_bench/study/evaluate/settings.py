@@ -12,7 +12,7 @@ from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError, from_json, read_object
 
 SETTINGS = "settings.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @final
