@@ -56,6 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rename", action="append", type=_renaming, default=[], metavar="CLASS=NAME",
                         help="what the network calls a class of the images; may be given again")  # fmt: skip
+    parser.add_argument(
+        "--size", type=count(16), help="pixels a side; default: what the network was trained on"
+    )
     parser.add_argument("--limit", type=count(1), help="at most so many images, spread evenly")
     parser.add_argument("--threshold", type=_share, default=0.5, help="of iou; default: %(default)s")
     parser.add_argument(
@@ -210,7 +213,7 @@ def _settings(
         images=seen.hexdigest()[:16],
         count=len(items),
         classes=network.classes,
-        size=network.size,
+        size=given.size or network.size,
         batch=given.batch,
         removed=TUTORIAL,
         tolerance=float(given.tolerance),

@@ -1,0 +1,259 @@
+"""`xaimed evaluate` on small images: what stops is resumed, what is shared is the same, what differs is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xaimed_bench.cli import main
+from xaimed_bench.study.evaluate import run as running
+from xaimed_bench.study.evaluate.shards import Process, owned, read, shard_path
+from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.study.evaluation import load
+
+OPTIONS = ("--model", "fewnets:plain", "--layer", "2", "--size", "32", "--batch", "2", "--device", "cpu",
+           "--workers", "0", "--methods", "xgradcam,ablationcam,eigengradcam", "--no-images",
+           "--metrics", "road,drop,increase,pointing,mass,like ablationcam")  # fmt: skip
+
+
+def evaluate(out: str, *options: str, data: str = "scans") -> int:
+    return main(["evaluate", data, "--out", out, *OPTIONS, *options])
+
+
+def command(out: str, *options: str, start: tuple[str, ...] = ()) -> list[str]:
+    return [
+        sys.executable,
+        *start,
+        "-m",
+        "xaimed_bench",
+        "evaluate",
+        "scans",
+        "--out",
+        out,
+        *OPTIONS,
+        *options,
+    ]
+
+
+def rows(out: str) -> dict[tuple[str, ...], float]:
+    found = read(Path(out)).to_pydict()
+    keys = zip(found["image"], found["layer"], found["method"], found["metric"], strict=True)
+    return dict(zip(keys, found["value"], strict=True))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch) -> None:
+    """The timing of methods has tests of its own."""
+    monkeypatch.setattr("xaimed_bench.study.evaluate.costs.costs", lambda *_: ())
+
+
+def test_every_image_has_every_method_and_metric_and_the_summary_is_their_mean(scans) -> None:
+    assert evaluate("out") == 0
+    found = rows("out")
+    images = {image for image, *_ in found}
+    assert len(images) == 12
+    methods = {(layer, method) for _, layer, method, _ in found}
+    assert methods == {
+        ("2", "xgradcam"), ("2", "ablationcam"), ("2", "eigengradcam"), ("2", "eigengradcam, other sign"),
+        ("2", "xgradcam, blurred"), ("", "random"), ("", "centre-Gaussian"), ("", "edges"), ("", "network"),
+    }  # fmt: skip
+    e = load(Path("out/summary.json"))
+    cell = e.cell("2", "xgradcam", "road")
+    assert cell is not None
+    values = [found[image, "2", "xgradcam", "road"] for image in images]
+    assert cell.mean == pytest.approx(np.mean(values))
+    assert cell.low < cell.mean < cell.high
+    right = [found[image, "", "network", "correct"] for image in images]
+    assert [a.images for a in e.accuracy] == [12, 11, 11]
+    assert e.accuracy[0].value == pytest.approx(np.mean(right))
+    for parts in [(found[i, "2", "xgradcam", m] for m in ("road", "road-lerf", "road-morf")) for i in images]:
+        combined, lerf, morf = parts
+        assert combined == pytest.approx((lerf - morf) / 2, abs=1e-6)
+
+
+def test_values_are_those_of_the_library(scans) -> None:
+    """One image's ROAD, made again by `road` from the same seed."""
+    import torch
+
+    from xaimed_bench.data.sets import open_set
+    from xaimed_bench.data.stream import stream
+    from xaimed_bench.networks import open_network
+    from xaimed_core import explain, road
+
+    assert evaluate("out") == 0
+    images = open_set("scans")
+    items = images.split("testing")
+    batch = next(iter(stream(items, images.classes, size=32, batch=2, on_unreadable=lambda _: None)))
+    model = open_network("fewnets:plain", classes=images.classes).model
+    e = explain(model, batch.images, "xgradcam", "2")
+    expected = road(model, batch.images, e, method="xgradcam", seed=0).score
+    stored = rows("out")
+    got = torch.tensor([stored[name, "2", "xgradcam", "road"] for name in batch.names])
+    assert torch.allclose(got, expected, atol=1e-6)
+
+
+def test_killed_it_is_resumed_to_the_same_rows(scans, environment) -> None:
+    assert evaluate("whole") == 0
+    with subprocess.Popen(
+        command("killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as p:
+        while not shard_path(Path("killed"), 1).exists() and p.poll() is None:
+            time.sleep(0.002)
+        assert p.poll() is None, "it ended before it was killed"
+        os.kill(p.pid, signal.SIGKILL)
+    assert not Path("killed/summary.json").exists()
+    assert evaluate("killed") == 2
+    assert evaluate("killed", "--resume") == 0
+    assert rows("killed") == rows("whole")
+
+
+def test_a_stopped_run_does_no_batch_twice(scans, monkeypatch) -> None:
+    done: list[int] = []
+    store = running.store
+
+    def stop(folder, batch, columns, notes):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(batch)
+        store(folder, batch, columns, notes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "store", stop)
+        assert evaluate("out") == 130
+    monkeypatch.setattr(running, "store", lambda f, b, *rest: (done.append(b), store(f, b, *rest)))
+    assert evaluate("out", "--resume") == 0
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+
+
+def test_two_processes_write_the_rows_of_one(scans, environment) -> None:
+    assert evaluate("one") == 0
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        command("two", start=start), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = rows("one"), rows("two")
+    assert one.keys() == two.keys()
+    assert max(abs(one[key] - two[key]) for key in one) <= 1e-6
+    assert load(Path("one/summary.json")).cells == load(Path("two/summary.json")).cells
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--seed", "1"), "weights: "),
+        (("--batch", "3"), "batch: 2 there"),
+        (("--layer", "0"), "layers: "),
+    ],
+)
+def test_other_settings_are_refused_and_named(scans, options, named, capsys) -> None:
+    assert evaluate("out") == 0
+    before = rows("out")
+    assert evaluate("out", *options, "--resume") == 2
+    assert named in capsys.readouterr().err
+    assert rows("out") == before
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path) -> None:
+    with (
+        owned(tmp_path / "out", Process()),
+        pytest.raises(UnusableError, match="another run is writing here"),
+        owned(tmp_path / "out", Process()),
+    ):
+        pass
+
+
+def test_what_cannot_be_read_is_named_and_the_run_goes_on(scans, capsys) -> None:
+    Path("scans/Testing/dark/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    Path("scans/Testing/light/empty.png").touch()
+    assert evaluate("out") == 0
+    said = capsys.readouterr().out
+    assert "Testing/dark/broken.png: " in said
+    assert "Testing/light/empty.png: " in said
+    assert len({image for image, *_ in rows("out")}) == 12
+
+
+def test_a_full_disk_loses_no_row_that_was_written(scans, monkeypatch, capsys) -> None:
+    store = running.store
+
+    def full(folder, batch, columns, notes):
+        if batch == 2:
+            raise OSError(28, "No space left on device", str(shard_path(folder, batch)))
+        store(folder, batch, columns, notes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "store", full)
+        assert evaluate("out") == 2
+    assert "batch-000002.parquet: No space left on device" in capsys.readouterr().err
+    kept = rows("out")
+    assert evaluate("out", "--resume") == 0
+    assert kept.items() <= rows("out").items()
+
+
+@pytest.fixture
+def marked(scans) -> Path:
+    """Six images with masks: right ones, an empty one, one of another size."""
+    for k in range(6):
+        picture = Image.open(scans / "Training" / ("dark", "light")[k % 2] / f"{k}.png")
+        mask = np.zeros((40, 40), np.uint8)
+        mask[8:20, 10:26] = 255 * (k != 3)
+        for folder, image in (("images", picture), ("masks", Image.fromarray(mask))):
+            path = scans.parent / "marked" / folder / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+    Image.fromarray(np.full((9, 30), 255, np.uint8)).save(scans.parent / "marked/masks/5.png")
+    return scans.parent / "marked"
+
+
+def test_lesions_are_located_where_they_are_known(marked, scans, capsys) -> None:
+    assert main(["train", "scans", "--model", "fewnets:plain", "--out", "net", "--size", "32", "--epochs", "1",
+                 "--device", "cpu", "--threads", "1"]) == 0  # fmt: skip
+    options = ("--checkpoint", "net/checkpoint.safetensors", "--split", "all")
+    assert evaluate("out", *options, data="marked") == 0
+    said = capsys.readouterr().out
+    assert "images/3.png: " in said
+    located = {image for image, _, method, metric in rows("out") if (method, metric) == ("xgradcam", "mass")}
+    assert {"images/0.png", "images/1.png", "images/2.png", "images/4.png"} <= located
+    assert "images/3.png" not in located
+    masses = [
+        v for (_, _, method, metric), v in rows("out").items() if (method, metric) == ("random", "mass")
+    ]
+    assert np.mean(masses) == pytest.approx(12 * 16 / 1600, abs=0.03)
+
+
+def test_classes_that_the_network_does_not_know_are_named_and_can_be_renamed(scans, capsys) -> None:
+    assert main(["train", "scans", "--model", "fewnets:plain", "--out", "net", "--size", "32", "--epochs", "1",
+                 "--device", "cpu", "--threads", "1"]) == 0  # fmt: skip
+    Path("scans/Testing/light").rename("scans/Testing/bright")
+    Path("scans/Training/light").rename("scans/Training/bright")
+    options = ("--checkpoint", "net/checkpoint.safetensors", "--limit", "4")
+    assert evaluate("out", *options) == 2
+    assert (
+        "has the class 'bright', and the network knows dark, light; say which it is: --rename"
+        in capsys.readouterr().err
+    )
+    assert evaluate("out", *options, "--rename", "bright=light") == 0
+    assert load(Path("out/summary.json")).accuracy[0].value is not None
+
+
+def test_the_report_shows_the_published_values_and_the_command(scans) -> None:
+    assert evaluate("out") == 0
+    text = Path("out/report.md").read_text()
+    assert "published, glioma" in text
+    assert "Command: `xaimed " in text
+    page = Path("out/report.html").read_text()
+    assert "<script" not in page
+    assert json.loads(Path("out/settings.json").read_text())["methods"] == [
+        "xgradcam",
+        "ablationcam",
+        "eigengradcam",
+    ]
