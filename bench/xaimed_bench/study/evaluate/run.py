@@ -19,6 +19,7 @@ from xaimed_bench.study.evaluate.maps import NO_LAYER, explain_batch
 from xaimed_bench.study.evaluate.scores import locate_batch, score_batch
 from xaimed_bench.study.evaluate.settings import Settings
 from xaimed_bench.study.evaluate.shards import Process, missing, store
+from xaimed_reports.store.jsonform import UnusableError
 
 NETWORK, CORRECT = "network", "correct"
 """The method and the metric of the one row that says whether the network is right."""
@@ -75,8 +76,9 @@ def run(work: Work, folder: Path, begun: Callable[[int], None] = lambda _: None)
 
 
 def first_images(work: Work) -> Tensor:
-    """The first batch, on the device, to time methods with."""
-    return next(read_images(work, range(min(work.settings.batch, len(work.items))))).images.to(work.device)
+    """The first batch of which an image can be read, on the device, to time methods with; empty without any."""
+    batch = next(read_images(work, range(len(work.items))), None)
+    return torch.empty(0) if batch is None else batch.images.to(work.device)
 
 
 def read_images(work: Work, order: Sequence[int]) -> Iterator[Batch]:
@@ -91,8 +93,13 @@ def _columns(work: Work, k: int, batch: Batch) -> Mapping[str, Sequence[Any]]:
     asked = work.settings
     images, lesion = batch.images.to(work.device), batch.lesion.to(work.device)
     seed = asked.seed + k
-    explained = explain_batch(work.model, images, asked.layers, asked.methods, seed=seed)
-    values = score_batch(work.model, images, explained, asked.metrics, asked.removed, seed=seed)
+    try:
+        explained = explain_batch(work.model, images, asked.layers, asked.methods, seed=seed)
+        values = score_batch(work.model, images, explained, asked, seed=seed)
+    except ValueError as error:  # of the library, and of the network and its layers
+        raise UnusableError(
+            f"{asked.network} on {batch.names[0]} and {len(images) - 1} more: {error}"
+        ) from error
     located = locate_batch(
         explained,
         lesion,

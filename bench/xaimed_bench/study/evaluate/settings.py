@@ -22,7 +22,8 @@ class Settings:
 
     ``network``: its title and where its weights come from; ``weights``: their digest. ``layers``: role or name, then
     dotted name. ``images``: digest of the images and their classes; ``count`` how many. ``removed``: the fractions of
-    ROAD. ``batch``: images per call; what a batch holds decides ROAD's noise.
+    ROAD, ``steps`` those of deletion and insertion. ``batch``: images per call; ROAD's noise depends on the batch.
+    ``recipe``: what weights its training began with, where `xaimed train` wrote it down.
     """
 
     network: str
@@ -31,6 +32,7 @@ class Settings:
     layers: dict[str, str]
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
+    steps: int
     data: str
     split: str
     images: str
@@ -44,6 +46,7 @@ class Settings:
     seed: int
     version: str
     torch: str
+    recipe: dict[str, str]
     schema: int = SCHEMA
 
 

@@ -47,6 +47,8 @@ def summarise(folder: Path, leaking: frozenset[str], near: frozenset[str]) -> Ev
     return Evaluation(
         network=settings.network,
         init=settings.init,
+        recipe=settings.recipe,
+        steps=settings.steps,
         data=settings.data,
         split=settings.split,
         layers=settings.layers,
