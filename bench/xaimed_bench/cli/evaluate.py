@@ -51,8 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=count(1), help="at most so many images, spread evenly")
     parser.add_argument(
-        "--threshold", type=number(above=0, below=1), default=0.5, help="of iou; default: %(default)s"
-    )
+        "--threshold", type=number(above=0, below=1),
+        help="of iou; default: each method's best on validation, 0.5 where no image of that has a lesion",
+    )  # fmt: skip
     parser.add_argument(
         "--tolerance", type=count(0), default=15, help="pixels of the pointing game (%(default)s)"
     )
@@ -76,7 +77,7 @@ def run(given: argparse.Namespace) -> int:
     from xaimed_bench.study.evaluate.whole import evaluate
 
     asked = Asked(**{field.name: getattr(given, field.name) for field in fields(Asked)})
-    evaluate(asked, device_named(given.device), own_device=given.device is None)
+    evaluate(asked, device_named(given.device))
     return 0
 
 

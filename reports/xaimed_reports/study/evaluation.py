@@ -78,7 +78,7 @@ class Evaluation:
 
     ``init``: where the weights come from, in a sentence; ``recipe``: what their training began with, where it is known.
     ``removed``: the fractions of ROAD; ``steps`` those of deletion and insertion. ``negative``: by layer the part of
-    its values below 0.
+    its values below 0. ``threshold``: of iou, in words.
     """
 
     network: str
@@ -97,6 +97,7 @@ class Evaluation:
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     negative: dict[str, float] = field(default_factory=dict[str, float])
     steps: int | None = None
+    threshold: str = ""
     command: str = ""
     schema: int = SCHEMA
 

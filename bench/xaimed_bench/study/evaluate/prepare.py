@@ -14,16 +14,13 @@ from torch import nn
 from xaimed_bench.data.sets import ImageSet, Item, Leak, open_set
 from xaimed_bench.networks import Network, open_network
 from xaimed_bench.study.evaluate import maps, scores
-from xaimed_bench.study.evaluate.run import Work
 from xaimed_bench.study.evaluate.settings import Settings
-from xaimed_bench.study.evaluate.shards import Process
+from xaimed_bench.study.evaluate.work import Work
+from xaimed_bench.study.train.team import Team
 from xaimed_bench.tensor_files import read_header
 from xaimed_core import METHODS, __version__
 from xaimed_core.faithfulness.metric import TUTORIAL
 from xaimed_reports.store.jsonform import UnusableError
-
-LEAST_STEPS = 3
-"""Of a curve: between its ends two points at least."""
 
 
 @final
@@ -49,7 +46,7 @@ class Asked:
     drop_leaks: Leak | Literal[False] = False
     limit: int | None = None
     size: int | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     tolerance: int = 15
     batch: int = 4
     seed: int = 0
@@ -58,7 +55,7 @@ class Asked:
     no_images: bool = False
 
 
-def prepare(asked: Asked, device: torch.device, process: Process) -> tuple[Work, ImageSet]:
+def prepare(asked: Asked, team: Team) -> tuple[Work, ImageSet]:
     """The work to do, and the whole set of images. Raises UnusableError for what cannot be used."""
     if asked.checkpoint is None and asked.model is None:
         raise UnusableError(
@@ -77,10 +74,8 @@ def prepare(asked: Asked, device: torch.device, process: Process) -> tuple[Work,
             network.model.get_submodule(name)
         except AttributeError:
             raise UnusableError(f"--layer {name}: {network.title} has no such module") from None
-    work = Work(
-        network.model.to(device), network.normalisation, items, settings, device, asked.workers, process
-    )
-    return work, images
+    model = network.model.to(team.device)
+    return Work(model, network.normalisation, items, settings, team, asked.workers), images
 
 
 def _renamed(images: ImageSet, names: Mapping[str, str]) -> ImageSet:

@@ -154,7 +154,7 @@ def locate_batch(
     metrics: Sequence[str],
     *,
     tolerance: float,
-    threshold: float,
+    thresholds: Mapping[tuple[str, str], float],
 ) -> dict[tuple[str, str], dict[str, Tensor]]:
     """Localisation of the images that have a lesion, NaN elsewhere; as `score_batch`. Empty where none has."""
     names = [name for name in LOCALISATION if name in metrics]
@@ -163,8 +163,9 @@ def locate_batch(
     if not names or not len(rows):
         return found
     for made in explained.made:
+        cut = thresholds[made.layer, made.method]
         known = evaluate_localisation(
-            made.maps[rows], lesion[rows], metrics=names, tolerance=tolerance, threshold=threshold
+            made.maps[rows], lesion[rows], metrics=names, tolerance=tolerance, threshold=cut
         )
         full = torch.full((len(names), len(lesion)), torch.nan, device=made.maps.device)
         full[:, rows] = torch.stack([known[name] for name in names])

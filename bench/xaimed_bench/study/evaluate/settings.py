@@ -23,7 +23,8 @@ class Settings:
     ``network``: its title and where its weights come from; ``weights``: their digest. ``layers``: role or name, then
     dotted name. ``images``: digest of the images and their classes; ``count`` how many. ``removed``: the fractions of
     ROAD, ``steps`` those of deletion and insertion. ``batch``: images per call; ROAD's noise depends on the batch.
-    ``recipe``: what weights its training began with, where `xaimed train` wrote it down.
+    ``threshold``: of iou, None for those that validation finds. ``recipe``: what weights the network's training began
+    with, where `xaimed train` wrote it down.
     """
 
     network: str
@@ -42,7 +43,7 @@ class Settings:
     batch: int
     removed: tuple[float, ...]
     tolerance: float
-    threshold: float
+    threshold: float | None
     seed: int
     version: str
     torch: str

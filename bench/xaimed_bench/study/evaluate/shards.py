@@ -1,15 +1,12 @@
-"""Rows of an evaluation: a Parquet file per batch, whole or not there, in a folder that one evaluation owns."""
+"""Rows of an evaluation: a Parquet file per batch, whole or not there."""
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,29 +30,6 @@ COLUMNS = pa.schema(
 )
 """One row per image, method and metric. ``group``: its lesion or patient, where known. ``correct``: whether the
 predicted class is the label; null without one. ``confidence``: the softmax of the predicted class."""
-
-
-@final
-@dataclass(frozen=True)
-class Process:
-    """One of the processes that share an evaluation, as torchrun numbers them."""
-
-    rank: int = 0
-    world: int = 1
-
-
-@contextmanager
-def owned(folder: Path, process: Process) -> Generator[None]:
-    """Hold the folder against another run; the lock goes with its process. Raises UnusableError where it is held."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".lock-{process.rank}").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UnusableError(
-                f"{folder}: another run is writing here; wait for it, or give another --out"
-            ) from error
-        yield
 
 
 def shard_path(folder: Path, batch: int) -> Path:

@@ -8,23 +8,26 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
+from torch import distributed
 
 from xaimed_bench.data.sets import ImageSet
-from xaimed_bench.device import device_named
 from xaimed_bench.measure.machine import machine_facts
 from xaimed_bench.study.evaluate import costs
 from xaimed_bench.study.evaluate.maps import maps_per_image
 from xaimed_bench.study.evaluate.overlays import overlays
 from xaimed_bench.study.evaluate.prepare import Asked, prepare
-from xaimed_bench.study.evaluate.processes import agree, local_rank, processes, wait
-from xaimed_bench.study.evaluate.run import Work, first_images, run
+from xaimed_bench.study.evaluate.run import run
 from xaimed_bench.study.evaluate.scores import forwards_per_map
 from xaimed_bench.study.evaluate.settings import keep_settings
-from xaimed_bench.study.evaluate.shards import Process, missing, notes, owned
+from xaimed_bench.study.evaluate.shards import missing, notes
 from xaimed_bench.study.evaluate.summary import summarise
+from xaimed_bench.study.evaluate.thresholds import keep_thresholds, load_thresholds
+from xaimed_bench.study.evaluate.work import Work, first_images
+from xaimed_bench.study.train.state import alone_in
+from xaimed_bench.study.train.team import Team, team_on
 from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.jsonform import UnusableError
@@ -38,44 +41,54 @@ _FEW = 10
 """Notes printed; all are written."""
 
 
-def evaluate(asked: Asked, device: torch.device, *, own_device: bool) -> None:
+def evaluate(asked: Asked, device: torch.device) -> None:
     """Evaluate, or go on, and write rows, summary and report into ``asked.out``.
 
-    ``own_device``: whether each of several processes takes the GPU of its own number instead of ``device``.
     Raises UnusableError for what cannot be used, OSError where ``out`` cannot be written.
     """
-    on_cuda = device.type == "cuda"
-    with processes(on_cuda) as process:
-        if on_cuda and process.world > 1 and own_device:
-            device = device_named(f"cuda:{local_rank()}")
-        work, images = _together(
-            process, lambda: prepare(asked, device, process), lambda found: found[0].settings
-        )
-        with owned(asked.out, process):
-            _together(process, lambda: _begin(asked, work))
+    with team_on(device) as team:
+        work, images = _together(team, lambda: prepare(asked, team), lambda found: found[0].settings)
+        with alone_in(asked.out, locked=team.leads):
+            _together(team, lambda: _begin(asked, work, images))
             run(work, asked.out)
-            wait(process)
-            if process.rank == 0:
+            team.wait()
+            if team.leads:
                 _finish(asked, work, images)
 
 
-def _together(process: Process, do: Callable[[], T], seen: Callable[[T], object] = lambda _: None) -> T:
-    """What ``do`` gives in this process, once all have it. Raises in all what it raises in one (UnusableError)."""
+def _together(team: Team, do: Callable[[], T], seen: Callable[[T], object] = lambda _: None) -> T:
+    """What ``do`` gives here, once all processes have it and have ``seen`` the same in it.
+
+    Raises in all of them the UnusableError of one.
+    """
     try:
-        found = do()
-    except UnusableError as error:
-        agree(process, None, error)
-        raise
-    agree(process, seen(found), None)
-    return found
+        found, error = do(), ""
+    except UnusableError as raised:
+        if team.size == 1:
+            raise
+        found, error = None, str(raised)
+    if team.size > 1:
+        each: list[Any] = [None] * team.size
+        distributed.all_gather_object(each, (None if found is None else seen(found), error))
+        if said := [text for _, text in each if text]:
+            raise UnusableError(said[0])
+        if any(other != each[0] for other in each):
+            raise UnusableError(
+                "the processes see other images, weights or versions; give all of them the same"
+            )
+    return cast("T", found)
 
 
-def _begin(asked: Asked, work: Work) -> None:
-    """Keep the settings and say how much there is to do; the first process alone."""
-    if work.process.rank:
+def _begin(asked: Asked, work: Work, images: ImageSet) -> None:
+    """Keep the settings, find thresholds, say how much there is to do; the first process alone."""
+    if not work.team.leads:
         return
     settings = work.settings
     keep_settings(asked.out, settings, resume=asked.resume)
+    validation = (
+        images.split("validation") if settings.split == "testing" and "iou" in settings.metrics else ()
+    )
+    keep_thresholds(work, validation, asked.out)
     count = maps_per_image(settings.methods, len(settings.layers))
     each = count * forwards_per_map(settings)
     print(
@@ -120,7 +133,8 @@ def _summary(out: Path, work: Work, images: ImageSet) -> Evaluation:
     return replace(
         found,
         costs=costs.costs(work.model, first, settings.layers, settings.methods) if len(first) else (),
+        threshold=load_thresholds(out)[1],
         negative=costs.negative(work.model, first, settings.layers) if len(first) else {},
-        machine=device_name(machine_facts(work.device)),
+        machine=device_name(machine_facts(work.team.device)),
         command=" ".join(["xaimed", *(shlex.quote(Path(w).name if "/" in w else w) for w in sys.argv[1:])]),
     )
