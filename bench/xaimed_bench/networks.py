@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, final
@@ -20,7 +20,7 @@ from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoin
 from xaimed_bench.data import IMAGENET, Normalisation
 from xaimed_bench.models import MODELS, classifier_of, seeded
 from xaimed_bench.tensor_files import read_header, write_tensors
-from xaimed_bench.weights import imagenet_weights, load_partly
+from xaimed_bench.weights import first_line, imagenet_weights, load_partly
 
 Head = Literal["own", "linear"]
 """The classifier: as the architecture has it, or one linear layer on the mean of the last features over positions."""
@@ -61,22 +61,26 @@ def open_network(
     classes: Sequence[str] | None = None,
     init: str = "scratch",
     seed: int = 0,
-    head: Head = "own",
+    head: Head | None = None,
 ) -> Network:
     """The network called ``spec`` with weights from ``checkpoint``, or those to begin a training from.
 
     ``checkpoint``: a file of `save_network`, which names its own network, or a state dict of ``spec``. ``classes``:
     names of the outputs; needed without a checkpoint, compared with those that the checkpoint names.
     ``init``: "scratch" (random, from ``seed``), "imagenet", or a file of weights of which those that fit are taken; its
-    classifier only if the file does not name other classes. The global random state is unchanged.
+    classifier only if the file does not name other classes. ``head`` None: as ``init`` has it, where that is a file of
+    this network, else its own. The global random state is unchanged.
     Raises ValueError or FileNotFoundError, saying what to give.
     """
     if checkpoint is not None:
         return _from_checkpoint(Path(checkpoint), spec, classes)
     if spec is None or not classes:
         raise ValueError("give the name of a network and the names of its classes, or a checkpoint")
+    begun = _written(Path(init)) or {}
     with seeded(seed):
-        network = _build(spec, tuple(classes), head)
+        network = _build(
+            spec, tuple(classes), head or (begun["head"] if begun.get("model") == spec else "own")
+        )
     if init == "scratch":
         return replace(network, loaded=f"all weights begin at random (seed {seed})")
     state, source = _initial(network, init)
@@ -109,49 +113,45 @@ def _imagenet(spec: str) -> dict[str, Tensor]:
     try:
         return timm.create_model(spec.removeprefix("timm:"), pretrained=True).state_dict()
     except Exception as error:  # of the hub's own kinds
+        why = first_line(error)
         raise ValueError(
-            f"timm could not get the ImageNet weights of {spec} ({str(error).splitlines()[0][:100]}); "
-            "fetch them elsewhere and give --init FILE"
+            f"timm could not get the ImageNet weights of {spec} ({why}); fetch them elsewhere and give --init FILE"
         ) from error
 
 
 # --------------------------------------------------------------------------------------------------- building
 def _build(spec: str, classes: tuple[str, ...], head: Head) -> Network:
     """With weights from the global random state."""
-    network = _architecture(spec)(classes)
+    network = _architecture(spec, classes)
     if head == "linear":
         give_linear_head(network.model, len(classes))
     network.model.eval()
     return replace(network, head=head)
 
 
-def _architecture(spec: str) -> Callable[[tuple[str, ...]], Network]:
+def _architecture(spec: str, classes: tuple[str, ...]) -> Network:
     if spec in MODELS:
         row = MODELS[spec]
-        return lambda classes: Network(
-            spec, row.title, row.build(len(classes)), classes, row.normalisation, layers={**row.layers}
-        )
-    library, colon, name = spec.partition(":")
+        built = row.build(len(classes))
+        return Network(spec, row.title, built, classes, row.normalisation, layers={**row.layers})
+    library, colon, _ = spec.partition(":")
     if not colon:
         raise ValueError(
             f"no network is called {spec!r}; choose one of {', '.join(MODELS)}, timm:NAME or package.module:function"
         )
-    return (
-        (lambda classes: _timm(name, classes))
-        if library == "timm"
-        else lambda classes: _called(spec, classes)
-    )
+    return (_timm if library == "timm" else _called)(spec, classes)
 
 
-def _timm(name: str, classes: tuple[str, ...]) -> Network:
+def _timm(spec: str, classes: tuple[str, ...]) -> Network:
     import timm
 
+    name = spec.removeprefix("timm:")
     if not timm.is_model(name):
         raise ValueError(f"timm has no network {name!r}; timm.list_models() names them")
     model: Any = timm.create_model(name, num_classes=len(classes))
     known: dict[str, Any] = model.pretrained_cfg
     norm = Normalisation(tuple(known["mean"]), tuple(known["std"]))
-    return Network(f"timm:{name}", name, model, classes, norm, known["input_size"][-1])
+    return Network(spec, name, model, classes, norm, known["input_size"][-1])
 
 
 def _called(spec: str, classes: tuple[str, ...]) -> Network:

@@ -82,11 +82,15 @@ def imagenet_weights(spec: ModelSpec) -> dict[str, Tensor]:
             return constructor(weights=weights).state_dict()
         except (OSError, RuntimeError) as error:  # offline; a file that is not what its name promises
             place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-            why = str(error).splitlines()[0][:100]
             raise ValueError(
-                f"ImageNet weights of {spec.name} could not be had ({why}); "
+                f"ImageNet weights of {spec.name} could not be had ({first_line(error)}); "
                 f"fetch {weights.url} elsewhere and put it at {place}"
             ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
 def _lite0_weights(spec: ModelSpec) -> dict[str, Tensor]:

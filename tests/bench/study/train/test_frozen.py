@@ -53,7 +53,8 @@ def test_the_classifier_is_the_least_of_its_loss():
     x = torch.randn(60, 5) * torch.tensor([1.0, 10.0, 0.1, 1.0, 3.0]) + 4
     y = (x[:, 0] + 10 * x[:, 2] > 44).long()
     seen, none = Features(x, y, torch.ones(60)), Features(x[:0], y[:0], torch.ones(0))
-    head = fit_head(seen, none, 2)
+    head, same = fit_head(seen, none, 2)
+    assert head is same
     spread = x.std(0, correction=0).double()
 
     def loss(weight, bias):
@@ -72,5 +73,7 @@ def test_the_penalty_is_the_best_on_validation():
     fresh = torch.randn(400, 60)
     labels = torch.arange(400) % 2
     fresh[:, 0] += 2.0 * labels
-    head = fit_head(Features(x, y, torch.ones(40)), Features(fresh, labels, torch.ones(400)), 2)
-    assert head.strength > 1e-3, "with more features than images the weakest penalty cannot be best"
+    training, validation = Features(x, y, torch.ones(40)), Features(fresh, labels, torch.ones(400))
+    head, both = fit_head(training, validation, 2)
+    assert head.strength == both.strength > 1e-3, "with more features than images the weakest cannot be best"
+    assert both.loss(validation) < head.loss(validation), "the one to keep has not seen validation"

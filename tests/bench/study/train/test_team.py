@@ -7,8 +7,10 @@ import subprocess
 from tests.bench.study.train.conftest import about, weights
 
 
-def test_two_processes_end_in_the_weights_of_one(train, command, environment):
-    options = ("--epochs", "3", "--precision", "float32")
+def test_two_processes_end_in_the_weights_of_one(train, command, environment, scans):
+    """In batches of two each process has an image, and none where it cannot be read."""
+    (scans / "Training" / "dark" / "bad.png").write_bytes(b"no image")
+    options = ("--epochs", "3", "--batch", "2", "--precision", "float32")
     assert train("one", *options, model="fewnets:plain") == 0
     start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     asked = command("two", *options, model="fewnets:plain", start=start)

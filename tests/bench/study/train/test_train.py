@@ -92,6 +92,7 @@ def test_an_image_that_cannot_be_read_is_named_once_and_the_others_are_learnt(tr
     (scans / "Training" / "dark" / "bad.png").write_bytes(b"no image")
     assert train("out", "--epochs", "2") == 0
     assert capsys.readouterr().err.count("Training/dark/bad.png is left out") == 1
+    assert list(about("out")["data"]["unreadable"]) == ["Training/dark/bad.png"]
 
 
 @pytest.mark.parametrize(
