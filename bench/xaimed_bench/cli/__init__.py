@@ -40,7 +40,7 @@ NEEDS = {
     "kernels": ("rich", "scipy"),
     "data": ("PIL", "imagehash", "rich", "scipy"),
     "train": ("PIL", "filelock", "imagehash", "rich", "safetensors", "scipy", "torchmetrics", "torchvision"),
-    "evaluate": (*SHOWING, "PIL", "imagehash", "pyarrow", "safetensors", "torchvision"),
+    "evaluate": (*SHOWING, "PIL", "filelock", "imagehash", "pyarrow", "safetensors", "torchvision"),
     "study": (*SHOWING, "PIL", "torchvision"),
 }
 """Packages without which a subcommand does not start: of the extra ``bench``, but for those of ``study``."""

@@ -74,7 +74,12 @@ class Cost:
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an evaluation found, without an image's name."""
+    """Everything that an evaluation found, without an image's name.
+
+    ``init``: where the weights come from, in a sentence; ``recipe``: what their training began with, where it is known.
+    ``removed``: the fractions of ROAD; ``steps`` those of deletion and insertion. ``negative``: by layer the part of
+    its values below 0. ``threshold``: of iou, in words.
+    """
 
     network: str
     init: str
@@ -90,6 +95,9 @@ class Evaluation:
     costs: tuple[Cost, ...] = ()
     machine: str = ""
     recipe: dict[str, str] = field(default_factory=dict[str, str])
+    negative: dict[str, float] = field(default_factory=dict[str, float])
+    steps: int | None = None
+    threshold: str = ""
     command: str = ""
     schema: int = SCHEMA
 

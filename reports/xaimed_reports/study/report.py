@@ -10,7 +10,7 @@ from xaimed_reports.format import byte_count, number
 from xaimed_reports.rendering import markdown_page, render, table
 from xaimed_reports.show.drawing import blank, inline, mark, name_axes, write_ticks
 from xaimed_reports.study.evaluation import Evaluation
-from xaimed_reports.study.words import PUBLISHED, ROAD, findings, interval, is_baseline
+from xaimed_reports.study.words import PUBLISHED, ROAD, findings, interval, is_baseline, right
 
 Rows = list[tuple[str, ...]]
 GLIOMA = "class glioma_tumor"
@@ -54,6 +54,7 @@ def _label(method: str) -> str:
 
 
 def _road(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
+    network = (found.recipe.get("init", found.init), right(found))
     rows: Rows = [
         (
             layer,
@@ -61,6 +62,7 @@ def _road(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
             *(interval(found.cell(layer, method, name)) for name in (ROAD, "road-morf", "road-lerf")),
             interval(found.cell(layer, method, ROAD, GLIOMA)),
             f"{PUBLISHED[method]:+.2f}" if method in PUBLISHED else "-",
+            *network,
         )
         for layer, method in _places(found)
     ]
@@ -72,6 +74,8 @@ def _road(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
         "least relevant first",
         "ROAD, glioma",
         "published, glioma",
+        "init",
+        "right",
     )
     return f"ROAD at {', '.join(f'{f:.0%}' for f in found.removed)} removed", head, rows
 

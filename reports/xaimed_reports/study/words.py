@@ -13,9 +13,13 @@ ALIKE = 0.99
 """Mean rank correlation from which two methods' maps are called the same."""
 BASELINES = ("random", "centre-Gaussian", "edges")
 BLURRED = ", blurred"
+PAPER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")
+"""The methods of arXiv 2503.08420 beside AblationCAM."""
 PUBLISHED = {"xgradcam": 0.12, "gradcam++": 0.09, "layercam": 0.08}
 """ROAD on glioma in arXiv 2503.08420, the only values per method that it prints."""
 HYBRID = "layercam x gradcam++"
+SIGNED = 0.01
+"""The part of a layer's values below 0 from which it counts as signed."""
 
 
 def findings(found: Evaluation) -> list[str]:
@@ -24,12 +28,19 @@ def findings(found: Evaluation) -> list[str]:
         *_accuracy(found),
         *(said for layer in found.layers for said in _at(found, layer)),
         *_price(found),
+        *_hypothesis(found),
     ]
 
 
 def is_baseline(method: str) -> bool:
     """Whether the map knows nothing of the network, or only blurs one that does."""
     return method in BASELINES or method.endswith(BLURRED)
+
+
+def right(found: Evaluation) -> str:
+    """How often the network is right, of all images that were evaluated; a dash where no label is known."""
+    value = found.accuracy[0].value if found.accuracy else None
+    return "-" if value is None else f"{value:.1%}"
 
 
 def interval(cell: Cell | None) -> str:
@@ -114,3 +125,39 @@ def _price(found: Evaluation) -> Iterator[str]:
         )
         verdict = "a difference" if p.differ else "no difference shown"
         yield f"At {layer} AblationCAM buys {p.mean:+.3f} ROAD over XGradCAM{price}: {verdict}."
+
+
+def _hypothesis(found: Evaluation) -> Iterator[str]:
+    """The methods coincide where activations have one sign, and separate where they have both."""
+    likeness = {layer: _likeness(found, layer) for layer in found.negative}
+    known = {layer: value for layer, value in likeness.items() if value is not None}
+    if not known:
+        return
+    said = "; ".join(
+        f"{value:.2f} at {layer} ({found.negative[layer]:.0%} of its values are negative)"
+        for layer, value in known.items()
+    )
+    signed = [value for layer, value in known.items() if found.negative[layer] >= SIGNED]
+    one_sign = [value for layer, value in known.items() if found.negative[layer] < SIGNED]
+    if not signed or not one_sign:
+        missing = "of one sign" if signed else "of both signs"
+        verdict = f"It is not judged, for no layer with values {missing} was evaluated"
+    elif min(one_sign) >= ALIKE and max(signed) < ALIKE:
+        verdict = f"It holds here: {ALIKE} or more where values have one sign, less where they have both"
+    elif min(one_sign) > max(signed):
+        verdict = (
+            "It holds in part: the methods are more alike where values have one sign, but do not coincide"
+        )
+    else:
+        verdict = "It fails here"
+    yield (
+        "Hypothesis: the methods coincide after a ReLU and separate where values have both signs. Mean rank "
+        f"correlation of the other methods' maps with AblationCAM's: {said}. {verdict}."
+    )
+
+
+def _likeness(found: Evaluation, layer: str) -> float | None:
+    """The mean over the paper's other methods."""
+    cells = (found.cell(layer, method, AGREEMENT) for method in PAPER)
+    values = [cell.mean for cell in cells if cell is not None]
+    return sum(values) / len(values) if values else None

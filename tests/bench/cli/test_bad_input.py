@@ -184,6 +184,24 @@ BAD = """
 | train folder --model resnet18 --out o --precision half  | 2 | --precision; invalid choice: 'half'                |
 | train folder --model resnet18 --out o --threads 0       | 2 | --threads; 1 at least                              |
 | train folder --model resnet18 --out o --keep-every -1   | 2 | --keep-every; a number 0 at least                  |
+| evaluate                                                | 2 | required: FOLDER, --out; xaimed evaluate --help    |
+| evaluate folder                                         | 2 | required: --out                                    |
+| evaluate folder --out out                               | 2 | give --checkpoint FILE; --model NAME               |
+| evaluate none --out out --model resnet18                | 2 | no folder at none                                  |
+| evaluate run.json --out out --model resnet18            | 2 | run.json is a file                                 |
+| evaluate folder --out out --model resnet18              | 2 | no image in folder                                 |
+| evaluate folder --out run.json --model resnet18         | 2 | run.json is a file, not a folder                   |
+| evaluate folder --out out --batch 0                     | 2 | --batch; 1 at least                                |
+| evaluate folder --out out --limit 0                     | 2 | --limit; 1 at least                                |
+| evaluate folder --out out --steps 2                     | 2 | --steps; 3 at least                                |
+| evaluate folder --out out --size 8                      | 2 | --size; 16 at least                                |
+| evaluate folder --out out --threshold 1                 | 2 | --threshold; above 0 and below 1                   |
+| evaluate folder --out out --tolerance -1                | 2 | --tolerance; 0 at least                            |
+| evaluate folder --out out --seed -1                     | 2 | --seed; 0 at least                                 |
+| evaluate folder --out out --split training              | 2 | --split; invalid choice: 'training'; testing       |
+| evaluate folder --out out --rename light                | 2 | --rename; 'light' given; CLASS=NAME                |
+| evaluate folder --out out --drop-leaks all              | 2 | --drop-leaks; invalid choice: 'all'                |
+| evaluate folder --out out --device cuda                 | 2 | --device cuda: give cpu                            |
 | study                                                   | 2 | required: --data                                   |
 | study --data none                                       | 2 | no folder at none                                  |
 | study --data run.json                                   | 2 | run.json is a file                                 |

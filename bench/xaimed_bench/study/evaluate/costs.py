@@ -43,5 +43,22 @@ def costs(
 
 
 @torch.no_grad()
+def negative(model: nn.Module, images: Tensor, layers: Mapping[str, str]) -> dict[str, float]:
+    """The part of each layer's values that is below 0, as it gives them."""
+    found: dict[str, float] = {}
+
+    def watch(role: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _given, values: found.update({role: float((values < 0).float().mean())})
+
+    hooks = [model.get_submodule(layer).register_forward_hook(watch(role)) for role, layer in layers.items()]
+    try:
+        model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+@torch.no_grad()
 def _forward(model: nn.Module, images: Tensor) -> Tensor:
     return model(images)

@@ -48,6 +48,12 @@ def methods_needed(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for name in names for part in HYBRIDS.get(name, (name,))))
 
 
+def maps_per_image(names: Sequence[str], layers: int) -> int:
+    """How many maps `explain_batch` makes."""
+    signed = sum(name in METHODS and isinstance(METHODS[name].kind, Projection) for name in names)
+    return len(BASELINES) + layers * (len(names) + signed + 1)
+
+
 def explain_batch(
     model: nn.Module, images: Tensor, layers: Mapping[str, str], names: Sequence[str], *, seed: int
 ) -> Explained:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from xaimed_bench.study.evaluate.maps import methods_needed
-from xaimed_bench.study.evaluate.run import Work, read_images
 from xaimed_bench.study.evaluate.shards import read
+from xaimed_bench.study.evaluate.work import Work, read_images
 from xaimed_core import explain
 from xaimed_core.display import new_figure
 
@@ -56,7 +56,7 @@ def _picture(work: Work, layer: str, chosen: list[tuple[str, int, float]]) -> by
     panels = figure.subplots(len(chosen), len(names) + 1, squeeze=False)
     for row, (kind, i, value) in zip(panels, chosen, strict=True):
         batch = next(read_images(work, [i]))
-        e = explain(work.model, batch.images.to(work.device), names, layer, progress=False)
+        e = explain(work.model, batch.images.to(work.team.device), names, layer, progress=False)
         pixels = work.normalisation.undo(batch.images)[0].clamp(0, 1).permute(1, 2, 0)
         for panel, name in zip(row, ("", *names), strict=True):
             panel.imshow(pixels)

@@ -12,7 +12,7 @@ from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError, from_json, read_object
 
 SETTINGS = "settings.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @final
@@ -22,7 +22,9 @@ class Settings:
 
     ``network``: its title and where its weights come from; ``weights``: their digest. ``layers``: role or name, then
     dotted name. ``images``: digest of the images and their classes; ``count`` how many. ``removed``: the fractions of
-    ROAD. ``batch``: images per call; what a batch holds decides ROAD's noise.
+    ROAD, ``steps`` those of deletion and insertion. ``batch``: images per call; ROAD's noise depends on the batch.
+    ``threshold``: of iou, None for those that validation finds. ``recipe``: what weights the network's training began
+    with, where `xaimed train` wrote it down.
     """
 
     network: str
@@ -31,6 +33,7 @@ class Settings:
     layers: dict[str, str]
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
+    steps: int
     data: str
     split: str
     images: str
@@ -40,10 +43,11 @@ class Settings:
     batch: int
     removed: tuple[float, ...]
     tolerance: float
-    threshold: float
+    threshold: float | None
     seed: int
     version: str
     torch: str
+    recipe: dict[str, str]
     schema: int = SCHEMA
 
 

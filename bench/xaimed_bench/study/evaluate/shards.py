@@ -1,15 +1,12 @@
-"""Rows of an evaluation: a Parquet file per batch, whole or not there, in a folder that one evaluation owns."""
+"""Rows of an evaluation: a Parquet file per batch, whole or not there."""
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +17,10 @@ from xaimed_reports.store.jsonform import UnusableError
 COLUMNS = pa.schema(
     [
         ("image", pa.string()),
+        ("group", pa.string()),
         ("label", pa.dictionary(pa.int32(), pa.string())),
         ("predicted", pa.dictionary(pa.int32(), pa.string())),
+        ("correct", pa.bool_()),
         ("confidence", pa.float32()),
         ("layer", pa.dictionary(pa.int32(), pa.string())),
         ("method", pa.dictionary(pa.int32(), pa.string())),
@@ -29,30 +28,8 @@ COLUMNS = pa.schema(
         ("value", pa.float32()),
     ]
 )
-"""One row per image, method and metric. ``confidence``: the softmax of the predicted class."""
-
-
-@final
-@dataclass(frozen=True)
-class Process:
-    """One of the processes that share an evaluation, as torchrun numbers them."""
-
-    rank: int = 0
-    world: int = 1
-
-
-@contextmanager
-def owned(folder: Path, process: Process) -> Generator[None]:
-    """Hold the folder against another run; the lock goes with its process. Raises UnusableError where it is held."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".lock-{process.rank}").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UnusableError(
-                f"{folder}: another run is writing here; wait for it, or give another --out"
-            ) from error
-        yield
+"""One row per image, method and metric. ``group``: its lesion or patient, where known. ``correct``: whether the
+predicted class is the label; null without one. ``confidence``: the softmax of the predicted class."""
 
 
 def shard_path(folder: Path, batch: int) -> Path:
@@ -78,11 +55,17 @@ def store(
 
 def notes(folder: Path) -> list[dict[str, str]]:
     """What was odd about images, in the order of batches."""
-    found: list[dict[str, str]] = []
+    metadata = (shard.schema.metadata or {} for shard in each_shard(folder))
+    return [note for about in metadata for note in json.loads(about.get(b"notes", b"[]"))]
+
+
+def each_shard(folder: Path) -> Iterator[pa.Table]:
+    """The rows of each batch, in their order. Raises UnusableError where a file is damaged."""
     for path in sorted((folder / "rows").glob("batch-*.parquet")):
-        metadata = pq.read_schema(path).metadata or {}
-        found += json.loads(metadata.get(b"notes", b"[]"))
-    return found
+        try:
+            yield pq.read_table(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(path, error) from error
 
 
 def read(folder: Path, layer: str | None = None, metric: str | None = None) -> pa.Table:
@@ -98,6 +81,8 @@ def read(folder: Path, layer: str | None = None, metric: str | None = None) -> p
     try:
         return ds.dataset(files, schema=COLUMNS, format="parquet").to_table(filter=wanted)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UnusableError(
-            f"{folder}/rows: {str(error).splitlines()[0]}; remove that file and --resume"
-        ) from error
+        raise _damaged(folder / "rows", error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UnusableError:
+    return UnusableError(f"{path}: {str(error).splitlines()[0]}; remove that file and give --resume")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from xaimed_bench.study.evaluate.maps import BASELINES, BLURRED, NO_LAYER
 from xaimed_bench.study.evaluate.run import CORRECT, NETWORK
 from xaimed_bench.study.evaluate.scores import AGREEMENT
 from xaimed_bench.study.evaluate.settings import load_settings
-from xaimed_bench.study.evaluate.shards import read
+from xaimed_bench.study.evaluate.shards import each_shard
 from xaimed_reports.compare.statistics import holm
 from xaimed_reports.study.evaluation import Accuracy, Cell, Evaluation, Pair
 
@@ -28,23 +30,25 @@ Array = NDArray[np.float64]
 
 
 def summarise(folder: Path, leaking: frozenset[str], near: frozenset[str]) -> Evaluation:
-    """Read all rows, one layer and metric at a time. ``leaking``, ``near``: images that training holds, too.
+    """Read all rows, one batch after the other. ``leaking``, ``near``: images that training holds, too.
 
     Raises UnusableError for damaged files.
     """
     settings = load_settings(folder)
+    table = _Table(folder, settings.count)
     cells: list[Cell] = []
     pairs: list[Pair] = []
     for layer in (*settings.layers, NO_LAYER):
         for metric in settings.metrics:
-            found = _Columns(read(folder, layer, metric).to_pydict())
+            found = table.of(layer, metric)
             cells += found.cells(layer, metric, settings.classes)
             pairs += found.pairs(layer, metric)
-    right = read(folder, NO_LAYER, CORRECT).to_pydict()
-    names, values = cast("list[str]", right["image"]), np.asarray(right["value"], np.float64)
+    right = table.of(NO_LAYER, CORRECT).values.get(NETWORK, np.array([]))
     return Evaluation(
         network=settings.network,
         init=settings.init,
+        recipe=settings.recipe,
+        steps=settings.steps,
         data=settings.data,
         split=settings.split,
         layers=settings.layers,
@@ -52,38 +56,60 @@ def summarise(folder: Path, leaking: frozenset[str], near: frozenset[str]) -> Ev
         classes=settings.classes,
         removed=settings.removed,
         accuracy=(
-            _accuracy("all images", names, values, frozenset()),
-            _accuracy("without images whose bytes or lesion training holds", names, values, leaking),
-            _accuracy("without images that look like one in training", names, values, leaking | near),
+            _accuracy("all images", table.images, right, frozenset()),
+            _accuracy("without images whose bytes or lesion training holds", table.images, right, leaking),
+            _accuracy("without images that look like one in training", table.images, right, leaking | near),
         ),
         cells=tuple(cells),
         pairs=tuple(pairs),
     )
 
 
-def _accuracy(what: str, names: Sequence[str], right: Array, out: frozenset[str]) -> Accuracy:
-    kept = np.array([name not in out for name in names], bool)
+def _accuracy(what: str, names: Iterable[str], right: Array, out: frozenset[str]) -> Accuracy:
+    """Of the images with a label that are not in ``out``."""
+    kept = np.array([name not in out for name in names], bool)[: len(right)] & np.isfinite(right)
     return Accuracy(what, int(kept.sum()), float(right[kept].mean()) if kept.any() else None)
 
 
-class _Columns:
-    """The rows of one layer and metric as an array images x methods, NaN where an image has no value."""
+@final
+class _Table:
+    """All rows, a number for each image in every column: what is kept is 8 bytes a row."""
 
-    def __init__(self, rows: dict[str, list[Any]]) -> None:
-        self.methods = [m for m in dict.fromkeys(rows["method"]) if m != NETWORK]
-        images = list(dict.fromkeys(rows["image"]))
-        at = {name: i for i, name in enumerate(images)}, {name: i for i, name in enumerate(self.methods)}
-        self.values: Array = np.full((len(images), len(self.methods)), np.nan)
-        self.label: list[str | None] = [None] * len(images)
-        self.right = np.zeros(len(images), bool)
-        each = zip(
-            rows["image"], rows["method"], rows["label"], rows["predicted"], rows["value"], strict=True
-        )
-        for image, method, label, predicted, value in each:
-            if method in at[1]:
-                self.values[at[0][image], at[1][method]] = value
-            self.label[at[0][image]] = label
-            self.right[at[0][image]] = label == predicted
+    def __init__(self, folder: Path, count: int) -> None:
+        self.images: dict[str, int] = {}
+        self.label: list[str | None] = []
+        self.right: list[bool] = []
+        self.columns: defaultdict[tuple[str, str], dict[str, Array]] = defaultdict(dict)
+        for shard in each_shard(folder):
+            self._add(shard.to_pydict(), count)
+
+    def _add(self, rows: dict[str, list[Any]], count: int) -> None:
+        names = ("image", "label", "correct", "layer", "method", "metric", "value")
+        for image, label, right, layer, method, metric, value in zip(*(rows[n] for n in names), strict=True):
+            at = self.images.setdefault(image, len(self.images))
+            if at == len(self.label):
+                self.label.append(label)
+                self.right.append(bool(right))
+            methods = self.columns[layer, metric]
+            if method not in methods:
+                methods[method] = np.full(count, np.nan)
+            methods[method][at] = value
+
+    def of(self, layer: str, metric: str) -> _Columns:
+        """What one metric found at one layer."""
+        n = len(self.images)
+        found = {method: values[:n] for method, values in self.columns[layer, metric].items()}
+        return _Columns(found, self.label, np.array(self.right, bool))
+
+
+@final
+@dataclass(frozen=True)
+class _Columns:
+    """The values ``[n]`` of each method, NaN where an image has none; the images' labels, and which are predicted."""
+
+    values: Mapping[str, Array]
+    label: Sequence[str | None]
+    right: NDArray[np.bool_]
 
     def cells(self, layer: str, metric: str, classes: Sequence[str]) -> list[Cell]:
         groups: dict[str, NDArray[np.bool_]] = {"all": np.ones(len(self.right), bool)}
@@ -92,19 +118,19 @@ class _Columns:
         groups |= {f"class {c}": np.array([label == c for label in self.label], bool) for c in classes}
         return [
             cell
-            for j, method in enumerate(self.methods)
+            for method, values in self.values.items()
             for group, rows in groups.items()
-            if (cell := _cell(layer, method, metric, group, self.values[rows, j])) is not None
+            if (cell := _cell(layer, method, metric, group, values[rows])) is not None
         ]
 
     def pairs(self, layer: str, metric: str) -> list[Pair]:
         """Wilcoxon's signed-rank test for each two methods; Holm's procedure over all of them."""
-        known = [m for m in self.methods if m not in BASELINES and not m.endswith(BLURRED)]
+        known = [m for m in self.values if m not in BASELINES and not m.endswith(BLURRED)]
         if metric == AGREEMENT:
             return []
         found: dict[str, tuple[str, str, float, int, float]] = {}
         for a, b in combinations(known, 2):
-            d = self.values[:, self.methods.index(a)] - self.values[:, self.methods.index(b)]
+            d = self.values[a] - self.values[b]
             d = d[np.isfinite(d)]
             if len(d) < FEWEST:
                 continue

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.bench.study.conftest import scan
 from xaimed_bench.cli import main
 from xaimed_bench.study.evaluate import run as running
-from xaimed_bench.study.evaluate.shards import Process, owned, read, shard_path
-from xaimed_reports.store.jsonform import UnusableError
+from xaimed_bench.study.evaluate.shards import read, shard_path
 from xaimed_reports.study.evaluation import load
 
 OPTIONS = ("--model", "fewnets:plain", "--layer", "2", "--size", "32", "--batch", "2", "--device", "cpu",
@@ -163,13 +163,16 @@ def test_other_settings_are_refused_and_named(scans, options, named, capsys) -> 
     assert rows("out") == before
 
 
-def test_two_runs_into_one_folder_are_refused(tmp_path) -> None:
-    with (
-        owned(tmp_path / "out", Process()),
-        pytest.raises(UnusableError, match="another run is writing here"),
-        owned(tmp_path / "out", Process()),
-    ):
-        pass
+def test_two_runs_into_one_folder_are_refused(scans, capsys) -> None:
+    from filelock import FileLock
+
+    Path("out").mkdir()
+    with FileLock("out/.lock"):
+        assert evaluate("out") == 2
+    assert capsys.readouterr().err.endswith(
+        "out is in use by another run; wait for its end or give another --out\n"
+    )
+    assert not Path("out/settings.json").exists()
 
 
 def test_what_cannot_be_read_is_named_and_the_run_goes_on(scans, capsys) -> None:
@@ -257,3 +260,161 @@ def test_the_report_shows_the_published_values_and_the_command(scans) -> None:
         "ablationcam",
         "eigengradcam",
     ]
+
+
+# ------------------------------------------------------------------------------------------- values and networks
+def test_deletion_and_insertion_are_those_of_the_library_with_so_many_steps(scans) -> None:
+    """The ends of the curves are found once for all maps, and the values are the same."""
+    from xaimed_bench.data.sets import open_set
+    from xaimed_bench.data.stream import stream
+    from xaimed_bench.networks import open_network
+    from xaimed_core import explain
+    from xaimed_core.faithfulness import METRICS
+    from xaimed_core.faithfulness import evaluate as faithfulness
+    from xaimed_core.faithfulness.evaluation import with_removal
+
+    assert evaluate("out", "--metrics", "deletion,insertion,road-morf", "--steps", "4") == 0
+    images = open_set("scans")
+    batch = next(iter(stream(images.split("testing"), images.classes, size=32, batch=2, on_unreadable=print)))
+    model = open_network("fewnets:plain", classes=images.classes).model
+    e = explain(model, batch.images, "ablationcam", "2")
+    stored = rows("out")
+    assert {metric for *_, method, metric in stored if method == "ablationcam"} == {
+        "deletion", "insertion", "road-morf"}  # fmt: skip
+    for name in ("deletion", "insertion"):
+        metric = METRICS[name]
+        metric = with_removal(metric, metric.perturbation.removal, (0, 0.25, 0.5, 0.75, 1))
+        expected = faithfulness(metric, model, batch.images, e, seed=0).score.tolist()
+        assert [stored[image, "2", "ablationcam", name] for image in batch.names] == pytest.approx(
+            expected, abs=1e-6
+        )
+
+
+def test_every_row_says_whether_the_network_is_right_and_of_which_group_the_image_is(scans) -> None:
+    assert evaluate("out", "--limit", "4") == 0
+    for row in read(Path("out")).to_pylist():
+        assert row["label"] == Path(row["image"]).parent.name
+        assert row["correct"] == (row["label"] == row["predicted"])
+        assert 0.5 <= row["confidence"] <= 1
+        assert row["group"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--layer", "5"), "plain on Testing/dark/new0.png"),
+        (("--layer", "9"), "--layer 9: plain has no such module"),
+        (("--methods", "gradcam,nothing"), "--methods: no 'nothing'; there are gradcam"),
+        (("--metrics", ","), "--metrics: nothing given; there are road"),
+        (("--model", "fewnets:none"), "fewnets:none cannot be imported"),
+        (("--model", "fewnets:broken"), "broken on Testing/dark/new0.png"),
+        (("--model", "fewnets:one"), "one on Testing/dark/new0.png"),
+        (("--rename", "grey=dark"), "--rename grey: no such class; there are dark, light"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_sentence(scans, options, words, capsys) -> None:
+    """A layer without places, or that is not there; a network that answers NaN, or with a single number."""
+    more = """
+class Broken(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * float("nan")
+
+def broken(classes):
+    return Broken(*plain(classes))
+
+def one(classes):
+    return nn.Sequential(*plain(classes), nn.Linear(classes, 1))
+"""
+    with Path("fewnets.py").open("a") as file:
+        file.write(more)
+    sys.modules.pop("fewnets", None)
+    assert evaluate("out", *options) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_a_checkpoint_of_other_classes_is_refused_by_their_names(scans, capsys) -> None:
+    assert main(["train", "scans", "--model", "fewnets:plain", "--out", "net", "--size", "32", "--epochs", "1",
+                 "--device", "cpu", "--threads", "1"]) == 0  # fmt: skip
+    for split in ("Training", "Testing"):
+        Path("scans", split, "light").rename(Path("scans", split, "bright"))
+    capsys.readouterr()
+    assert evaluate("out", "--checkpoint", "net/checkpoint.safetensors") == 2
+    said = capsys.readouterr().err
+    assert "'bright'" in said
+    assert "dark, light" in said
+    assert not Path("out/rows").exists()
+
+
+# ------------------------------------------------------------------------------------------------- thresholds
+def box(image: str, line: str = "0 0.5 0.5 0.4 0.4") -> None:
+    Path("scans", image).with_suffix(".txt").write_text(line)
+
+
+def test_the_threshold_of_iou_is_the_best_on_validation(scans) -> None:
+    from xaimed_bench.data.sets import open_set
+    from xaimed_bench.data.stream import stream
+    from xaimed_bench.networks import open_network
+    from xaimed_core import explain
+    from xaimed_core.localisation import best_threshold, evaluate_localisation
+
+    images = open_set("scans")
+    for item in (*images.split("validation"), *images.split("testing")):
+        box(item.name)
+    metrics = ("--metrics", "iou")
+    assert evaluate("out", *metrics) == 0
+    assert evaluate("fixed", *metrics, "--threshold", "0.3") == 0
+    images = open_set("scans")
+    model = open_network("fewnets:plain", classes=images.classes).model
+
+    def explained(split, batch):
+        read = stream(images.split(split), images.classes, size=32, batch=batch, on_unreadable=print)
+        for part in read:
+            yield part, explain(model, part.images, "xgradcam", "2")
+
+    ((validation, e),) = explained("validation", 99)
+    best = best_threshold(e, validation.lesion)
+    for out, threshold in (("out", best), ("fixed", 0.3)):
+        stored = rows(out)
+        for part, e in explained("testing", 2):
+            expected = evaluate_localisation(e, part.lesion, metrics="iou", threshold=threshold)[
+                "iou"
+            ].tolist()
+            got = [stored[name, "2", "xgradcam", "iou"] for name in part.names]
+            assert got == pytest.approx(expected, abs=1e-6)
+    about = json.loads(Path("out/thresholds.json").read_text())
+    assert about["images"] == len(images.split("validation"))
+    assert load(Path("out/summary.json")).threshold == (
+        f"for each layer and method the best on {about['images']} validation images"
+    )
+    assert load(Path("fixed/summary.json")).threshold == "0.3"
+
+
+def test_a_box_outside_its_image_is_no_lesion(scans, capsys) -> None:
+    box("Testing/dark/new0.png")
+    box("Testing/dark/new2.png", "0 1.5 1.5 0.2 0.2")
+    assert evaluate("out", "--metrics", "mass", "--limit", "4") == 0
+    located = {image for image, *_, metric in rows("out") if metric == "mass"}
+    assert located == {"Testing/dark/new0.png"}
+
+
+def resident_bytes() -> int:
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads what Linux says of a process")
+def test_memory_does_not_grow_with_the_number_of_images(scans, monkeypatch) -> None:
+    """Of 240 images of 128 pixels less than a quarter is held after the first 60."""
+    for k in range(228):
+        scan(scans / "Testing" / ("dark", "light")[k % 2] / f"more{k}.png", 1000 + k, (0.7, 1.5)[k % 2])
+    held: list[int] = []
+    store = running.store
+    monkeypatch.setattr(running, "store", lambda *given: (store(*given), held.append(resident_bytes())))
+    assert evaluate("out", "--size", "128", "--batch", "4", "--metrics", "drop", "--methods", "xgradcam") == 0
+    assert len(held) == 60
+    assert held[-1] - held[14] < (240 - 60) * 3 * 128 * 128 * 4 / 4
