@@ -42,7 +42,7 @@ docs: $(READY) ## the site of docs/, into build/site
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 test: check ## check, then all tests: side by side, those that need the machine alone, and kernels compiled for GPUs
-	$(CORES) $(INTERPRETED) -m "not offline and not alone" $(SHARED) $(ARGS)
+	$(CORES) $(INTERPRETED) -m "not offline and not alone and not nightly" $(SHARED) $(ARGS)
 	$(INTERPRETED) -m "not offline and alone" $(ARGS)
 	$(COMPILED) $(ARGS)
 

@@ -28,7 +28,7 @@ FLOORS = {
         ("data", "device", "checkpoint_files", "checkpoints", "progress"),
         ("models",),
         ("measure",),
-        ("profile", "trial", "study", "doctor", "bench_options"),
+        ("profile", "trial", "study", "doctor", "bench_options", "running"),
         ("cli",),
         ("__main__",),
     ),
