@@ -15,6 +15,8 @@ from xaimed_bench.models import build_model
 from xaimed_reports.format import machine_line
 from xaimed_reports.show.markdown import SECTIONS, markdown
 from xaimed_reports.store.load import load
+from xaimed_reports.study.evaluation import load as load_evaluation
+from xaimed_reports.study.report import report_in_short
 from xaimed_reports.tradeoff.tradeoff_figure import drawn
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,13 @@ BLOCKS = [
     (page.relative_to(ROOT).as_posix(), found["file"], found["section"] or "all", found["shown"])
     for page in PAGES
     for found in BLOCK.finditer(page.read_text())
+]
+STUDIES = [
+    (f"{page.relative_to(ROOT).as_posix()}: {found[1]}", found[1], found[2])
+    for page in PAGES
+    for found in re.finditer(
+        r"<!-- begin study: (\S+) -->\n(.*?)\n<!-- end study -->", page.read_text(), re.DOTALL
+    )
 ]
 PICTURES = [
     (page.parent / found).resolve()
@@ -62,6 +71,11 @@ def test_the_readmes_table_repeats_rows_of_a_committed_result():
 )
 def test_a_table_is_what_the_report_prints(page, file, section, shown):
     assert shown.strip() == SECTIONS[section](load(ROOT / file)).strip()
+
+
+@pytest.mark.parametrize(("file", "shown"), [each[1:] for each in STUDIES], ids=[each[0] for each in STUDIES])
+def test_a_study_is_what_the_report_prints(file, shown):
+    assert shown.strip() == report_in_short(load_evaluation(ROOT / file)).strip()
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)

@@ -3,6 +3,7 @@
   xaimed report out.json                        a table in the terminal
   xaimed report out.json --html report.html     one page that opens anywhere, offline
   xaimed report out.json --markdown -           for a pull request or a README
+  xaimed report summary.json                    what maps are worth, found by xaimed evaluate
   xaimed report profile.json                    a device's profile card
   xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
 
@@ -36,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--section",
-        choices=("all", "tradeoff", "tradeoff-in-short"),
+        choices=("all", "in-short", "tradeoff", "tradeoff-in-short"),
         help="what --markdown shows; default: all",
     )
     parser.add_argument(
@@ -63,8 +64,13 @@ def run(given: argparse.Namespace) -> int:
         if getattr(given, name) and not getattr(given, needs):
             raise UnusableError(f"--{name.replace('_', '-')} belongs to --{needs}, which is missing")
     keep_apart([given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown])
-    if file_kind(given.file) == "card":
+    kind = file_kind(given.file)
+    if kind == "card":
         return _show_card(given)
+    if kind == "evaluation":
+        return _show_evaluation(given)
+    if given.section == "in-short":
+        raise UnusableError("--section in-short is for evaluations; of a run there are all and tradeoff")
     stored = load(given.file)
     if given.markdown:
         from xaimed_reports.show.markdown import SECTIONS
@@ -99,6 +105,33 @@ def _show_card(given: argparse.Namespace) -> int:
     if given.markdown:
         write(given.markdown, shown)
     else:
+        console().print(Markdown(shown))
+    return 0
+
+
+def _show_evaluation(given: argparse.Namespace) -> int:
+    """What maps are worth: as text here, as Markdown, or as a page."""
+    from rich.markdown import Markdown
+
+    from xaimed_reports.show.terminal import console
+    from xaimed_reports.study.evaluation import load
+    from xaimed_reports.study.report import report_in_short, report_markdown, report_page
+
+    for name in ("svg", "profile"):
+        if getattr(given, name):
+            raise UnusableError(
+                f"{given.file} is an evaluation, for which there is no --{name}; leave it out"
+            )
+    if given.section not in (None, "all", "in-short"):
+        raise UnusableError(f"--section {given.section}: of an evaluation there are all and in-short")
+    keep_apart([given.file], [given.html, given.markdown])
+    found = load(given.file)
+    shown = report_in_short(found) if given.section == "in-short" else report_markdown(found)
+    if given.markdown:
+        write(given.markdown, shown)
+    if given.html:
+        write(given.html, report_page(found))
+    if not (given.markdown or given.html):
         console().print(Markdown(shown))
     return 0
 

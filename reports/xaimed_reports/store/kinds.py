@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xaimed_reports.store.jsonform import UnreadableError, read_object
 
-Kind = Literal["run", "card", "floor", "trial", "static", "data"]
+Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation"]
 
 WORDS: dict[Kind, str] = {
     "run": "a stored run: xaimed report shows it, xaimed compare judges two",
@@ -15,6 +15,7 @@ WORDS: dict[Kind, str] = {
     "floor": "a machine's floor: give it to xaimed compare as --floor-file",
     "trial": "a trial of the gate: xaimed trial reads it",
     "static": "figures of compiled kernels: xaimed profile --static compares them",
+    "evaluation": "what maps are worth, found by xaimed evaluate: xaimed report shows it",
     "data": "a survey of a folder of images, as xaimed data --json writes it",
 }
 """What each is, and who reads it."""
@@ -27,6 +28,7 @@ _FIELDS: dict[Kind, frozenset[str]] = {
     "card": frozenset(("machine", "subject", "taken", "schema")),
     "floor": frozenset(("floor",)),
     "trial": frozenset(("trial",)),
+    "evaluation": frozenset(("evaluation",)),
     "data": frozenset(("digest", "classes", "counts", "findings")),
 }
 

@@ -22,6 +22,13 @@ def report_markdown(found: Evaluation, pictures: Sequence[tuple[str, str]] = ())
     return markdown_page("study.md", e=found, findings=findings(found), tables=tables, pictures=pictures)
 
 
+def report_in_short(found: Evaluation) -> str:
+    """What a page of the docs shows: the findings, and the table of ROAD with accuracy and published values."""
+    title, head, rows = _road(found)
+    about = f"{found.network}, {found.images} images of {found.data} ({found.split}). {found.init}. `{found.command}`"
+    return "\n\n".join((" ".join(findings(found)), f"**{title}**", table(rows, head), about))
+
+
 def report_page(found: Evaluation, pictures: Sequence[tuple[str, str]] = ()) -> str:
     """The same as a page that opens anywhere. ``pictures``: caption and data address of each."""
     return render(

@@ -51,6 +51,7 @@ BAD = """
 | report run.json --profile card.json                     | 2 | --profile belongs to --html                        |
 | report run.json --no-images                             | 2 | --no-images belongs to --html                      |
 | report run.json --section all                           | 2 | --section belongs to --markdown                    |
+| report run.json --section in-short --markdown -         | 2 | --section in-short is for evaluations              |
 | report run.json --section none --markdown -             | 2 | --section; invalid choice: 'none'                  |
 | report run.json --section tradeoff --markdown -         | 2 | judged no maps; bench_tradeoff.py                  |
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
