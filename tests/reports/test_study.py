@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from xaimed_bench.cli import main
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.study.evaluation import Accuracy, Cell, Cost, Evaluation, Pair, load, store
 from xaimed_reports.study.report import report_markdown, report_page
@@ -123,3 +124,19 @@ def test_a_class_with_markup_in_its_name_is_shown_as_text() -> None:
     cells = (*e.cells, Cell("last", "xgradcam", "road", "class <b>|x", 3, 0.1))
     assert "<b>" not in report_page(replace(e, cells=cells)).split("</style>")[1]
     assert "&lt;b>\\|x" in report_markdown(replace(e, cells=cells))
+
+
+def test_the_command_shows_it_as_text_markdown_and_page(tmp_path, capsys) -> None:
+    file = tmp_path / "summary.json"
+    file.write_text(store(made()))
+    assert main(["report", str(file)]) == 0
+    assert "What maps are worth: Net on made" in capsys.readouterr().out
+    assert (
+        main(["report", str(file), "--html", str(tmp_path / "p.html"), "--markdown", str(tmp_path / "p.md")])
+        == 0
+    )
+    assert "<h1>What maps are worth: Net on made</h1>" in (tmp_path / "p.html").read_text()
+    assert main(["report", str(file), "--section", "in-short", "--markdown", "-"]) == 0
+    short = capsys.readouterr().out
+    assert all(sentence in short for sentence in findings(made()))
+    assert main(["report", str(file), "--svg", str(tmp_path)]) == 2
