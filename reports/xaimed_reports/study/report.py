@@ -136,7 +136,7 @@ def _drawings(found: Evaluation) -> list[str]:
             mark(plot, x, y, f"{name}: {number(x)} forward passes, ROAD {y:+.3f}")
             plot.annotate(name, (x, y), xytext=(7, 4), textcoords="offset points", fontsize=9)
         write_ticks(plot.xaxis, number)
-        write_ticks(plot.yaxis, lambda value: f"{value:+.2f}")
+        write_ticks(plot.yaxis, lambda value: f"{value:+.3f}")
         name_axes(plot, "cost in forward passes", f"ROAD at {layer} ({found.layers[layer]})")
         drawn.append(inline(figure, f"cost against ROAD at {layer}", "wide"))
     return drawn
