@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import copy
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_grad_cam
 import torch
 from PIL import Image
-from pytorch_grad_cam.feature_factorization import deep_feature_factorization as upstream_dff
-from pytorch_grad_cam.metrics import arcc as upstream_arcc
-from pytorch_grad_cam.sess import SESS as UpstreamSESS
-from pytorch_grad_cam.sobel_cam import sobel_cam as upstream_sobel
-from pytorch_grad_cam.utils import image as upstream_image
-from pytorch_grad_cam.utils import svd_on_activations as upstream_svd
 from torch import Tensor, nn
 
 import xaimed_core.compat as compat
@@ -31,6 +25,13 @@ from xaimed_core.compat.utils.reshape_transforms import fasterrcnn_reshape_trans
 from xaimed_core.compat.utils.svd_on_activations import get_2d_projection_kernel
 from xaimed_core.methods import Reduction
 
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
+upstream_dff = import_module("pytorch_grad_cam.feature_factorization").deep_feature_factorization
+upstream_arcc = import_module("pytorch_grad_cam.metrics").arcc
+UpstreamSESS = import_module("pytorch_grad_cam.sess").SESS
+upstream_sobel = import_module("pytorch_grad_cam.sobel_cam").sobel_cam
+upstream_image = import_module("pytorch_grad_cam.utils.image")
+upstream_svd = import_module("pytorch_grad_cam.utils.svd_on_activations")
 THEIRS = pytorch_grad_cam
 
 

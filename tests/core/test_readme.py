@@ -78,6 +78,25 @@ def test_a_study_is_what_the_report_prints(file, shown):
     assert shown.strip() == report_in_short(load_evaluation(ROOT / file)).strip()
 
 
+def test_the_readme_quotes_the_study():
+    found = load_evaluation(ROOT / "reports/results/amd-epyc-1-thread/study-lite0.json")
+    text = " ".join((ROOT / "README.md").read_text().split())
+    worth = {
+        (layer, m): found.cell(layer, m, "road").mean
+        for layer in ("before", "last")
+        for m in ("ablationcam", "xgradcam")
+    }
+    assert (
+        f"AblationCAM reaches {worth['before', 'ablationcam']:.3f} and XGradCAM {worth['before', 'xgradcam']:.3f}"
+        in text
+    )
+    assert (
+        f"XGradCAM reaches {worth['last', 'xgradcam']:.3f} and AblationCAM {worth['last', 'ablationcam']:.3f}"
+        in text
+    )
+    assert f"on {found.images} test images" in text
+
+
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 def test_a_picture_is_what_the_report_draws(picture):
     stem = picture.name.rpartition("-")[0]

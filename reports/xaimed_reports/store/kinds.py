@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xaimed_reports.store.jsonform import UnreadableError, read_object
 
-Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation"]
+Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation", "training"]
 
 WORDS: dict[Kind, str] = {
     "run": "a stored run: xaimed report shows it, xaimed compare judges two",
@@ -16,6 +16,7 @@ WORDS: dict[Kind, str] = {
     "trial": "a trial of the gate: xaimed trial reads it",
     "static": "figures of compiled kernels: xaimed profile --static compares them",
     "evaluation": "what maps are worth, found by xaimed evaluate: xaimed report shows it",
+    "training": "how a network was trained, as xaimed train writes it",
     "data": "a survey of a folder of images, as xaimed data --json writes it",
 }
 """What each is, and who reads it."""
@@ -29,6 +30,7 @@ _FIELDS: dict[Kind, frozenset[str]] = {
     "floor": frozenset(("floor",)),
     "trial": frozenset(("trial",)),
     "evaluation": frozenset(("evaluation",)),
+    "training": frozenset(("settings", "scores")),
     "data": frozenset(("digest", "classes", "counts", "findings")),
 }
 

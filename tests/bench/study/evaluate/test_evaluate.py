@@ -248,11 +248,12 @@ def test_classes_that_the_network_does_not_know_are_named_and_can_be_renamed(sca
     assert load(Path("out/summary.json")).accuracy[0].value is not None
 
 
-def test_the_report_shows_the_published_values_and_the_command(scans) -> None:
+def test_the_report_shows_the_published_values_and_the_command(scans, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["xaimed", "evaluate", "folder/scans"])
     assert evaluate("out") == 0
     text = Path("out/report.md").read_text()
     assert "published, glioma" in text
-    assert "Command: `xaimed " in text
+    assert "Command: `xaimed evaluate scans`" in text
     page = Path("out/report.html").read_text()
     assert "<script" not in page
     assert json.loads(Path("out/settings.json").read_text())["methods"] == [
