@@ -107,6 +107,15 @@ def test_removal_changes_removed_pixels_alone(removal):
     assert (perturbed[~kept] != images[~kept]).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("removal", [Impute(), Zero(), Mean(), Blur()], ids=lambda r: type(r).__name__)
+def test_more_masks_than_images_take_the_images_again(removal):
+    images, maps = case()
+    keep = masks_of(maps, (0.2, 0.6), ("morf",)).keep[:, 0].transpose(0, 1).flatten(0, 1)
+    together = remove(images, keep, removal, range(6))
+    apart = [remove(images, keep[k : k + 3], removal, range(k, k + 3)) for k in (0, 3)]
+    assert torch.allclose(together, torch.cat(apart), rtol=0, atol=1e-5)
+
+
 def test_zero_mean_and_blur_are_what_they_say():
     images, maps = case()
     keep = masks_of(maps, (1.0,), ("morf",)).keep[:, 0, 0]

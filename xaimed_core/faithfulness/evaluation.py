@@ -226,7 +226,7 @@ def _curve(
             made = range(here.start, min(each, max(here.stop, here.start + ahead)))
             seeds = [seed * 1_000_003 + i * each + k for k in made for i in range(n)]
             kept = masks[:, made.start : made.stop].transpose(0, 1).flatten(0, 1)
-            images = remove(base.images.repeat(len(made), 1, 1, 1), kept, removal, seeds)
+            images = remove(base.images, kept, removal, seeds)
         return images[(here.start - made.start) * n : (here.stop - made.start) * n]
 
     found: list[Tensor] = []

@@ -72,22 +72,24 @@ def check_noise(*spreads: object) -> None:
 
 
 def remove(images: Tensor, keep: Tensor, removal: Removal, seeds: Sequence[int]) -> Tensor:
-    """``images [r, c, h, w]`` with what ``keep [r, h, w]`` lacks replaced; noise of row i is drawn from seeds[i]."""
+    """``images [n, c, h, w]``, k times behind each other, with what ``keep [k * n, h, w]`` lacks replaced.
+
+    Noise of row i is drawn from ``seeds[i]``.
+    """
+    again = images.repeat(len(keep) // len(images), 1, 1, 1)
     match removal:
         case Impute():
-            filled = impute(images, keep, tol=removal.tol)
+            filled = impute(again, keep, tol=removal.tol)
             return _with_noise(filled, keep, removal.spreads, seeds) if any(removal.spreads) else filled
         case Zero():
-            return images.masked_fill(~keep.unsqueeze(1), 0.0)
+            return again.masked_fill(~keep.unsqueeze(1), 0.0)
         case Mean():
-            mean = images.mean((2, 3), keepdim=True, dtype=torch.float32).to(images.dtype)
-            return torch.where(keep.unsqueeze(1), images, mean)
+            instead = images.mean((2, 3), keepdim=True, dtype=torch.float32).to(images.dtype)
         case Blur(sigma=sigma):
-            return torch.where(
-                keep.unsqueeze(1), images, gaussian_blur(images, sigma * min(images.shape[2:]))
-            )
+            instead = gaussian_blur(images, sigma * min(images.shape[2:]))
         case _:
             assert_never(removal)
+    return torch.where(keep.unsqueeze(1), again, instead.repeat(len(keep) // len(images), 1, 1, 1))
 
 
 def _with_noise(images: Tensor, keep: Tensor, spreads: Sequence[float], seeds: Sequence[int]) -> Tensor:

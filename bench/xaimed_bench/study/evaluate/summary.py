@@ -21,7 +21,8 @@ from xaimed_bench.study.evaluate.shards import each_shard
 from xaimed_reports.compare.statistics import holm
 from xaimed_reports.study.evaluation import Accuracy, Cell, Evaluation, Pair
 
-RESAMPLES = 2000
+RESAMPLES = 1000
+"""As many as Saporta et al. 2022 draw."""
 SEED = 0
 FEWEST = 6
 """Images below which no interval and no test is worth its name."""
