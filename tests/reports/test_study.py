@@ -9,7 +9,7 @@ import pytest
 from xaimed_bench.cli import main
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.study.evaluation import Accuracy, Cell, Cost, Evaluation, Pair, load, store
-from xaimed_reports.study.report import report_markdown, report_page
+from xaimed_reports.study.report import report_in_short, report_markdown, report_page
 from xaimed_reports.study.words import findings
 
 PAPER = ("gradcam++", "xgradcam", "eigengradcam", "layercam", "ablationcam")
@@ -140,3 +140,19 @@ def test_the_command_shows_it_as_text_markdown_and_page(tmp_path, capsys) -> Non
     short = capsys.readouterr().out
     assert all(sentence in short for sentence in findings(made()))
     assert main(["report", str(file), "--svg", str(tmp_path)]) == 2
+
+
+def test_where_only_lesions_were_found_the_report_speaks_of_nothing_else() -> None:
+    found = made()
+    cells = tuple(replace(c, metric="auprc") for c in found.cells if c.metric == "road")
+    pairs = tuple(replace(p, metric="auprc") for p in found.pairs)
+    only = replace(found, cells=cells, pairs=pairs, costs=())
+    text = report_markdown(only)
+    assert "ROAD at" not in text
+    assert "ROAD by class" not in text
+    said = " ".join(findings(only))
+    assert (
+        "At last (bn2) xgradcam has the highest pixel AUPRC, +0.200 [+0.190, +0.210], better than ablationcam"
+        in said
+    )
+    assert "**How well maps find the lesion**" in report_in_short(only)

@@ -24,9 +24,14 @@ def report_markdown(found: Evaluation, pictures: Sequence[tuple[str, str]] = ())
 
 def report_in_short(found: Evaluation) -> str:
     """What a page of the docs shows: the findings, and the table of ROAD with accuracy and published values."""
-    title, head, rows = _road(found)
+    title, head, rows = _road(found) if ROAD in found.metrics() else _located(found)
     about = f"{found.network}, {found.images} images of {found.data} ({found.split}). {found.init}. `{found.command}`"
     return "\n\n".join((" ".join(findings(found)), f"**{title}**", table(rows, head), about))
+
+
+def _located(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
+    names = [name for name in ("pointing", "mass", "iou-otsu", "auprc") if name in found.metrics()]
+    return "How well maps find the lesion", ("layer", "maps", *names), _rows(found, names)
 
 
 def report_page(found: Evaluation, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -42,11 +47,13 @@ def report_page(found: Evaluation, pictures: Sequence[tuple[str, str]] = ()) -> 
 
 
 def _tables(found: Evaluation) -> list[tuple[str, tuple[str, ...], Rows]]:
-    tables = [_road(found)]
+    scored = ROAD in found.metrics()
+    tables = [_road(found)] if scored else []
     other = [name for name in found.metrics() if not name.startswith(ROAD)]
     parts = (other[i : i + 4] for i in range(0, len(other), 4))
     tables += [(", ".join(names), ("layer", "maps", *names), _rows(found, names)) for names in parts]
-    tables.append(_classes(found))
+    if scored:
+        tables.append(_classes(found))
     if found.costs:
         tables.append(_costs(found))
     return tables

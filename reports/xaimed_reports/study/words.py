@@ -17,6 +17,8 @@ PAPER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")
 """The methods of arXiv 2503.08420 beside AblationCAM."""
 PUBLISHED = {"xgradcam": 0.12, "gradcam++": 0.09, "layercam": 0.08}
 """ROAD on glioma in arXiv 2503.08420, the only values per method that it prints."""
+HIGHEST = {ROAD: "ROAD", "auprc": "pixel AUPRC"}
+"""Metrics of which the best map is named, where they were asked for: of faithfulness, and of finding a lesion."""
 HYBRID = "layercam x gradcam++"
 SIGNED = 0.01
 """The part of a layer's values below 0 from which it counts as signed."""
@@ -68,27 +70,30 @@ def _accuracy(found: Evaluation) -> Iterator[str]:
         yield f"The network is right about {'; '.join(parts)}."
 
 
-def _at(found: Evaluation, layer: str) -> Iterator[str]:
-    cells = ranked(found, layer, ROAD, higher=True)
+def _best(found: Evaluation, layer: str, metric: str, title: str) -> Iterator[str]:
+    """Which map is highest, which methods it beats, and what maps reach that know nothing."""
+    cells = ranked(found, layer, metric, higher=True)
     methods = [cell for cell in cells if not is_baseline(cell.method)]
-    where = f"At {layer} ({found.layers[layer]})"
-    if methods:
-        best = methods[0]
-        behind = [
-            c.method
-            for c in methods[1:]
-            if (p := pair(found, layer, ROAD, best.method, c.method)) and p.differ
-        ]
-        versus = (
-            f"better than {', '.join(behind)} (Wilcoxon, Holm)" if behind else "and no method differs from it"
-        )
-        yield f"{where} {best.method} has the highest ROAD, {interval(best)}, {versus}."
-        known = max((c for c in found.cells if c.layer == "" and (c.metric, c.group) == (ROAD, "all")),
-                    key=lambda c: c.mean, default=None)  # fmt: skip
-        if known is not None:
-            above = [c.method for c in methods if c.low is not None and c.low > known.mean]
-            said = f"{len(above)} of {len(methods)} maps are clearly above it"
-            yield f"The best map that knows nothing, {known.method}, reaches {interval(known)}; {said}."
+    if not methods:
+        return
+    best, *others = methods
+    behind = [
+        c.method for c in others if (p := pair(found, layer, metric, best.method, c.method)) and p.differ
+    ]
+    versus = (
+        f"better than {', '.join(behind)} (Wilcoxon, Holm)" if behind else "and no method differs from it"
+    )
+    yield f"At {layer} ({found.layers[layer]}) {best.method} has the highest {title}, {interval(best)}, {versus}."
+    known = ranked(found, "", metric, higher=True)
+    if known:
+        above = [c.method for c in methods if c.low is not None and c.low > known[0].mean]
+        said = f"{len(above)} of {len(methods)} maps are clearly above it"
+        yield f"The best map that knows nothing, {known[0].method}, reaches {interval(known[0])}; {said}."
+
+
+def _at(found: Evaluation, layer: str) -> Iterator[str]:
+    for metric, title in HIGHEST.items():
+        yield from _best(found, layer, metric, title)
     alike = [
         c.method
         for c in ranked(found, layer, AGREEMENT, higher=True)
