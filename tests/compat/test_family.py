@@ -26,8 +26,8 @@ from xaimed_core.compat.utils.svd_on_activations import get_2d_projection_kernel
 from xaimed_core.methods import Reduction
 
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
-upstream_dff = import_module("pytorch_grad_cam.feature_factorization").deep_feature_factorization
-upstream_arcc = import_module("pytorch_grad_cam.metrics").arcc
+upstream_dff = import_module("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
+upstream_arcc = import_module("pytorch_grad_cam.metrics.arcc")
 UpstreamSESS = import_module("pytorch_grad_cam.sess").SESS
 upstream_sobel = import_module("pytorch_grad_cam.sobel_cam").sobel_cam
 upstream_image = import_module("pytorch_grad_cam.utils.image")
