@@ -1,1 +1,0 @@
-"""How `pytest bench` runs: which cases in which order, and where their results go."""
