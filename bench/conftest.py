@@ -4,42 +4,52 @@ Whichever of a case's tests runs first measures all implementations of the case;
 Parametrise benches with short strings only: the ids are the join key of every later comparison.
 
 Options that cannot be used (a device that is not here, a folder without images, a checkpoint that does not fit) end
-the run in one line before anything is measured, with exit code 4, pytest's own for errors of usage.
+the run in one line before anything is measured, with exit code 2, and so does a disk that is full.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import random
+import signal
+import sys
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from xaimed_bench.bench_options import extra_work, need_fitting_checkpoint, need_usable, options
+from xaimed_bench.bench_options import (
+    extra_work,
+    need_fitting_checkpoint,
+    need_usable,
+    options,
+    planned,
+    seed,
+)
 from xaimed_bench.device import device_named
-from xaimed_bench.measure import PROFILES, Plan
+from xaimed_bench.measure import Plan
 from xaimed_bench.measure.case import Question
+from xaimed_bench.measure.machine import others_share
 from xaimed_bench.measure.session import Session, new_run, what_finished
 from xaimed_bench.measure.subject import Subjects
+from xaimed_bench.running.ending import UNUSABLE, cannot_write, kept, usage
+from xaimed_bench.running.order import by_importance, need_known, shuffled
+from xaimed_bench.running.outcome import case_of, report
+from xaimed_bench.running.outputs import Outputs
 from xaimed_bench.trial.extra_work import with_extra_work
+from xaimed_reports.compare.sides import LOADED_SHARE
 from xaimed_reports.show.terminal import console, show
-from xaimed_reports.store.journal import Journal, Recovered
-from xaimed_reports.store.jsonform import UnusableError, to_json
-from xaimed_reports.store.load import pictures_path
-from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case
-from xaimed_reports.store.rows import Row, Run, Timed, failure
+from xaimed_reports.store.jsonform import to_json
+from xaimed_reports.store.records import OURS, REFERENCE, Case
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("torchcam", "captum")
 SESSION = pytest.StashKey[Session]()
+OUTPUTS = pytest.StashKey[Outputs]()
 
 collect_ignore = ["bench_tradeoff.py"]
 """It trains networks first: it runs when it is named, not with all the others."""
@@ -51,20 +61,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, **settings)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Say in one line what cannot be used."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return UNUSABLE
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that cannot be used, and let what is measured warn."""
-    with _usage():
+    with usage():
         need_usable(config.option)
-    config.addinivalue_line(
-        "filterwarnings", "default"
-    )  # what is measured may warn; that is no error of xaimed
-    warnings.filterwarnings(
-        "default", category=PytestBenchmarkWarning
-    )  # the same for its own, at a run's end
-    if hasattr(config.option, "benchmark_quiet"):
-        config.option.benchmark_quiet = (
-            not config.option.verbose
-        )  # xaimed's table closes the run; -v shows both
+    stored = config.option.benchmark_json
+    config.stash[OUTPUTS] = outputs = Outputs(stored, _journal_path(config, stored))
+    config.option.benchmark_json = outputs.part  # written by pytest-benchmark, named by `finish`
+    config.addinivalue_line("filterwarnings", "default")  # what is measured may warn: no error of xaimed
+    warnings.filterwarnings("default", category=PytestBenchmarkWarning)  # the same, at a run's end
+    config.option.benchmark_quiet = not config.option.verbose  # xaimed's table closes the run
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -75,15 +91,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the cases asked for, and bring them into the order asked for; a case's tests stay together."""
     keys = {
-        item: _case(item, 0).key for item in items if isinstance(item, pytest.Function) and _measured(item)
+        item: case_of(item, 0).key for item in items if isinstance(item, pytest.Function) and _measured(item)
     }
+    if not keys:
+        return
+    cases = [case_of(item, 0) for item in items if item in keys]
     if config.option.only_case:
+        with usage():
+            need_known(config.option.only_case, cases)
         gone = [item for item in items if keys.get(item) not in config.option.only_case]
         config.hook.pytest_deselected(items=gone)
         items[:] = [item for item in items if item not in gone]
-    if config.option.shuffle is not None:
-        order = sorted(set(keys.values()))
-        random.Random(config.option.shuffle).shuffle(order)
+    order = None
+    if (number := seed(config.option.shuffle)) is not None:
+        order = shuffled(cases, number)
+    elif planned(config.option).ends:
+        order = by_importance(cases)
+    if order is not None:
         items.sort(key=lambda item: order.index(keys[item]) if item in keys else -1)
 
 
@@ -93,29 +117,57 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     tests = [item for item in session.items if isinstance(item, pytest.Function) and _measured(item)]
     if not tests or config.option.collectonly:
         return
-    with _usage():
+    with usage():
         need_fitting_checkpoint(config.option.checkpoint, (t.callspec.params.get("model", "") for t in tests))
     real = config.option.data_name or "a folder of images"  # a folder's own name may say too much
     images_from = real if config.option.data else "phantoms (mri), seed 0"
     head = new_run(_device(config), profile=config.option.profile, images_from=images_from, root=ROOT)
-    path = _journal_path(config)
     checks_only = config.option.benchmark_disable or config.option.benchmark_skip
-    config.stash[SESSION] = Session(
-        head,
-        None if checks_only else _plan(config, tests),
-        _device(config),
-        expected=len({_case(test, 0).key for test in tests}),
-        recovered=_recovered(path, head) if config.option.resume else None,
-        journal=None if checks_only else Journal(path),
-        cold=config.option.cold,
-    )
+    outputs, journal, recovered = config.stash[OUTPUTS], None, None
+    with usage():
+        if not checks_only:
+            journal = outputs.hold()
+        if config.option.resume:
+            recovered = what_finished(outputs.journal_path, head)
+        config.stash[SESSION] = Session(
+            head,
+            None if checks_only else _plan(config, tests),
+            _device(config),
+            expected=len({case_of(test, 0).key for test in tests}),
+            recovered=recovered,
+            journal=journal,
+            cold=config.option.cold,
+        )
+    if recovered is not None:
+        config.stash[SESSION].pictures |= outputs.kept_pictures({row.case.key for row in recovered.run.rows})
+    if not checks_only:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
+        _say_loaded(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OUTPUTS in config.stash:
+        config.stash[OUTPUTS].close()
+
+
+def _say_loaded(config: pytest.Config) -> None:
+    """Warn at the start, when waiting still helps."""
+    share = others_share(0.5)
+    if share is not None and share > LOADED_SHARE:
+        _say(
+            config,
+            f"\nOther processes use {share:.0%} of this machine: times will be doubtful; a quiet one decides more.",
+        )
 
 
 def _plan(config: pytest.Config, tests: Sequence[pytest.Function]) -> Plan:
     """The profile's plan; a bench whose cases take long says how long they may take together (``TOTAL_S``)."""
-    plan = PROFILES[config.option.profile]
+    plan = planned(config.option)
     asked = [total_s for t in tests if (total_s := getattr(t.module, "TOTAL_S", None)) is not None]
-    return dataclasses.replace(plan, total_s=max(asked)) if asked and plan.total_s is not None else plan
+    if not asked or plan.total_s is None or config.option.budget is not None:
+        return plan
+    return dataclasses.replace(plan, total_s=max(asked), ends=False)
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +189,11 @@ def asked_peers(pytestconfig: pytest.Config) -> tuple[str, ...]:
 def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
     """Measure xaimed against a reference: checked first, then timed in turns, a row for each in the JSON."""
     session = request.config.stash[SESSION]
+    here = case_of(request.node, 0)
+    if not session.knows(here.key) and not session.fits():
+        session.leave_out(here)  # before its model is built
+    if (left := session.left_out(here.key)) is not None:
+        pytest.skip(left)
 
     def measure(
         ours: Callable[[], Any],
@@ -154,7 +211,7 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
         name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of xaimed's and the expected output, for
         the report. The rest as in `xaimed_bench.measure.case.Question`: allowed, judge, truth, exact, absent, ...
         """
-        case = _case(request.node, images)
+        case = case_of(request.node, images)
         share = extra_work(request.config.option.extra_work).get(case.key, 0.0)
         if share and not session.knows(case.key):
             ours = with_extra_work(ours, share, session.device)
@@ -165,61 +222,26 @@ def measure(request: pytest.FixtureRequest, impl: str) -> Callable[..., None]:
             keep=pictures and (lambda mine, expected: session.keep(case.key, pictures(mine, expected))),
             **question,
         )
-        if not session.knows(case.key):
-            _say(request.config, f"\n{session.begin(case.key)} ")
-        _report(request, session.rows(asked).get(impl))
+        with kept(request.config.stash[OUTPUTS].journal_path):
+            if session.knows(case.key):
+                rows = session.rows(asked)
+            else:
+                _say(request.config, f"\n{session.begin(case.key)} ")
+                rows = session.rows(asked)
+                request.config.stash[OUTPUTS].keep_pictures(session.pictures)
+        report(request, rows.get(impl))
 
     return measure
 
 
-@contextmanager
-def _usage() -> Generator[None]:
-    """What a user gave and cannot be used is an error of usage to pytest."""
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """pytest-benchmark writes its JSON here."""
     try:
-        yield
-    except UnusableError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _case(item: pytest.Function, images: int) -> Case:
-    """The case a test belongs to: its function's name in words, and every parameter but the implementation."""
-    axes = {name: value for name, value in item.callspec.params.items() if name != "impl"}
-    wrong = [name for name, value in axes.items() if not isinstance(value, str)]
-    if wrong:
-        raise TypeError(
-            f"{item.nodeid}: parametrise with short strings only, {', '.join(wrong)} is no string"
-        )
-    return Case(item.originalname.removeprefix("bench_").replace("_", " "), axes, images)
-
-
-def _report(request: pytest.FixtureRequest, row: Row | None) -> None:
-    """Turn a row into a test's outcome, and its samples into a pytest-benchmark entry."""
-    if row is None:
-        pytest.skip("this implementation is not part of the question")
-    if isinstance(row, Timed):
-        counted = [wall_s for _, wall_s in row.timing.counted]
-        request.node.add_marker(pytest.mark.benchmark(timer=_replay(counted)))
-        benchmark = request.getfixturevalue("benchmark")
-        benchmark.group = row.case.key
-        benchmark.extra_info["xaimed"] = {"schema": SCHEMA, **to_json(row)}
-        benchmark.pedantic(lambda: None, rounds=len(counted), iterations=1)
-    match failure(row):
-        case None:
-            return
-        case ("wrong" | "failed" as status, reason) if row.impl in (OURS, REFERENCE):
-            pytest.fail(f"{row.case.key}, {row.what}: {status}: {reason}", pytrace=False)
-        case (status, reason):
-            pytest.skip(f"{status}: {reason}")
-
-
-def _replay(samples: list[float]) -> Callable[[], float]:
-    """A timer whose successive readings differ by the samples: 0, first sample, 0, second sample, ..."""
-    readings = iter([reading for sample in samples for reading in (0.0, sample)])
-
-    def replayed_samples() -> float:
-        return next(readings)
-
-    return replayed_samples
+        return (yield)
+    except OSError as error:
+        print(f"\n{cannot_write(session.config.stash[OUTPUTS].journal_path, error)}", file=sys.stderr)
+        session.exitstatus = UNUSABLE
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
@@ -229,7 +251,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """Add the run and the rows that pytest-benchmark cannot hold, for they have no time; pictures go beside it."""
+    """Add the run and the rows that pytest-benchmark cannot hold, for they have no time."""
     if SESSION not in config.stash:
         return
     head = to_json(config.stash[SESSION].run())
@@ -237,20 +259,18 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
     names = {(Case(**row["case"]).key, row["impl"]) for row in stored}
     head["rows"] = [row for row in head["rows"] if (Case(**row["case"]).key, row["impl"]) not in names]
     output_json["xaimed"] = head
-    path = _json_path(config)
-    if path is not None and config.stash[SESSION].pictures:
-        np.savez_compressed(pictures_path(path), **config.stash[SESSION].pictures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    stored = config.stash[OUTPUTS].finish()
     if SESSION not in config.stash or not config.stash[SESSION].run().rows:
         return
     terminalreporter.ensure_newline()
     terminalreporter.section("xaimed")
     show(config.stash[SESSION].run(), console())
-    stored = _json_path(config)
     if stored is not None:
         terminalreporter.write_line(f"\nStored in {stored}. Next: xaimed report {stored}")
+    terminalreporter.write_line(config.stash[SESSION].counted())
 
 
 def _say(config: pytest.Config, text: str) -> None:
@@ -274,20 +294,6 @@ def _device(config: pytest.Config) -> torch.device:
     return device_named(config.option.device)
 
 
-def _json_path(config: pytest.Config) -> Path | None:
-    """Where pytest-benchmark writes: its option holds a path, in earlier releases an open file."""
-    stored = config.option.benchmark_json
-    return Path(stored if isinstance(stored, str | Path) else stored.name) if stored else None
-
-
-def _journal_path(config: pytest.Config) -> Path:
-    stored = _json_path(config)
+def _journal_path(config: pytest.Config, stored: Path | None) -> Path:
     beside = stored.with_suffix(".journal.jsonl") if stored else ROOT / "xaimed-results/last.journal.jsonl"
     return Path(config.option.journal) if config.option.journal else beside
-
-
-def _recovered(path: Path, head: Run) -> Recovered | None:
-    try:
-        return what_finished(path, head)
-    except (ValueError, OSError) as error:
-        raise pytest.UsageError(f"--resume: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from xaimed_bench.checkpoints import read_checkpoint
 from xaimed_bench.data.folders import find_images
 from xaimed_bench.device import DEVICE_HELP, device_named
-from xaimed_bench.measure import PROFILES
+from xaimed_bench.measure import PROFILES, Plan
 from xaimed_bench.models import MODELS, build_model
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -21,9 +22,14 @@ def options() -> dict[str, dict[str, Any]]:
     """What argparse needs to know of each option, by name."""
     return {
         "--profile": {
-            "choices": [*PROFILES],
+            "metavar": f"{{{','.join(PROFILES)}}}",
             "default": "quick",
-            "help": "how much is measured: quick (minutes, the default), full (about an hour), gate (regressions only)",
+            "help": "how much is measured: quick (5 minutes, the default), full (an hour), gate (regressions only)",
+        },
+        "--budget": {
+            "metavar": "SECONDS",
+            "help": "end the measuring after so long: the most important cases come first, the others are skipped; "
+            f"default: {PROFILES['quick'].total_s:.0f} for quick, no end for the others",
         },
         "--device": {"help": DEVICE_HELP},
         "--data": {
@@ -34,7 +40,6 @@ def options() -> dict[str, dict[str, Any]]:
         "--checkpoint": {"help": "weights of the models (a state_dict file); default: seeded and calibrated"},
         "--peers": {"action": "store_true", "help": "measure torch-cam and Captum too, where installed"},
         "--shuffle": {
-            "type": int,
             "metavar": "SEED",
             "help": "measure the cases in an order that this seed decides",
         },
@@ -61,10 +66,16 @@ def options() -> dict[str, dict[str, Any]]:
 
 def need_usable(option: argparse.Namespace) -> None:
     """Raise UnusableError, one sentence, for a device, images, weights or extra work that cannot be used."""
+    if option.profile not in PROFILES:
+        raise UnusableError(f"--profile {option.profile}: give {', '.join(PROFILES)}")
     device_named(option.device)
     extra_work(option.extra_work)
-    if option.journal is not None and Path(option.journal).is_dir():
-        raise UnusableError(f"--journal: {option.journal} is a folder; give the name of a file")
+    planned(option)
+    seed(option.shuffle)
+    for name in ("journal", "benchmark_json"):
+        path = getattr(option, name, None)
+        if path is not None and Path(path).is_dir():
+            raise UnusableError(f"--{name.replace('_', '-')}: {path} is a folder; give the name of a file")
     for name, value, look in (
         ("--data", option.data, lambda path: find_images(Path(path))),
         ("--checkpoint", option.checkpoint, read_checkpoint),
@@ -75,6 +86,29 @@ def need_usable(option: argparse.Namespace) -> None:
             look(value)
         except (ValueError, OSError) as error:
             raise UnusableError(f"{name}: {error}") from error
+
+
+def planned(option: argparse.Namespace) -> Plan:
+    """The plan of the profile, which --budget ends. Raises UnusableError."""
+    plan = PROFILES[option.profile]
+    if option.budget is None:
+        return plan
+    try:
+        budget_s = float(option.budget)
+    except ValueError:
+        budget_s = nan
+    if not 1 <= budget_s < 1e6:
+        raise UnusableError(f"--budget {option.budget}: give seconds, 1 at least, e.g. --budget 600")
+    return replace(plan, total_s=budget_s, ends=True)
+
+
+def seed(text: str | None) -> int | None:
+    """What --shuffle names. Raises UnusableError."""
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise UnusableError(f"--shuffle {text}: give a seed, a whole number from 0 on")
+    return int(text)
 
 
 def need_fitting_checkpoint(checkpoint: str | None, models: Iterable[str]) -> None:

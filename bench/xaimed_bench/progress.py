@@ -52,15 +52,18 @@ class Steps:
         """Remove the bar."""
         self._rich.stop()
 
-    def begin(self, name: str, worth: float = 1.0) -> str:
+    def begin(self, name: str, worth: float = 1.0, *, most_s: float = math.inf) -> str:
         """Count the step before as done, and show and return where this one stands: "run 3 of 60: NAME, 0:12:00 left".
 
-        The time left follows the pace of the steps so far; before the second one it is not known.
+        The time left follows the pace of the steps so far; before the second one it is not known. Where the work ends
+        after ``most_s`` whatever is done, that is said instead, with "at most".
         """
         self._rich.advance(self._task, self._worth)
         self._begun, self._worth = self._begun + 1, worth
         left_s = self._rich.tasks[0].time_remaining
         left = "" if left_s is None else f", {timedelta(seconds=round(left_s))} left"
+        if most_s < math.inf:
+            left = f", {timedelta(seconds=round(max(0.0, most_s)))} left at most"
         said = f"{self._what} {min(self._begun, self._count)} of {self._count}: {name}{left}"
         now = time.perf_counter()
         if self._shown and now - self._shown_at_s >= self._every_s:

@@ -10,7 +10,7 @@ from xaimed_bench.measure import Plan
 from xaimed_bench.measure.case import Question
 from xaimed_reports.store.jsonform import to_json
 from xaimed_reports.store.records import Case, Machine
-from xaimed_reports.store.rows import Run
+from xaimed_reports.store.rows import Run, Untimed
 
 
 class FakeClock:
@@ -65,6 +65,17 @@ def make_run():
     machine = Machine("Linux x86_64", "a processor", 2, 8 * 2**30, 2, {"torch": "2.14.1"})
     head = {"profile": "gate", "images_from": "phantoms", "revision": None, "started_utc": "", "seconds": 1.0}
     return lambda **fields: Run(**({"machine": machine, "rows": ()} | head | fields))
+
+
+@pytest.fixture
+def make_rows():
+    """The two rows of a case that was asked for and not timed."""
+
+    def make_rows(name):
+        case = Case("toy", {"x": name}, 1)
+        return tuple(Untimed(case=case, impl=impl, what=impl, status="ok") for impl in ("ours", "reference"))
+
+    return make_rows
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from xaimed_bench.cli import main
 from xaimed_reports.compare.floor import Floor
 from xaimed_reports.profile.card import KernelShare, Roofs
 from xaimed_reports.profile.static import Accepted
-from xaimed_reports.store.journal import Journal, recover
 from xaimed_reports.store.jsonform import UnreadableError, from_json, to_json
 from xaimed_reports.store.load import load
 from xaimed_reports.store.older import row_from
@@ -289,27 +288,3 @@ def mutate(data, chance):
             case _:
                 at[str(key) + "2"] = at[key]
         return
-
-
-def test_a_journal_holds_every_finished_row_after_a_crash(pair, tmp_path):
-    journal = Journal(tmp_path / "x.journal.jsonl")
-    journal.start(pair)
-    for row in pair.rows[:2]:
-        journal.begin(row.case.key)
-        journal.add(row)
-    journal.begin(pair.rows[2].case.key)
-    with journal.path.open("a") as file:
-        file.write('{"row": {"case": {"ben')  # the process died while writing
-    found = recover(journal.path.read_text())
-    assert found.run.rows == pair.rows[:2]
-    assert found.unfinished == pair.rows[2].case.key
-    assert load(journal.path).rows == pair.rows[:2]
-
-
-def test_a_journal_damaged_in_the_middle_is_refused(pair, tmp_path):
-    journal = Journal(tmp_path / "x.journal.jsonl")
-    journal.start(pair)
-    journal.add(pair.rows[0])
-    text = journal.path.read_text()
-    with pytest.raises(UnreadableError, match="line 2"):
-        recover(text.replace('{"row"', '{"row', 1) + text)

@@ -13,7 +13,7 @@ from xaimed_bench.measure.fidelity import LEAST_SPREAD_SHARE, Judge, of_maps
 from xaimed_bench.measure.interleave import Interleaved, interleave
 from xaimed_bench.measure.machine import Watch
 from xaimed_bench.measure.memory import peak_above_resident
-from xaimed_bench.measure.plan import Plan
+from xaimed_bench.measure.plan import OutOfTimeError, Plan
 from xaimed_core.memory import is_out_of_memory
 from xaimed_reports.store.ran import Ran
 from xaimed_reports.store.records import (
@@ -94,9 +94,12 @@ def measure_case(
     """Check, time and weigh one case; one row per arm, absent arms included.
 
     Errors become statuses. ``plan=None``: check only, no time and no memory.
+    Raises OutOfTimeError where the plan leaves no time for the fewest samples.
     """
     try:
         return _measure(question, plan, device, cold=cold)
+    except OutOfTimeError:
+        raise
     except Exception as error:
         return unmeasured(question, "oom" if is_out_of_memory(error) else "failed", one_line(error))
 

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, final
 
 from xaimed_bench.measure.clock import Clock, without_garbage_collection
-from xaimed_bench.measure.plan import Plan, median_error
+from xaimed_bench.measure.plan import OutOfTimeError, Plan, median_error
 from xaimed_reports.compare.ratio import interval_of_median
 from xaimed_reports.store.records import Timing
 
@@ -60,8 +60,11 @@ def interleave(
     by itself, and an arm much faster than the slowest is not starved. Where the first calls differ from the next
     ones by more than noise, only the latter count (``order`` is then "separated"); all are kept.
     ``between`` runs before each block, to note the state of the machine.
+    Raises OutOfTimeError where even the fewest blocks would take longer than the plan has left.
     """
+    _need_time(first_s, 1, plan)
     warm_up_s, typical_s = _warm_up(arms, first_s, plan, clock)
+    _need_time(typical_s, plan.min_blocks + 1, plan)  # and once for the memory
     repeats = _repeats(typical_s, plan)
     samples = _blocks(arms, repeats, plan, clock, between)
     timings: dict[str, Timing] = {}
@@ -80,6 +83,12 @@ def interleave(
             order="separated" if separated else "interleaved",
         )
     return Interleaved(timings, carry_over)
+
+
+def _need_time(call_s: Mapping[str, float], rounds: int, plan: Plan) -> None:
+    """Raise OutOfTimeError unless every arm can still be called so often."""
+    if time.perf_counter() + rounds * sum(call_s.values()) > plan.until_s:
+        raise OutOfTimeError
 
 
 def _warm_up(

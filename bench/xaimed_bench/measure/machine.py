@@ -112,6 +112,22 @@ def _cpu_seconds() -> tuple[float | None, float | None]:
     return (user + nice + system + irq + softirq) / hertz, steal / hertz
 
 
+def others_share(seconds: float) -> float | None:
+    """The share of all cores that others use during the next ``seconds``, 0 to 1; None where nothing counts them."""
+    before = Snapshot.now()
+    time.sleep(seconds)
+    return _others(before, Snapshot.now())
+
+
+def _others(before: Snapshot, now: Snapshot) -> float | None:
+    if now.busy_s is None or before.busy_s is None:
+        return None
+    others_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
+    others_s += (now.steal_s or 0.0) - (before.steal_s or 0.0)
+    share = others_s / max(now.at_s - before.at_s, 1e-9) / (os.cpu_count() or 1)
+    return min(1.0, max(0.0, share))
+
+
 @final
 class Watch:
     """Follows the machine from its creation on: the system's counters, and a GPU's clocks and temperature."""
@@ -129,16 +145,13 @@ class Watch:
     def conditions(self) -> Conditions:
         """What happened since the creation."""
         now, before = Snapshot.now(), self._before
-        others: float | None = None
-        if now.busy_s is not None and before.busy_s is not None:
-            others_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
-            others_s += (now.steal_s or 0.0) - (before.steal_s or 0.0)
-            others = others_s / max(now.at_s - before.at_s, 1e-9) / (os.cpu_count() or 1)
         self.note()
         return Conditions(
             load_1m=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            steal_s=None if now.steal_s is None or before.steal_s is None else now.steal_s - before.steal_s,
-            others_share=None if others is None else min(1.0, max(0.0, others)),
+            steal_s=None  # the hypervisor's counter may run backwards
+            if now.steal_s is None or before.steal_s is None
+            else max(0.0, now.steal_s - before.steal_s),
+            others_share=_others(before, now),
             involuntary_switches=now.switches - before.switches,
             threads=torch.get_num_threads(),
             gpu=nvml.changes(self._gpu[0], self._gpu[-1]) if self._gpu else None,

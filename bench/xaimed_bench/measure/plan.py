@@ -30,11 +30,25 @@ class Plan:
     """Upper limit for the warm-up of one arm after its first call."""
     total_s: float | None = None
     """Time for the whole run: cases near its end get smaller budgets. None: no limit."""
+    ends: bool = False
+    """Whether cases that no longer fit into ``total_s`` are left out."""
+    until_s: float = math.inf
+    """The clock's reading by which this case must have ended."""
+
+
+class OutOfTimeError(Exception):
+    """A case does not fit into what is left of the run's time."""
 
 
 PROFILES: dict[ProfileName, Plan] = {
     "quick": Plan(
-        budget_s=8.0, min_blocks=4, max_blocks=60, relative_error=0.01, warm_up_s=2.0, total_s=180.0
+        budget_s=8.0,
+        min_blocks=4,
+        max_blocks=60,
+        relative_error=0.01,
+        warm_up_s=2.0,
+        total_s=300.0,
+        ends=True,
     ),
     "full": Plan(budget_s=30.0, min_blocks=8, max_blocks=400, relative_error=0.003, warm_up_s=20.0),
     "gate": Plan(

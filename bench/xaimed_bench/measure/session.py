@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import final
 
 import numpy as np
@@ -18,11 +19,15 @@ from torch import Tensor
 from xaimed_bench.measure.case import Question, measure_case, unmeasured
 from xaimed_bench.measure.checkout import revision
 from xaimed_bench.measure.machine import machine_facts
-from xaimed_bench.measure.plan import Plan
+from xaimed_bench.measure.plan import OutOfTimeError, Plan
 from xaimed_bench.progress import Steps
-from xaimed_reports.store.journal import Journal, Recovered, recover
-from xaimed_reports.store.rows import Row, Run, Timed
+from xaimed_reports.store.journal import FORMAT, Journal, Recovered, recover
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError, read_text
+from xaimed_reports.store.records import OURS, Case
+from xaimed_reports.store.rows import Row, Run, Timed, Untimed
 
+MOST_TRIES = 2
+"""A case during which the process was killed may be innocent (memory ran out, a machine went away), but only once."""
 PICTURE_PIXELS = 112
 """The longer side of a kept picture: enough to see a map, small enough to send."""
 
@@ -41,13 +46,21 @@ def new_run(device: torch.device, *, profile: str, images_from: str, root: Path)
 
 
 def what_finished(journal: Path, head: Run) -> Recovered | None:
-    """What an unfinished run left; None without a journal. Raises ValueError when it measured something else."""
-    if not journal.exists():
+    """What an unfinished run left; None without a journal. Raises UnusableError when it measured something else."""
+    if not journal.exists() or not journal.stat().st_size:
         return None
-    found = recover(journal.read_text(encoding="utf-8"))
-    for name in ("machine", "profile", "images_from", "revision"):
-        if getattr(found.run, name) != getattr(head, name):
-            raise ValueError(f"{journal.name} has another {name}; run without --resume to begin anew")
+    try:
+        found = recover(read_text(journal))
+    except UnreadableError as error:
+        raise UnusableError(f"{journal.name}: {error}; run without --resume to begin anew") from error
+    others = [
+        name
+        for name in ("machine", "profile", "images_from", "revision")
+        if getattr(found.run, name) != getattr(head, name)
+    ]
+    if others or found.format != FORMAT:
+        what = f"another {others[0]}" if others else "the format of an earlier xaimed"
+        raise UnusableError(f"{journal.name} has {what}; run without --resume to begin anew")
     return found
 
 
@@ -76,14 +89,17 @@ class Session:
         self._journal = journal
         self.pictures: dict[str, NDArray[np.uint8]] = {}
         self._began_s = time.perf_counter()
+        self._until_s = (
+            self._began_s + plan.total_s if plan and plan.total_s is not None and plan.ends else math.inf
+        )
         self._beside_s: list[float] = []
         self._rows: dict[str, tuple[Row, ...]] = {}
-        self._died_in = recovered.unfinished if recovered is not None else None
+        self._killed = recovered.killed if recovered is not None else {}
         self._recovered = _by_case(recovered.run.rows if recovered is not None else ())
-        if journal is not None:
+        if journal is not None and recovered is not None:
+            journal.go_on(recovered)
+        elif journal is not None:
             journal.start(head)
-            for row in recovered.run.rows if recovered is not None else ():
-                journal.add(row)
 
     def knows(self, key: str) -> bool:
         """Whether this case needs no measuring any more."""
@@ -97,29 +113,61 @@ class Session:
         return {row.impl: row for row in self._rows[key]}
 
     def _measure(self, question: Question) -> tuple[Row, ...]:
-        key = question.case.key
-        if self._journal is not None:
-            self._journal.begin(key)
-        if key == self._died_in:
-            rows = unmeasured(
-                question, "failed", "the process ended while measuring this case; it is not tried again"
-            )
-        else:
-            began_s = time.perf_counter()
+        key, journal = question.case.key, self._journal
+        if journal is not None:
+            journal.begin(key)
+        try:
             rows = self._measure_now(question)
-            self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
-        if self._journal is not None:
-            for row in rows:
-                self._journal.add(row)
+            if journal is not None:
+                for row in rows:
+                    journal.add(row)
+        except (KeyboardInterrupt, OutOfTimeError) as end:
+            if journal is not None:
+                journal.interrupt(key)  # a resumed run measures it
+            if isinstance(end, KeyboardInterrupt):
+                raise
+            return unmeasured(question, "skipped", self._no_time())
+        if journal is not None:
+            journal.end(key)
         return rows
 
     def _measure_now(self, question: Question) -> tuple[Row, ...]:
-        try:
-            return measure_case(question, self._share(), self.device, cold=self._cold)
-        except KeyboardInterrupt:
-            if self._journal is not None:
-                self._journal.interrupt(question.case.key)
-            raise
+        if self._killed.get(question.case.key, 0) >= MOST_TRIES:
+            return unmeasured(
+                question,
+                "failed",
+                f"the process ended {MOST_TRIES} times during this case; it is not tried again",
+            )
+        began_s = time.perf_counter()
+        rows = measure_case(question, self._share(), self.device, cold=self._cold)
+        self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
+        return rows
+
+    def fits(self) -> bool:
+        """Whether there is time for another case like those so far."""
+        return time.perf_counter() + (median(self._beside_s) if self._beside_s else 0.0) < self._until_s
+
+    def leave_out(self, case: Case) -> None:
+        """Let the row of a case say that there was no time for it; the journal does not hold it."""
+        left = Untimed(case=case, impl=OURS, what="xaimed", status="skipped", reason=self._no_time())
+        self._rows[case.key] = (left,)
+
+    def left_out(self, key: str) -> str | None:
+        """Why there was no time for a case; None where there was, or it is still to come."""
+        (row, *_) = self._rows.get(key, (None,))
+        return row.reason if isinstance(row, Untimed) and row.reason == self._no_time() else None
+
+    def counted(self) -> str:
+        """How many cases were measured, and why the others were not; the last line of a run."""
+        done = [key for key in self._rows if self.left_out(key) is None]
+        left = self._expected - len(done)
+        why = f"; {left} were not" if left else ""
+        why += f": {self._no_time()}" if len(self._rows) > len(done) else ""
+        return f"measured {len(done)} of {self._expected} cases{why}"
+
+    def _no_time(self) -> str:
+        total_s = self._plan.total_s if self._plan is not None else None
+        return f"no time left: --resume measures it, or a --budget above {total_s:.0f} seconds"
 
     def _share(self) -> Plan | None:
         """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left.
@@ -129,12 +177,13 @@ class Session:
         if self._plan is None or self._plan.total_s is None:
             return self._plan
         left_s = max(0.0, self._plan.total_s - (time.perf_counter() - self._began_s))
-        share_s = left_s / max(1, self._expected - len(self._rows))
+        share_s = left_s / max(1, self._expected - len(self._rows.keys() | self._recovered.keys()))
         beside_s = fmean(self._beside_s) if self._beside_s else share_s / 2
         return dataclasses.replace(
             self._plan,
             budget_s=min(self._plan.budget_s, max(share_s / 2, share_s - beside_s)),
             warm_up_s=min(self._plan.warm_up_s, share_s / 8),
+            until_s=self._until_s,
         )
 
     def keep(self, key: str, pictures: Mapping[str, Tensor]) -> None:
@@ -145,8 +194,8 @@ class Session:
             self.pictures[f"{key}/{name}"] = (shown * 255).round().byte().cpu().numpy()
 
     def begin(self, key: str) -> str:
-        """Where the run stands as this case begins, e.g. "case 3 of 20: KEY, 0:02:10 left"."""
-        return self._steps.begin(key)
+        """Where the run stands as this case begins, e.g. "case 3 of 20: KEY, 0:02:10 left at most"."""
+        return self._steps.begin(key, most_s=self._until_s - time.perf_counter())
 
     def run(self) -> Run:
         """Everything measured so far."""

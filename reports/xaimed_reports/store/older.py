@@ -17,7 +17,7 @@ def run_from(head: dict[str, Any], rows: list[Any], where: str) -> Run:
 
     Its own ``schema`` is today's, for so are its rows.
     """
-    schema = _known_schema(head.get("schema"), where)
+    schema = known_schema(head.get("schema"), where)
     found = [_upgraded(row, schema) for row in rows]
     return from_json(Run, {**head, "rows": found, "schema": SCHEMA}, where)
 
@@ -27,7 +27,8 @@ def row_from(row: Any, schema: int, where: str) -> Row:
     return from_json(cast("type[Row]", Row), _upgraded(row, schema), where)
 
 
-def _known_schema(schema: Any, where: str) -> int:
+def known_schema(schema: Any, where: str) -> int:
+    """The number of a schema that is read here. Raises UnreadableError."""
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise UnreadableError(
             f"{where}.schema must be a whole number from 1 to {SCHEMA}, got {repr(schema)[:40]}"

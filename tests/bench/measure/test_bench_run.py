@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,10 +18,11 @@ from xaimed_reports.store.jsonform import from_json
 from xaimed_reports.store.load import load, pictures_path
 from xaimed_reports.store.records import SCHEMA, Timing
 from xaimed_reports.store.rows import Timed
+from xaimed_reports.store.writing import Held
 
 ROOT = Path(__file__).parents[3]
 TOY = """
-import os, pytest, torch
+import os, pytest, signal, time, torch
 
 @pytest.mark.parametrize("kind", ["good", "wrong", "flat", "broken", "last"])
 def bench_doing_it(measure, kind):
@@ -28,6 +30,9 @@ def bench_doing_it(measure, kind):
     def ours():
         if kind == "last" and "DIE" in os.environ:
             os._exit(9)
+        if kind == "last" and "TERM" in os.environ:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(float(os.environ.get("SLEEP", 0)))
         if kind == "broken":
             raise ValueError("it broke")
         with open(os.environ["CALLS"], "a") as log:
@@ -160,25 +165,67 @@ def test_one_interleaved_measurement_serves_both_rows(finished, bench):
     assert rows[0].conditions == rows[1].conditions
 
 
-def test_a_crash_loses_no_finished_case_and_resume_measures_the_rest(bench):
+def test_a_crash_loses_no_finished_case_and_the_one_it_was_in_is_tried_once_more(bench):
     path = bench.folder / "crash.json"
     assert bench(f"--benchmark-json={path}", DIE="1").returncode == 9
     assert not path.exists()
     left = recover(path.with_suffix(".journal.jsonl").read_text())
     assert {r.case.axes["kind"] for r in left.run.rows} == {"good", "wrong", "flat", "broken"}
-    assert left.unfinished == "doing it[last]"
+    assert left.killed == {"doing it[last]": 1}
+    assert bench(f"--benchmark-json={path}", "--resume", DIE="1").returncode == 9
     (bench.folder / "calls").write_text("")
     done = bench(f"--benchmark-json={path}", "--resume")
     rows = {(r.case.axes["kind"], r.impl): r for r in load(path).rows}
     assert (bench.folder / "calls").read_text() == "", done.stdout
     assert rows["good", "ours"].timing == next(r.timing for r in left.run.rows if r.status == "ok")
-    assert rows["last", "ours"].status == "failed"
     assert "not tried again" in rows["last", "ours"].reason
+    with np.load(pictures_path(path)) as pictures:
+        assert "doing it[good]/map" in pictures.files
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(bench):
+    """What was measured is stored, and a resumed run measures the case that it ended."""
+    path = bench.folder / "term.json"
+    assert bench(f"--benchmark-json={path}", TERM="1").returncode == 2
+    assert {r.case.axes["kind"] for r in load(path).rows} == {"good", "wrong", "flat", "broken"}
+    bench(f"--benchmark-json={path}", "--resume")
+    assert {r.status for r in load(path).rows if r.case.axes["kind"] == "last"} == {"ok"}
+
+
+def test_of_two_runs_with_one_output_the_second_is_refused(bench):
+    for held in ("held.json.part", "held.journal.jsonl"):
+        with Held(bench.folder / held):
+            done = bench("--benchmark-json=held.json")
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert f"ERROR: {held}: another run is writing it" in line
+
+
+def test_a_full_disk_ends_the_run_in_one_line(bench):
+    done = bench("--benchmark-json=full.json", "--journal", "/dev/full")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") <= 2
+    assert "No space left on device" in done.stderr
+
+
+def test_a_run_that_ends_early_names_what_it_left_out(bench):
+    done = bench("--benchmark-json=early.json", "--budget", "1", SLEEP="0.3")
+    assert "left at most" in done.stdout
+    rows = load(bench.folder / "early.json").rows
+    assert [
+        r.reason for r in rows if "no time left: --resume measures it" in (getattr(r, "reason", "") or "")
+    ]
+    assert "cases; " in done.stdout
+    done = bench("--benchmark-json=early.json", "--resume")
+    assert (
+        "measured 5 of 5 cases" in done.stdout.splitlines()[-1 - len(done.stdout.split("=\n")[-1:])]
+        or "measured 5 of 5 cases" in done.stdout
+    )
 
 
 def test_resume_refuses_what_another_profile_measured(bench, finished):
     done = bench("--benchmark-json=out.json", "--resume", "--profile", "quick")
-    assert done.returncode == 4
+    assert done.returncode == 2
     assert "has another profile" in done.stderr + done.stdout
 
 
@@ -202,16 +249,23 @@ def test_disabled_benchmarks_are_checked_and_not_timed(bench):
         (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
         (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),
         (["--journal", "bench"], "--journal: bench is a folder"),
+        (["--benchmark-json", "bench"], "--benchmark-json: bench is a folder"),
+        (["--benchmark-json", "pyproject.toml/x.json"], "pyproject.toml"),
+        (["--profile", "slow"], "--profile slow: give quick, full, gate"),
+        (["--budget", "0"], "--budget 0: give seconds"),
+        (["--budget", "-5"], "--budget -5: give seconds"),
+        (["--budget", "nan"], "--budget nan: give seconds"),
+        (["--shuffle", "-1"], "--shuffle -1: give a seed"),
+        (["--only-case", "doing it[none]"], "--only-case doing it[none]: no case is called so"),
     ],
 )
 def test_options_that_cannot_be_used_end_the_run_in_one_line_before_it_measures(words, says, bench):
-    """4 is pytest's own exit code for errors of usage."""
     (bench.folder / "bench/bench_model.py").write_text(MODEL)
     torch.save({"fc.weight": torch.zeros(2, 512)}, bench.folder / "empty.pt")
     (bench.folder / "calls").write_text("")
     done = bench(*words)
     (bench.folder / "bench/bench_model.py").unlink()
-    assert done.returncode == 4, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.strip())
     assert line.startswith("ERROR: ")
     assert says in line

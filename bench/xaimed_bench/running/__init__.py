@@ -1,0 +1,1 @@
+"""How `pytest bench` runs: which cases in which order, and where their results go."""

@@ -1,0 +1,42 @@
+"""How a run of `pytest bench` ends where it cannot begin, or cannot go on: in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from xaimed_reports.store.jsonform import UnusableError
+
+UNUSABLE = 2
+"""The exit code of what the user gave and cannot be used, as of every command of xaimed; pytest's own would be 4."""
+
+
+@contextmanager
+def usage() -> Generator[None]:
+    """What a user gave and cannot be used, or written to, ends the run in one line."""
+    try:
+        yield
+    except UnusableError as error:
+        raise pytest.UsageError(str(error)) from error
+    except OSError as error:
+        raise pytest.UsageError(f"{error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def kept(journal: Path) -> Generator[None]:
+    """Where the disk is full, end the run in one line."""
+    try:
+        yield
+    except OSError as error:
+        said = cannot_write(journal, error)
+        print(f"\n{said}", file=sys.stderr)
+        pytest.exit(said, returncode=UNUSABLE)
+
+
+def cannot_write(journal: Path, error: OSError) -> str:
+    """What to say where the disk is full."""
+    return f"ERROR: {error.strerror}: the run ends here; --resume goes on with what {journal.name} holds"

@@ -1,0 +1,37 @@
+"""Which cases are measured, and in which order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Sequence
+
+from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.records import Case
+
+
+def need_known(asked: Collection[str], cases: Iterable[Case]) -> None:
+    """Raise UnusableError for a key asked for that no case has."""
+    known = {case.key for case in cases}
+    for key in asked:
+        if key not in known:
+            some = f", e.g. {min(known)}" if known else ""
+            raise UnusableError(
+                f"--only-case {key}: no case is called so{some}; pytest --collect-only lists all"
+            )
+
+
+def shuffled(cases: Sequence[Case], seed: int) -> list[str]:
+    """The keys in an order that the seed decides."""
+    order = sorted({case.key for case in cases})
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def by_importance(cases: Sequence[Case]) -> list[str]:
+    """The first case of each question, then the others: a run that ends early has said something about everything.
+
+    Each bench lists its cases with the most important first.
+    """
+    first = {case.bench: case.key for case in reversed(cases)}
+    keys = list(dict.fromkeys(case.key for case in cases))
+    return sorted(keys, key=lambda key: key not in first.values())

@@ -1,0 +1,72 @@
+"""Where a run's results go: the JSON, the journal and the pictures beside it, written by this process alone."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaimed_reports.store.journal import Journal
+from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.writing import Held, aside
+
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+
+@final
+class Outputs:
+    """The files of one run. ``json`` None: a journal alone.
+
+    The JSON is written to `part` and takes its place in `finish`, so that it is whole or not there.
+    """
+
+    def __init__(self, json: Path | None, journal: Path) -> None:
+        self.json = json
+        self.journal_path = journal
+        self.part = json.with_name(f"{json.name}.part") if json is not None else None
+        self._held = ExitStack()
+
+    def hold(self) -> Journal:
+        """Keep other runs from these files until `close`. Raises UnusableError or OSError."""
+        if self.part is not None:
+            self._held.enter_context(Held(self.part)).file.truncate(0)
+        journal = Journal(self.journal_path)
+        self._held.callback(journal.close)
+        return journal
+
+    def finish(self) -> Path | None:
+        """Let what was written to `part` be the JSON, and return its path; None where nothing was written."""
+        if self.part is None or self.json is None or not self.part.exists():
+            return None
+        if not self.part.stat().st_size:
+            self.part.unlink()
+            return None
+        self.part.replace(self.json)
+        return self.json
+
+    def close(self) -> None:
+        """Let other runs write."""
+        self._held.close()
+
+    def keep_pictures(self, pictures: Pictures) -> None:
+        """Store all pictures so far beside the JSON."""
+        if self.json is not None and pictures:
+            stored: dict[str, Any] = dict(pictures)
+            with aside(pictures_path(self.json)) as beside, beside.open("wb") as file:
+                np.savez_compressed(file, **stored)
+
+    def kept_pictures(self, cases: Collection[str]) -> Pictures:
+        """What an unfinished run left of these cases' pictures; none where they cannot be read."""
+        path = pictures_path(self.json) if self.json is not None else None
+        if path is None or not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files if name.rpartition("/")[0] in cases}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return {}

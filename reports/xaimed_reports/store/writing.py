@@ -1,0 +1,73 @@
+"""Files that are whole or not there, and files that one process alone writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, final
+
+from xaimed_reports.store.jsonform import UnusableError
+
+
+@contextmanager
+def aside(path: Path) -> Generator[Path]:
+    """Where to write what is to become ``path``: a file beside it, renamed at the end, removed where an error comes.
+
+    A reader sees the old content or the new one. What is no regular file (/dev/stdout, a pipe) is written as it is.
+    """
+    target = path.resolve()  # a link is kept, its target replaced
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text by `aside`, with one line break at its end."""
+    with aside(path) as beside:
+        beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+@final
+class Held:
+    """A file that this process alone writes, as a context; made where it is missing.
+
+    The lock dies with the process, however that ends, and leaves nothing behind.
+    Raises UnusableError where another process holds the file, and OSError where it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.file: IO[bytes] = path.open("ab")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.file.close()
+            raise UnusableError(
+                f"{path.name}: another run is writing it; wait for its end, or give this one another name"
+            ) from error
+
+    def close(self) -> None:
+        """Let others write."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
