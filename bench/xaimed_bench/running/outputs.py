@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import warnings
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from xaimed_reports.show.pictures import read_pictures
 from xaimed_reports.store.journal import Journal
+from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import pictures_path
 from xaimed_reports.store.writing import Held, aside
 
@@ -61,12 +63,12 @@ class Outputs:
                 np.savez_compressed(file, **stored)
 
     def kept_pictures(self, cases: Collection[str]) -> Pictures:
-        """What an unfinished run left of these cases' pictures; none where they cannot be read."""
+        """What an unfinished run left of these cases' pictures; none, and a warning, where they cannot be read."""
         path = pictures_path(self.json) if self.json is not None else None
         if path is None or not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files if name.rpartition("/")[0] in cases}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return {n: found for n, found in read_pictures(path).items() if n.rpartition("/")[0] in cases}
+        except UnreadableError as error:
+            warnings.warn(f"pictures of cases measured before are lost: {error}", stacklevel=2)
             return {}
