@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from xaimed_reports.show.pictures import read_pictures
 from xaimed_reports.store.journal import Journal
-from xaimed_reports.store.jsonform import UnreadableError
+from xaimed_reports.store.jsonform import UnreadableError, to_json
 from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.rows import Run
 from xaimed_reports.store.writing import Held, aside
 
 Pictures = Mapping[str, NDArray[np.uint8]]
@@ -22,15 +24,15 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 
 @final
 class Outputs:
-    """The files of one run. ``json`` None: a journal alone.
+    """The files of one run. ``stored``: the JSON; None for a journal alone.
 
     The JSON is written to `part` and takes its place in `finish`, so that it is whole or not there.
     """
 
-    def __init__(self, json: Path | None, journal: Path) -> None:
-        self.json = json
+    def __init__(self, stored: Path | None, journal: Path) -> None:
+        self.json = stored
         self.journal_path = journal
-        self.part = json.with_name(f"{json.name}.part") if json is not None else None
+        self.part = stored.with_name(f"{stored.name}.part") if stored is not None else None
         self._held = ExitStack()
 
     def hold(self) -> Journal:
@@ -41,13 +43,15 @@ class Outputs:
         self._held.callback(journal.close)
         return journal
 
-    def finish(self) -> Path | None:
-        """Let what was written to `part` be the JSON, and return its path; None where nothing was written."""
-        if self.part is None or self.json is None or not self.part.exists():
+    def finish(self, run: Run) -> Path | None:
+        """Let what was written to `part` be the JSON, and return its path.
+
+        pytest-benchmark writes nothing where nothing was timed; then the rows alone are stored.
+        """
+        if self.part is None or self.json is None:
             return None
-        if not self.part.stat().st_size:
-            self.part.unlink()
-            return None
+        if not self.part.exists() or not self.part.stat().st_size:
+            self.part.write_text(json.dumps({"benchmarks": [], "xaimed": to_json(run)}), encoding="utf-8")
         self.part.replace(self.json)
         return self.json
 
