@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from damaged import damaged
 
+from tests.reports.damaged import damaged
 from xaimed_bench.cli import main
 from xaimed_reports.store.load import load, pictures_path
 from xaimed_reports.store.records import Case
