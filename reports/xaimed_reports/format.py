@@ -15,7 +15,7 @@ XAIMED = "xaimed"
 
 def printable(text: str) -> str:
     """A text without what could steer a terminal, or turn the direction of writing: such signs become "?"."""
-    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def program(row: Row) -> str:

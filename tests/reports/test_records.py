@@ -135,7 +135,7 @@ def test_samples_that_are_no_times_are_refused(make_timing):
     [
         ({"wall_s": "fast"}, r"Timing\.wall_s: Expected `array`, got `str`"),
         ({"wall_s": [0.1, None]}, r"Timing\.wall_s\[1\]: Expected `float`, got `None`"),
-        ({"wall_s": [float("nan")]}, "above 0 s"),
+        ({"wall_s": [float("nan"), 0.1]}, "above 0 s"),
         ({"first_s": True}, r"Timing\.first_s: Expected `float`, got `bool`"),
         ({"first_s": 10**400}, "below 2\\^63"),
         ({"block": [2**64, 1]}, "below 2\\^63"),

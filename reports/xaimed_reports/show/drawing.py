@@ -85,7 +85,7 @@ def name_axes(plot: Any, x_name: str, y_name: str) -> None:
 
 def plain(text: str) -> str:
     """The text as matplotlib writes it letter by letter: a dollar begins no formula."""
-    return printable(text).replace("$", r"\$")
+    return "\n".join(map(printable, text.split("\n"))).replace("$", r"\$")
 
 
 def as_file(figure: Any) -> str:

@@ -104,4 +104,5 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         print_grid(out, name, tradeoff_words.COLUMNS, rows, left=("map",))
     said = tradeoff_words.answer(run)
     for sentence in [tradeoff_words.LEGEND, *said] if said else []:
-        out.print(plain(f"\n{sentence}"))
+        out.print()
+        out.print(plain(sentence))
