@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xaimed_reports.show.pictures import read_pictures
 from xaimed_reports.store.journal import Journal
-from xaimed_reports.store.jsonform import UnreadableError, to_json
+from xaimed_reports.store.jsonform import UnreadableError, parse, read_text, to_json
 from xaimed_reports.store.load import pictures_path
 from xaimed_reports.store.rows import Run
 from xaimed_reports.store.writing import Held, aside
@@ -44,7 +44,7 @@ class Outputs:
         return journal
 
     def finish(self, run: Run) -> Path | None:
-        """Let what was written to `part` be the JSON, and return its path.
+        """Let what was written to `part` be the JSON, and return its path; None where it is not whole.
 
         pytest-benchmark writes nothing where nothing was timed; then the rows alone are stored.
         """
@@ -52,6 +52,11 @@ class Outputs:
             return None
         if not self.part.exists() or not self.part.stat().st_size:
             self.part.write_text(json.dumps({"benchmarks": [], "xaimed": to_json(run)}), encoding="utf-8")
+        try:
+            parse(read_text(self.part))
+        except UnreadableError:  # the disk was full
+            self.part.unlink()
+            return None
         self.part.replace(self.json)
         return self.json
 
