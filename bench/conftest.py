@@ -80,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_json = outputs.part  # written by pytest-benchmark, named by `finish`
     config.addinivalue_line("filterwarnings", "default")  # what is measured may warn: no error of xaimed
     warnings.filterwarnings("default", category=PytestBenchmarkWarning)  # the same, at a run's end
+    warnings.filterwarnings("ignore", "Not saving anything", category=PytestBenchmarkWarning)
     config.option.benchmark_quiet = not config.option.verbose  # xaimed's table closes the run
 
 
@@ -262,9 +263,9 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    stored = config.stash[OUTPUTS].finish()
     if SESSION not in config.stash or not config.stash[SESSION].run().rows:
         return
+    stored = config.stash[OUTPUTS].finish(config.stash[SESSION].run())
     terminalreporter.ensure_newline()
     terminalreporter.section("xaimed")
     show(config.stash[SESSION].run(), console())

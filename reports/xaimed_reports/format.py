@@ -13,6 +13,11 @@ SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
 XAIMED = "xaimed"
 
 
+def printable(text: str) -> str:
+    """A text without what could steer a terminal, or turn the direction of writing: such signs become "?"."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def program(row: Row) -> str:
     """Whose row it is: "xaimed", the reference by the name that it gives, e.g. "grad-cam", any other as stored."""
     return {OURS: XAIMED, REFERENCE: row.what.partition(" ")[0] or REFERENCE}.get(row.impl, row.impl)

@@ -10,18 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xaimed_reports.format import byte_count, number, seconds, times
+from xaimed_reports.format import byte_count, number, printable, seconds, times
+
+_SIGNS = str.maketrans({"\\": "\\\\", "|": "\\|", "*": "\\*", "`": "\\`", "<": "&lt;", "\n": " "})
 
 
-def escaped(cell: str) -> str:
-    """A cell's text with what would end the cell, or begin markup, disarmed."""
-    return (
-        cell.replace("\\", "\\\\")
-        .replace("|", "\\|")
-        .replace("*", "\\*")
-        .replace("<", "&lt;")
-        .replace("\n", " ")
-    )
+def escaped(text: str) -> str:
+    """A text for Markdown: what would end a table's cell, begin markup or a link, or steer a terminal, is disarmed."""
+    return printable(text.translate(_SIGNS)).replace("](", "]\\(").replace("][", "]\\[")
 
 
 def table(rows: Iterable[Iterable[str]], head: tuple[str, ...], *, last: str = ":--") -> str:

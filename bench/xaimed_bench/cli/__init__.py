@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Protocol, cast
 
 from xaimed_bench.cli.given import Parser
+from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
 COMMANDS = {
@@ -120,7 +121,7 @@ def _said(error: UnusableError | OSError) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    return "\n".join(text.splitlines()[:MOST_LINES])
+    return "\n".join(map(printable, text.splitlines()[:MOST_LINES]))
 
 
 def not_installed(packages: str) -> str:

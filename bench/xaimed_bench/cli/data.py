@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import STDOUT, count, file_to_write, write
+from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _show(found: Survey) -> None:
     out = console()
     out.print(_counts(found))
     for sentence in _sentences(found):
-        out.print(Text(_printable(sentence)))
+        out.print(Text(printable(sentence)))
 
 
 def _counts(found: Survey) -> Table:
@@ -109,7 +110,7 @@ def _counts(found: Survey) -> Table:
     leaking = Counter((leak.way, items[leak.name]) for leak in found.images.leaks if leak.name in items)
     ways = [way for way in _WAYS if way != "group" or any(leak.way == way for leak in found.images.leaks)]
     table = Table(
-        title=Text(_printable(found.images.name)), title_justify="left", show_footer=True,
+        title=Text(printable(found.images.name)), title_justify="left", show_footer=True,
         box=SIMPLE, collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     table.caption, table.caption_justify = f"{', '.join(_WAYS[way] for way in ways)}: {_LEAKING}", "left"
@@ -123,7 +124,7 @@ def _counts(found: Survey) -> Table:
     for head, column in zip(heads, zip(*rows.values(), strict=True), strict=True):
         table.add_column(head, footer=f"{sum(column):,}", justify="right")
     for label, row in rows.items():
-        table.add_row(Text(_printable(label) or "(no classes)"), *(f"{n:,}" for n in row))
+        table.add_row(Text(printable(label) or "(no classes)"), *(f"{n:,}" for n in row))
     return table
 
 
@@ -156,8 +157,3 @@ def _sentences(found: Survey) -> Iterable[str]:
 def _listed(lines: Sequence[str]) -> list[str]:
     more = [f"  ... and {len(lines) - _FEW:,} more; --json FILE writes all"] if len(lines) > _FEW else []
     return [*(f"  {line}" for line in lines[:_FEW]), *more]
-
-
-def _printable(text: str) -> str:
-    """Without what a file's name could do to a terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, final
 
 from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.writing import write_whole
 
 STDOUT = Path("-")
 
@@ -80,9 +81,8 @@ def keep_apart(read: Iterable[Path], written: Iterable[Path | None]) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text to stdout or to a file, whose folder is made."""
+    """Write a text to stdout or, whole or not at all, to a file, whose folder is made."""
     if path == STDOUT:
         print(text)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    write_whole(path, text)

@@ -129,10 +129,11 @@ def _store(place: Path, card: Card) -> None:
     from xaimed_reports.profile.card import store_card
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.profile.roofline import roofline
+    from xaimed_reports.store.writing import write_whole
 
     store_card(place / "profile.json", card)
     drawn = roofline(card)
     if drawn is not None:
-        (place / "profile.svg").write_text(drawn, encoding="utf-8")
+        write_whole(place / "profile.svg", drawn)
     text = card_markdown(card, "profile.svg" if drawn is not None else None)
-    (place / "profile.md").write_text(text + "\n", encoding="utf-8")
+    write_whole(place / "profile.md", text)

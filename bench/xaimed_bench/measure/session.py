@@ -94,6 +94,7 @@ class Session:
         )
         self._beside_s: list[float] = []
         self._rows: dict[str, tuple[Row, ...]] = {}
+        self._left_out: set[str] = set()
         self._killed = recovered.killed if recovered is not None else {}
         self._recovered = _by_case(recovered.run.rows if recovered is not None else ())
         if journal is not None and recovered is not None:
@@ -126,6 +127,7 @@ class Session:
                 journal.interrupt(key)  # a resumed run measures it
             if isinstance(end, KeyboardInterrupt):
                 raise
+            self._left_out.add(key)
             return unmeasured(question, "skipped", self._no_time())
         if journal is not None:
             journal.end(key)
@@ -151,11 +153,11 @@ class Session:
         """Let the row of a case say that there was no time for it; the journal does not hold it."""
         left = Untimed(case=case, impl=OURS, what="xaimed", status="skipped", reason=self._no_time())
         self._rows[case.key] = (left,)
+        self._left_out.add(case.key)
 
     def left_out(self, key: str) -> str | None:
         """Why there was no time for a case; None where there was, or it is still to come."""
-        (row, *_) = self._rows.get(key, (None,))
-        return row.reason if isinstance(row, Untimed) and row.reason == self._no_time() else None
+        return self._no_time() if key in self._left_out else None
 
     def counted(self) -> str:
         """How many cases were measured, and why the others were not; the last line of a run."""

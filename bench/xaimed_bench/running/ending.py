@@ -23,7 +23,7 @@ def usage() -> Generator[None]:
     except UnusableError as error:
         raise pytest.UsageError(str(error)) from error
     except OSError as error:
-        raise pytest.UsageError(f"{error.filename}: {error.strerror}") from error
+        raise pytest.UsageError(f"{error.filename or 'the results'}: {error.strerror}") from error
 
 
 @contextmanager

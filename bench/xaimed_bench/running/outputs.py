@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
+import json
+import warnings
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from xaimed_reports.show.pictures import read_pictures
 from xaimed_reports.store.journal import Journal
+from xaimed_reports.store.jsonform import UnreadableError, parse, read_text, to_json
 from xaimed_reports.store.load import pictures_path
+from xaimed_reports.store.rows import Run
 from xaimed_reports.store.writing import Held, aside
 
 Pictures = Mapping[str, NDArray[np.uint8]]
@@ -20,15 +24,15 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 
 @final
 class Outputs:
-    """The files of one run. ``json`` None: a journal alone.
+    """The files of one run. ``stored``: the JSON; None for a journal alone.
 
     The JSON is written to `part` and takes its place in `finish`, so that it is whole or not there.
     """
 
-    def __init__(self, json: Path | None, journal: Path) -> None:
-        self.json = json
+    def __init__(self, stored: Path | None, journal: Path) -> None:
+        self.json = stored
         self.journal_path = journal
-        self.part = json.with_name(f"{json.name}.part") if json is not None else None
+        self.part = stored.with_name(f"{stored.name}.part") if stored is not None else None
         self._held = ExitStack()
 
     def hold(self) -> Journal:
@@ -39,11 +43,18 @@ class Outputs:
         self._held.callback(journal.close)
         return journal
 
-    def finish(self) -> Path | None:
-        """Let what was written to `part` be the JSON, and return its path; None where nothing was written."""
-        if self.part is None or self.json is None or not self.part.exists():
+    def finish(self, run: Run) -> Path | None:
+        """Let what was written to `part` be the JSON, and return its path; None where it is not whole.
+
+        pytest-benchmark writes nothing where nothing was timed; then the rows alone are stored.
+        """
+        if self.part is None or self.json is None:
             return None
-        if not self.part.stat().st_size:
+        if not self.part.exists() or not self.part.stat().st_size:
+            self.part.write_text(json.dumps({"benchmarks": [], "xaimed": to_json(run)}), encoding="utf-8")
+        try:
+            parse(read_text(self.part))
+        except UnreadableError:  # the disk was full
             self.part.unlink()
             return None
         self.part.replace(self.json)
@@ -61,12 +72,12 @@ class Outputs:
                 np.savez_compressed(file, **stored)
 
     def kept_pictures(self, cases: Collection[str]) -> Pictures:
-        """What an unfinished run left of these cases' pictures; none where they cannot be read."""
+        """What an unfinished run left of these cases' pictures; none, and a warning, where they cannot be read."""
         path = pictures_path(self.json) if self.json is not None else None
         if path is None or not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files if name.rpartition("/")[0] in cases}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return {n: found for n, found in read_pictures(path).items() if n.rpartition("/")[0] in cases}
+        except UnreadableError as error:
+            warnings.warn(f"pictures of cases measured before are lost: {error}", stacklevel=2)
             return {}

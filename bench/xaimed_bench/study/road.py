@@ -14,6 +14,7 @@ from xaimed_bench.study.training import accuracy, train_classifier
 from xaimed_core.engine import explain
 from xaimed_core.faithfulness import RoadTable, road_table
 from xaimed_core.methods import PAPER
+from xaimed_reports.store.writing import write_whole
 
 REMOVED = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
@@ -66,7 +67,7 @@ def run_study(study: Study, data: Split, out: Path) -> RoadTable:
         f"probability of the top class, seed {study.seed}\n\n{table.to_markdown()}"
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "road.md").write_text(text, encoding="utf-8")
+    write_whole(out / "road.md", text)
     table.figure().savefig(out / "road.png", dpi=120)
     torch.save({"state_dict": model.state_dict(), "classes": list(data.classes)}, out / "resnet18.pt")
     print(f"\n{text}\nStored in {out}: road.md, road.png, resnet18.pt")

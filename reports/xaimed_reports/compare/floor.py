@@ -20,6 +20,7 @@ from xaimed_reports.store.jsonform import UnreadableError, from_json, read_objec
 from xaimed_reports.store.kinds import named
 from xaimed_reports.store.records import SCHEMA, Machine
 from xaimed_reports.store.rows import Run, Timed
+from xaimed_reports.store.writing import write_whole
 
 FEWEST_RUNS = 4
 
@@ -104,8 +105,7 @@ def store_floor(floor: Floor, path: Path, *, processes: int) -> None:
         for key in floor.spread
     }
     stored = {"floor": to_json(floor), "smallest_visible_effect": visible}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    write_whole(path, json.dumps(stored, indent=1))
 
 
 def load_floor(path: Path, machine: Machine) -> Floor | None:

@@ -42,25 +42,13 @@ def ratio(over: Timing, under: Timing) -> Ratio:
 
 def block_ratios(over: Timing, under: Timing) -> list[float]:
     """The quotient of the two arms' medians in each block both visited, in the order taken."""
-    a, b = block_medians(over), block_medians(under)
+    a, b = over.block_medians, under.block_medians
     return [a[block] / b[block] for block in sorted(a.keys() & b.keys())]
-
-
-def block_medians(timing: Timing) -> dict[int, float]:
-    """Each block's median time of one arm."""
-    return {block: median(found) for block, found in _by_block(timing).items()}
 
 
 def block_shortest(timing: Timing) -> dict[int, float]:
     """Each block's shortest call of one arm."""
-    return {block: min(found) for block, found in _by_block(timing).items()}
-
-
-def _by_block(timing: Timing) -> dict[int, list[float]]:
-    samples: dict[int, list[float]] = {}
-    for block, wall_s in timing.counted:
-        samples.setdefault(block, []).append(wall_s)
-    return samples
+    return {block: min(samples) for block, samples in timing.blocks.items()}
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float, float]:

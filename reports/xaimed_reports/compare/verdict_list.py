@@ -11,7 +11,7 @@ from rich.text import Text
 from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.rendering import table
-from xaimed_reports.show.terminal import COLOURS, print_grid
+from xaimed_reports.show.terminal import COLOURS, plain, print_grid
 from xaimed_reports.store.records import OURS
 from xaimed_reports.store.rows import Run, Timed
 
@@ -25,8 +25,8 @@ def show_comparison(found: Comparison, out: Console) -> None:
         [*_cells(j, name_of[j.key])[:-1], Text(j.verdict, style=COLOURS[j.verdict])] for j in found.judgements
     ]
     print_grid(out, title, COLUMNS, rows, left=COLUMNS)
-    out.print(Text(conclusion(found)))
-    out.print(Text(counted(found)), soft_wrap=True)
+    out.print(plain(conclusion(found)))
+    out.print(plain(counted(found)), soft_wrap=True)
 
 
 def comparison_markdown(found: Comparison) -> str:

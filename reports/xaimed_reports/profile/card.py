@@ -9,7 +9,6 @@ Every part is None until it was measured. A field that could not be measured is 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
@@ -18,6 +17,7 @@ from xaimed_reports.store.devices import device_folder
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object, to_json
 from xaimed_reports.store.kinds import kind_of, named
 from xaimed_reports.store.records import Conditions, Machine
+from xaimed_reports.store.writing import write_whole
 
 CARD_SCHEMA = 1
 LARGEST_RATE = 1e30
@@ -194,10 +194,7 @@ PARTS = ("roofs", "methods", "kernels", "road", "agreement", "memory", "energy",
 
 def store_card(path: Path, card: Card) -> None:
     """Write the card; a reader never sees half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".json.part")
-    beside.write_text(json.dumps(to_json(card), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(path, json.dumps(to_json(card), indent=1, allow_nan=False))
 
 
 def load_card(path: Path) -> Card:

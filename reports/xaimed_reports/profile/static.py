@@ -10,6 +10,7 @@ from typing import final
 
 from xaimed_reports.store.jsonform import UnreadableError, from_json, read_object
 from xaimed_reports.store.kinds import named
+from xaimed_reports.store.writing import write_whole
 
 Facts = Mapping[str, int]
 """Figures of one kernel on one target by name, e.g. registers, fma, global_load_128; those left out are 0."""
@@ -61,8 +62,7 @@ def store_static(path: Path, compiler: str, found: Found) -> None:
         for kernel, rows in sorted(found.items())
     }
     stored[compiler] = Accepted(figures, kernels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(stored), encoding="utf-8")
+    write_whole(path, _text(stored))
 
 
 def static_changes(accepted: Found, found: Found, *, whole: bool = True) -> list[str]:

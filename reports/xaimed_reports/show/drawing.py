@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from html import escape, unescape
 from typing import Any
+
+from xaimed_reports.format import printable
 
 COLOURS = {
     "ink": ("#1b1f24", "#e6edf3"),
@@ -45,7 +48,7 @@ def mark(plot: Any, x: float, y: float, said: str, *, filled: bool = True, shape
         x,
         y,
         shape,
-        gid=SAID + escape(said),
+        gid=SAID + escape(printable(said)),
         markersize=8,
         clip_on=False,
         markerfacecolor=inside,
@@ -82,7 +85,7 @@ def name_axes(plot: Any, x_name: str, y_name: str) -> None:
 
 def plain(text: str) -> str:
     """The text as matplotlib writes it letter by letter: a dollar begins no formula."""
-    return text.replace("$", r"\$")
+    return "\n".join(map(printable, text.split("\n"))).replace("$", r"\$")
 
 
 def as_file(figure: Any) -> str:
@@ -90,7 +93,8 @@ def as_file(figure: Any) -> str:
     from matplotlib import rc_context
 
     out = io.StringIO()
-    with rc_context({"svg.hashsalt": "xaimed", "svg.fonttype": "none"}):
+    with rc_context({"svg.hashsalt": "xaimed", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts decide, not matplotlib's
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "xaimed"})
     return out.getvalue()
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from xaimed_reports.format import machine_line
-from xaimed_reports.rendering import markdown_page, table
+from xaimed_reports.rendering import escaped, markdown_page, table
 from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.rows import Run
@@ -41,7 +41,7 @@ def tradeoff(run: Run) -> str:
     found = _tradeoff(run)
     if not found["places"]:
         raise UnusableError(NO_MAPS)
-    return f"{markdown_page('tradeoff.md', **found)}\n\n{machine_line(run)}"
+    return f"{markdown_page('tradeoff.md', **found)}\n\n{escaped(machine_line(run))}"
 
 
 def tradeoff_in_short(run: Run) -> str:
@@ -49,7 +49,13 @@ def tradeoff_in_short(run: Run) -> str:
     head, rows = tradeoff_words.in_short(run)
     if not rows:
         raise UnusableError(NO_MAPS)
-    return "\n\n".join([table(rows, head), " ".join(tradeoff_words.recommendations(run)), machine_line(run)])
+    return "\n\n".join(
+        [
+            table(rows, head),
+            escaped(" ".join(tradeoff_words.recommendations(run))),
+            escaped(machine_line(run)),
+        ]
+    )
 
 
 SECTIONS: dict[str, Callable[[Run], str]] = {

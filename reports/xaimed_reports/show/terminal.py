@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
+from xaimed_reports.format import printable
 from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
@@ -47,6 +48,11 @@ def console() -> Console:
     return found if found.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _Piped(width=130)
 
 
+def plain(text: str, style: str = "") -> Text:
+    """A text that steers no terminal, whatever file it comes from."""
+    return Text(printable(text), style)
+
+
 def print_grid(
     out: Console, title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]], left: Collection[str]
 ) -> None:
@@ -54,6 +60,8 @@ def print_grid(
 
     :param left: the columns of words, set to the left; the others are numbers.
     """
+    head = [printable(name) for name in head]
+    rows = [[plain(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
     widths = [max(map(cell_len, column)) for column in columns]
     least = [max(map(cell_len, " ".join(column).split())) for column in columns]
@@ -62,7 +70,7 @@ def print_grid(
         k = max((k for k, width in enumerate(widths) if width > least[k]), key=widths.__getitem__)
         widths[k] -= 1
     table = Table(
-        title=Text(title),
+        title=plain(title),
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
@@ -72,7 +80,7 @@ def print_grid(
     for name, width in zip(head, widths, strict=True):
         table.add_column(Text(name, "bold"), justify="left" if name in left else "right", width=width)
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*row)
     out.print(table, crop=False)
 
 
@@ -83,11 +91,11 @@ def show(run: Run, out: Console) -> None:
         print_grid(out, title(run, bench), columns(run), rows, left=("case", "verdict"))
     for line in lines(run):
         if line.needs_reason:
-            out.print(Text(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
+            out.print(plain(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
     _show_tradeoff(run, out)
     out.print()
     for sentence in sentences(run):
-        out.print(Text(sentence))
+        out.print(plain(sentence))
 
 
 def _show_tradeoff(run: Run, out: Console) -> None:
@@ -96,4 +104,5 @@ def _show_tradeoff(run: Run, out: Console) -> None:
         print_grid(out, name, tradeoff_words.COLUMNS, rows, left=("map",))
     said = tradeoff_words.answer(run)
     for sentence in [tradeoff_words.LEGEND, *said] if said else []:
-        out.print(Text(f"\n{sentence}"))
+        out.print()
+        out.print(plain(sentence))

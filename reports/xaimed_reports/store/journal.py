@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, final
 
-from xaimed_reports.store.jsonform import UnreadableError, to_json
+from xaimed_reports.store.jsonform import UnreadableError, parse, to_json
 from xaimed_reports.store.older import known_schema, row_from, run_from
 from xaimed_reports.store.rows import Row, Run
 from xaimed_reports.store.writing import Held
@@ -140,8 +140,8 @@ def _entries(text: str) -> tuple[list[dict[str, Any]], int]:
     size = 0
     for i, line in enumerate(lines):
         try:
-            entry: Any = json.loads(line) if line.strip() else {}
-        except (ValueError, RecursionError) as error:
+            entry = parse(line) if line.strip() else {}
+        except UnreadableError as error:
             if i < len(lines) - 1 or i == 0:
                 raise UnreadableError(f"line {i + 1}: not JSON, or cut short") from error
             break

@@ -21,10 +21,20 @@ class UnreadableError(UnusableError):
     """The input is not what it claims to be. The message is one line that names the place."""
 
 
+MOST_BYTES = 2**28
+"""Of a file that is read: several times what the largest run takes."""
+
+
 def read_text(path: Path) -> str:
     """A text file's content. Raises UnreadableError: the file's name, and why it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise UnreadableError(f"{path.name}: larger than {MOST_BYTES >> 20} MiB, which no result is")
+        return raw.decode("utf-8")
+    except UnreadableError:
+        raise
     except OSError as error:
         raise UnreadableError(f"{path.name or path}: {error.strerror or 'cannot be read'}") from error
     except ValueError as error:
@@ -42,13 +52,20 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def parse_object(text: str) -> dict[str, Any]:
     """The object that a JSON text holds. Raises UnreadableError."""
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"not JSON, or cut short ({str(error)[:80]})") from error
+    data = parse(text)
     if not isinstance(data, dict):
         raise UnreadableError("its top level is not an object, as in every file that xaimed writes")
     return cast("dict[str, Any]", data)
+
+
+def parse(text: str) -> Any:
+    """What a JSON text holds: its numbers are finite and its texts of whole characters. Raises UnreadableError."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"not JSON, or cut short ({str(error)[:80]})") from error
 
 
 def to_json(record: Any) -> Any:
@@ -59,11 +76,10 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(cls: type[T], data: Any, where: str = "") -> T:
-    """The ``cls`` record that `to_json` wrote; unknown fields are ignored. Raises UnreadableError."""
+    """The ``cls`` record that `to_json` wrote and `parse` read; unknown fields are ignored. Raises UnreadableError."""
     import msgspec
 
     try:
-        _finite(data)
         return msgspec.msgpack.decode(msgspec.msgpack.encode(data), type=cls)
     except OverflowError:
         said, at = "holds a number that is no whole number below 2^63", ""

@@ -18,10 +18,33 @@ def load(path: Path | str) -> Run:
     text = read_text(path)
     try:
         run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
+        _need_once(run)
+        _need_together(run)
         _need_pairs(run)
         return run
     except UnreadableError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
+
+
+def _need_once(run: Run) -> None:
+    """Of two rows of one implementation in one case nobody knows which is right."""
+    seen: set[tuple[str, str]] = set()
+    for row in run.rows:
+        if (row.case.key, row.impl) in seen:
+            raise UnreadableError(f"{row.case.key}: {row.impl} is there twice")
+        seen.add((row.case.key, row.impl))
+
+
+def _need_together(run: Run) -> None:
+    """Times of one case are divided block by block."""
+    blocks: dict[str, set[int]] = {}
+    for row in run.rows:
+        if not isinstance(row, Timed):
+            continue
+        common = blocks.setdefault(row.case.key, set(row.timing.blocks))
+        common &= row.timing.blocks.keys()
+        if not common:
+            raise UnreadableError(f"{row.case.key}: its rows share no block, so they were not timed together")
 
 
 def _need_pairs(run: Run) -> None:

@@ -18,13 +18,13 @@ def run_from(head: dict[str, Any], rows: list[Any], where: str) -> Run:
     Its own ``schema`` is today's, for so are its rows.
     """
     schema = known_schema(head.get("schema"), where)
-    found = [_upgraded(row, schema) for row in rows]
+    found = [_upgraded(row, schema, f"{where}.rows[{i}]") for i, row in enumerate(rows)]
     return from_json(Run, {**head, "rows": found, "schema": SCHEMA}, where)
 
 
 def row_from(row: Any, schema: int, where: str) -> Row:
     """One stored row of a known schema. Raises UnreadableError."""
-    return from_json(cast("type[Row]", Row), _upgraded(row, schema), where)
+    return from_json(cast("type[Row]", Row), _upgraded(row, schema, where), where)
 
 
 def known_schema(schema: Any, where: str) -> int:
@@ -40,14 +40,19 @@ def known_schema(schema: Any, where: str) -> int:
     return schema
 
 
-def _upgraded(row: Any, schema: int) -> Any:
+def _upgraded(row: Any, schema: int, where: str) -> Any:
     """A stored row as schema 3 has it; what is no row at all is left for msgspec to refuse.
 
     Before schema 3 there was one kind of row, and the notes held what ran as a sentence.
+    A row that names a schema of its own has that of its run. Raises UnreadableError for another.
     """
-    if schema >= 3 or not isinstance(row, dict):
+    if not isinstance(row, dict):
         return row
     held = cast("dict[str, Any]", row)
+    if known_schema(held.get("schema", schema), where) != schema:
+        raise UnreadableError(f"{where}.schema is {held['schema']}, but its run is of schema {schema}")
+    if schema >= 3:
+        return held
     if held.get("timing") is None:
         return held | {"kind": "untimed"}
     return held | {"kind": "timed", "ran": _ran(held.get("notes"))}

@@ -13,8 +13,12 @@ object a line. `xaimed_reports.store.older` makes rows of schemas 1 and 2 into t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
 from statistics import median
 from typing import Literal, final
+
+from xaimed_reports.store.ranges import ROUNDED, need_shares, need_within
 
 SCHEMA = 3
 
@@ -35,6 +39,11 @@ class Case:
     bench: str
     axes: dict[str, str]
     images: int
+    """0 where the case was left out before it began."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for fewer images than none."""
+        need_within(self, 0, inf, "images")
 
     @property
     def key(self) -> str:
@@ -75,14 +84,13 @@ class Timing:
             )
         if not all(0 < wall_s < 1e9 for wall_s in self.wall_s):
             raise ValueError("every sample must be a time above 0 s")
-        if min(self.first_s, self.warm_up_s, *(self.device_s or ())) < 0:
-            raise ValueError("first_s, warm_up_s and device_s must not be negative")
+        need_within(self, 0, inf, "first_s", "warm_up_s", "device_s", "block")
         if not self.counted:
             raise ValueError(
                 f"no sample follows one of the same arm {self.arm!r}, so none counts in separated order"
             )
 
-    @property
+    @cached_property
     def counted(self) -> tuple[tuple[int, float], ...]:
         """Block and seconds of each sample that counts."""
         return tuple(
@@ -91,7 +99,20 @@ class Timing:
             if self.order == "interleaved" or after == self.arm
         )
 
-    @property
+    @cached_property
+    def blocks(self) -> dict[int, tuple[float, ...]]:
+        """Seconds of the samples that count, block by block."""
+        found: dict[int, list[float]] = {}
+        for block, wall_s in self.counted:
+            found.setdefault(block, []).append(wall_s)
+        return {block: tuple(samples) for block, samples in found.items()}
+
+    @cached_property
+    def block_medians(self) -> dict[int, float]:
+        """Each block's median time."""
+        return {block: median(samples) for block, samples in self.blocks.items()}
+
+    @cached_property
     def typical_s(self) -> float:
         """The median of the samples that count."""
         return median(wall_s for _, wall_s in self.counted)
@@ -110,8 +131,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         """Raise ValueError for less than nothing."""
-        if self.peak_bytes is not None and self.peak_bytes < 0:
-            raise ValueError(f"peak_bytes must not be negative, got {self.peak_bytes}")
+        need_within(self, 0, inf, "peak_bytes", "reserved_bytes")
 
 
 @final
@@ -129,6 +149,12 @@ class Fidelity:
     top_5: float | None = None
     """Overlap of the 5 % highest pixels, mean over images, 0 to 1."""
     top_20: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no comparison gives."""
+        need_within(self, 0, inf, "largest", "rms")
+        need_within(self, -1 - ROUNDED, 1 + ROUNDED, "spearman")
+        need_shares(self, "spread", "top_5", "top_20")
 
 
 @final
@@ -194,6 +220,7 @@ class Quality:
             raise ValueError("deletion and insertion must hold a value for each of one image or more")
         if len(self.in_lesion) != len(self.lesion_area):
             raise ValueError("in_lesion and lesion_area must be of one length")
+        need_shares(self, "deletion", "insertion", "in_lesion", "lesion_area")
 
 
 @final
@@ -214,6 +241,12 @@ class Conditions:
         default_factory=dict[str, tuple[float | None, ...]]
     )
     """Clock and temperature before each block; empty without CUDA."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no machine does."""
+        need_within(self, 0, inf, "load_1m", "steal_s", "involuntary_switches")
+        need_within(self, 1, inf, "threads")
+        need_shares(self, "others_share")
 
 
 @final
@@ -248,3 +281,8 @@ class Machine:
     gpu: Gpu | None = None
     flags: dict[str, str] = field(default_factory=dict[str, str])
     """TF32, deterministic algorithms and the like, as they stood."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no machine has."""
+        need_within(self, 0, inf, "memory_bytes")
+        need_within(self, 1, inf, "cores", "threads")

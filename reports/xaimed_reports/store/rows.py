@@ -6,11 +6,13 @@ Apart from the records, for the two kinds of row are told apart by msgspec, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, TypeAlias, final
 
 from msgspec import Struct
 
 from xaimed_reports.store.ran import Ran
+from xaimed_reports.store.ranges import need_within
 from xaimed_reports.store.records import (
     SCHEMA,
     Case,
@@ -44,8 +46,7 @@ class _Row(Struct, frozen=True, kw_only=True, tag_field="kind"):
 
     def __post_init__(self) -> None:
         """Raise ValueError for an error that nothing could keep."""
-        if self.allowed is not None and self.allowed < 0:
-            raise ValueError(f"allowed must not be negative, got {self.allowed:g}")
+        need_within(self, 0, inf, "allowed", "revision")
 
 
 @final
@@ -66,6 +67,13 @@ class Timed(_Row, frozen=True, kw_only=True, tag="timed"):
     qualities: tuple[Quality, ...] = ()
     ran: Ran | None = None
     """None where nobody asked."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for times that were not taken together."""
+        _Row.__post_init__(self)
+        need_within(self, 0, inf, "carry_over")
+        if self.forward is not None and not self.forward.blocks.keys() & self.timing.blocks.keys():
+            raise ValueError("forward and timing share no block, so they were not timed together")
 
     @property
     def status(self) -> Literal["ok"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, final
@@ -62,7 +62,8 @@ class Held:
 
     def close(self) -> None:
         """Let others write."""
-        self.file.close()
+        with suppress(OSError):  # a full disk refuses again what it refused when it was written
+            self.file.close()
 
     def __enter__(self) -> Self:
         return self

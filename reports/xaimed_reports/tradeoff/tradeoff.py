@@ -8,7 +8,7 @@ from math import sqrt
 from statistics import mean, median, stdev
 from typing import Literal, final
 
-from xaimed_reports.compare.ratio import Ratio, block_medians, interval_of_median, ratio
+from xaimed_reports.compare.ratio import Ratio, interval_of_median, ratio
 from xaimed_reports.store.records import OURS, REFERENCE, Part, Quality, Timing
 from xaimed_reports.store.rows import Row, Run, Timed, timed
 
@@ -202,7 +202,7 @@ def extrapolate(parts: Sequence[tuple[Part, Timing]], ours: Timing) -> Extrapola
     """The whole from its smallest and largest part, both timed in the blocks of ``ours``."""
     ordered = sorted(parts, key=lambda each: each[0].timed)
     (small, small_time), (large, large_time) = ordered[0], ordered[-1]
-    a, b, mine = block_medians(small_time), block_medians(large_time), block_medians(ours)
+    a, b, mine = small_time.block_medians, large_time.block_medians, ours.block_medians
     blocks = sorted(a.keys() & b.keys() & mine.keys())
     gap, whole = large.timed - small.timed, large.whole
     steps = [(b[k] - a[k]) / gap for k in blocks]

@@ -33,7 +33,7 @@ BAD = """
 | report deep.json                                        | 2 | deep.json: not JSON                                |
 | report floor.json                                       | 2 | floor.json: this is a machine's floor; --floor-file |
 | report future.json                                      | 2 | newer xaimed; upgrade                              |
-| report halves.json                                      | 2 | halves.json; text of whole characters              |
+| report halves.json                                      | 2 | halves.json: not JSON                              |
 | report huge.json                                        | 2 | huge.json; whole number below 2^63                 |
 | report nothing.jsonl                                    | 2 | nothing.jsonl: not a journal                       |
 | report run.json extra.json                              | 2 | unrecognized arguments: extra.json                 |

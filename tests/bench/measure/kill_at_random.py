@@ -28,7 +28,7 @@ from xaimed_reports.store.rows import Run
 
 PLAN = Plan(budget_s=0.0, min_blocks=1, max_blocks=1, relative_error=0.0, warm_up_s=0.0)
 HEAD = Run(Machine("x", "x", 1, None, 1, {}), "gate", "phantoms", None, "", 0.0, ())
-CASES = [str(x) for x in range(12)]
+CASES = [str(x) for x in range(6)]
 
 
 def measure(path: Path) -> None:
