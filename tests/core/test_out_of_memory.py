@@ -34,6 +34,9 @@ def error_of(run):
         run()
     except Exception as error:
         return error
+
+from xaimed_core.memory import is_out_of_memory
+assert is_out_of_memory(error_of(lambda: torch.empty(2**60)))  # the first error loads what describes it: before a limit
 """
 
 
@@ -121,8 +124,8 @@ print(torch.equal(found, torch.cat([rows for _, rows in in_chunks(40, asked[-2],
 def test_the_fastest_chunk_fits_even_where_the_fewest_rows_do_not(smallest: int) -> None:
     (found,) = in_a_process(f"""
 from xaimed_core.chunks import fastest_rows
-limit(64 * {smallest} + 32)
-print(fastest_rows(lambda part: torch.ones(part.stop, 2**24), 1000, torch.device("cpu")))
+limit(256 * {smallest} + 128)
+print(fastest_rows(lambda part: torch.ones(part.stop, 2**26), 1000, torch.device("cpu")))
 """)
     assert int(found) == {1: 1, 3: 2, 5: 4}[smallest]
 
