@@ -1,46 +1,12 @@
 """Each instruction against its definition: Python's integers, NumPy's floats, in whole kernels of one instruction."""
 
-import math
-from itertools import product
-
 import numpy as np
 import pytest
 
+from tests.kernels.emulator.drawn import FLOATS, SIGNED, THREADS, UNSIGNED, floats, integers, wrapped
 from tests.kernels.emulator.written import aligned, execute, run
 from xaimed_kernels.emulator import UnknownInstructionError
 from xaimed_kernels.emulator.instructions.arithmetic import arithmetic
-
-THREADS = 96
-SIGNED = {16: np.int16, 32: np.int32, 64: np.int64}
-UNSIGNED = {16: np.uint16, 32: np.uint32, 64: np.uint64}
-FLOATS = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
-SPECIAL = (0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.5, 2.5, 1e-40, 65504.0)
-
-
-def integers(name: str, seed: int) -> np.ndarray:
-    """Seeded integers of ``s32`` and the like, the extreme ones first."""
-    kind = (SIGNED if name[0] == "s" else UNSIGNED)[int(name[1:])]
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
-    edges = np.array([low, high, 0, 1, high // 2, low // 3, 7, high - 1], dtype=kind)
-    drawn = np.random.default_rng(seed).integers(low, high, THREADS, dtype=kind, endpoint=True)
-    drawn[: len(edges) ** 2] = (np.repeat if seed % 2 else np.tile)(edges, len(edges))
-    return drawn
-
-
-def floats(name: str, seed: int) -> np.ndarray:
-    """Seeded floats; every pair of special ones is among the first of an even and an odd seed."""
-    drawn = np.random.default_rng(seed).standard_normal(THREADS * 2)
-    pairs = list(product(SPECIAL, SPECIAL))[:THREADS]
-    drawn[: len(pairs)] = [pair[seed % 2] for pair in pairs]
-    with np.errstate(over="ignore"):
-        return np.roll(drawn, seed)[:THREADS].astype(FLOATS[name])
-
-
-def wrapped(values, name: str) -> np.ndarray:
-    """Integers cut to the bits of a type."""
-    bits = int(name[1:])
-    unsigned = np.array([int(v) & (1 << bits) - 1 for v in values], UNSIGNED[bits])
-    return unsigned.view(SIGNED[bits]) if name[0] == "s" else unsigned
 
 
 def each(function, *arrays):
@@ -248,62 +214,6 @@ def test_a_value_is_selected_by_a_predicate():
     run(body, [out])
     tid = np.arange(64)
     assert np.array_equal(out, np.where((tid < 40) & (tid > 8), 16, 25))
-
-
-INTO_WHOLE = [
-    (float_, whole, rounding)
-    for float_ in ("f32", "f64")
-    for whole in ("s32", "u32", "s64")
-    for rounding in ("rzi", "rni", "rmi", "rpi")
-]
-
-
-@pytest.mark.parametrize(("float_", "whole", "rounding"), INTO_WHOLE)
-def test_floats_become_integers_within_bounds(float_, whole, rounding):
-    a = floats(float_, 0) * FLOATS[float_](3)
-    a[-4:] = [2.0**31, -(2.0**31) - 4096, 2.0**63, -1e300 if float_ == "f64" else -1e38]
-    round_ = {"rzi": math.trunc, "rni": round, "rmi": math.floor, "rpi": math.ceil}[rounding]
-    kind = wrapped([0], whole).dtype.type
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
-
-    def convert(value: float) -> int:
-        if math.isnan(value):
-            return 0
-        return min(max(round_(value), low), high) if math.isfinite(value) else (high if value > 0 else low)
-
-    found = execute(f"cvt.{rounding}.{whole}.{float_}", a, result=kind)
-    assert np.array_equal(found, [convert(float(value)) for value in a])
-
-
-@pytest.mark.parametrize("name", ["s16", "u16", "s32", "u32", "s64", "u64"])
-def test_integers_become_floats_and_wider_or_narrower_integers(name):
-    a = integers(name, 0)
-    for float_, kind in (("f32", np.float32), ("f64", np.float64)):
-        assert np.array_equal(execute(f"cvt.rn.{float_}.{name}", a, result=kind), a.astype(kind))
-    for other in ("s16", "u16", "s32", "u32", "s64", "u64"):
-        expected = wrapped(a, other)
-        assert np.array_equal(execute(f"cvt.{other}.{name}", a, result=expected.dtype.type), expected)
-
-
-def test_bfloat16_is_rounded_to_even():
-    bits = np.array([0x3F808000, 0x3F818000, 0x3F808001, 0x7F7FFFFF, 0x7FC00000, 0x80000001], np.uint32)
-    a = np.resize(bits, THREADS).view(np.float32)
-    found = execute("cvt.rn.bf16.f32", a, result=np.uint16)
-    assert [hex(v) for v in found[:6]] == ["0x3f80", "0x3f82", "0x3f81", "0x7f80", "0x7fff", "0x8000"]
-    back = execute("cvt.f32.bf16", found, result=np.float32)
-    assert np.array_equal(back, (found.astype(np.uint32) << 16).view(np.float32), equal_nan=True)
-    assert execute("setp.gt.bf16", found, np.zeros_like(found), result=np.bool_)[:6].tolist() == [
-        True, True, True, True, False, False,
-    ]  # fmt: skip
-
-
-def test_float16_is_numpys():
-    a = floats("f32", 0)
-    with np.errstate(over="ignore"):
-        half = a.astype(np.float16)
-    assert np.array_equal(execute("cvt.rn.f16.f32", a, result=np.float16), half, equal_nan=True)
-    wide = execute("cvt.f32.f16", half, result=np.float32)
-    assert np.array_equal(wide, half.astype(np.float32), equal_nan=True)
 
 
 def test_an_exponential_is_a_power_of_two():
