@@ -26,7 +26,9 @@ def report_in_short(found: Evaluation) -> str:
     """What a page of the docs shows: the findings, and the table of ROAD with accuracy and published values."""
     title, head, rows = _road(found) if ROAD in found.metrics() else _located(found)
     about = f"{found.network}, {found.images} images of {found.data} ({found.split}). {found.init}. `{found.command}`"
-    return "\n\n".join((" ".join(findings(found)), f"**{title}**", table(rows, head), about))
+    return "\n\n".join(
+        ("\n".join(f"- {said}" for said in findings(found)), f"**{title}**", table(rows, head), about)
+    )
 
 
 def _located(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:

@@ -25,13 +25,9 @@ SIGNED = 0.01
 
 
 def findings(found: Evaluation) -> list[str]:
-    """One paragraph's sentences."""
-    return [
-        *_accuracy(found),
-        *(said for layer in found.layers for said in _at(found, layer)),
-        *_price(found),
-        *_hypothesis(found),
-    ]
+    """A paragraph on the network, one on each layer, one on the hypothesis."""
+    layers = [" ".join([*_at(found, layer), *_price(found, layer)]) for layer in found.layers]
+    return [said for said in (*_accuracy(found), *layers, *_hypothesis(found)) if said]
 
 
 def is_baseline(method: str) -> bool:
@@ -65,9 +61,10 @@ def pair(found: Evaluation, layer: str, metric: str, a: str, b: str) -> Pair | N
 
 
 def _accuracy(found: Evaluation) -> Iterator[str]:
-    parts = [f"{a.value:.1%} of {a.images} ({a.what})" for a in found.accuracy if a.value is not None]
+    known = {a.images: a for a in found.accuracy if a.value is not None}  # of equal sets, the strictest
+    parts = [f"{a.value:.1%} of {a.images} ({a.what})" for a in known.values()]
     if parts:
-        yield f"The network is right about {'; '.join(parts)}."
+        yield f"The network is right about {', '.join(parts)}."
 
 
 def _best(found: Evaluation, layer: str, metric: str, title: str) -> Iterator[str]:
@@ -80,9 +77,7 @@ def _best(found: Evaluation, layer: str, metric: str, title: str) -> Iterator[st
     behind = [
         c.method for c in others if (p := pair(found, layer, metric, best.method, c.method)) and p.differ
     ]
-    versus = (
-        f"better than {', '.join(behind)} (Wilcoxon, Holm)" if behind else "and no method differs from it"
-    )
+    versus = f"better than {', '.join(behind)}" if behind else "and no method differs from it"
     yield f"At {layer} ({found.layers[layer]}) {best.method} has the highest {title}, {interval(best)}, {versus}."
     known = ranked(found, "", metric, higher=True)
     if known:
@@ -116,20 +111,22 @@ def _at(found: Evaluation, layer: str) -> Iterator[str]:
         yield f"{HYBRID} against its parts: {said}."
 
 
-def _price(found: Evaluation) -> Iterator[str]:
-    for layer in found.layers:
-        p = pair(found, layer, ROAD, "ablationcam", "xgradcam")
-        if p is None:
-            continue
-        costs = {c.method: c.forwards for c in found.costs if c.layer == layer}
-        price = (
-            f" for {times(costs['ablationcam'] / costs['xgradcam'])} its time "
-            f"({number(costs['ablationcam'])} forward passes)"
-            if {"ablationcam", "xgradcam"} <= costs.keys()
-            else ""
-        )
-        verdict = "a difference" if p.differ else "no difference shown"
-        yield f"At {layer} AblationCAM buys {p.mean:+.3f} ROAD over XGradCAM{price}: {verdict}."
+def _price(found: Evaluation, layer: str) -> Iterator[str]:
+    p = pair(found, layer, ROAD, "ablationcam", "xgradcam")
+    if p is None:
+        return
+    costs = {c.method: c.forwards for c in found.costs if c.layer == layer}
+    price = (
+        f"at {times(costs['ablationcam'] / costs['xgradcam'])} its time, {number(costs['ablationcam'])} forward passes"
+        if {"ablationcam", "xgradcam"} <= costs.keys()
+        else "not timed here"
+    )
+    scores = (
+        f"scores {abs(p.mean):.3f} {'higher' if p.mean > 0 else 'lower'} than"
+        if p.differ
+        else "scores no different from"
+    )
+    yield f"AblationCAM {scores} XGradCAM, {price}."
 
 
 def _hypothesis(found: Evaluation) -> Iterator[str]:
