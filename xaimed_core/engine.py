@@ -23,6 +23,7 @@ from xaimed_core.methods.method import check_value, method_of, names_of, slopes_
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
+from xaimed_core.signed import warn_if_signed
 from xaimed_core.targets import TargetsLike, are_several
 from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
 
@@ -112,6 +113,8 @@ def explain(
         rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
         rescaled = _without(rescaled, findings.failed)
+        if semantics == "definition":  # who asks for grad-cam's arithmetic wants what grad-cam gives
+            warn_if_signed(model, chosen, images, layers, seen.activations, output)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
         _explanation(names, maps[j], rescaled, findings, seen, j, layers, said, output)
