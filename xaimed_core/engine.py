@@ -103,12 +103,10 @@ def explain(
         run = Run(model, images, seen.logits, output, progress)
         maps = [
             [
-                read_layer(
-                    _view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, of_class
-                )
+                read_layer(_view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, one)
                 for i, name in enumerate(layers)
             ]
-            for j, of_class in enumerate(seen.targets or (None,))
+            for j, one in enumerate(seen.targets or (None,))
         ]
         rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)

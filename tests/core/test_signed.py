@@ -103,7 +103,7 @@ def test_grad_cams_arithmetic_and_names_are_silent():
     "block", [Block(None), Block(nn.SiLU()), Block(nn.ReLU(), times=2)], ids=["SiLU", "own", "shared"]
 )
 def test_where_no_layer_would_be_better_nothing_is_said(block):
-    """No module returns a function's output, a SiLU leaves both signs, and a module that runs twice has no one output."""
+    """No module returns a function's output, a SiLU leaves both signs, what runs twice has no one output."""
     model = Net(nn.Sequential(block, nn.Conv2d(6, 6, 3)))
     assert said(model, "block.1") == []
     assert said(model, None) == []
