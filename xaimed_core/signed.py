@@ -56,4 +56,12 @@ def warn_if_signed(
 
 
 def _activation(model: nn.Module, images: Tensor, name: str, output: OutputChoice) -> str:
-    return next((layer.activation for layer in layers_of(model, images, output) if layer.name == name), "")
+    try:
+        layers = layers_of(model, images, output)
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+    ):  # it differentiates more than the maps need, which are there
+        return ""
+    return next((layer.activation for layer in layers if layer.name == name), "")

@@ -117,6 +117,25 @@ def test_few_negative_values_are_no_reason():
     assert said(model, "block.conv")
 
 
+def test_maps_that_are_there_are_not_lost_to_a_look_that_fails():
+    class OneWay(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient: Tensor) -> Tensor:
+            raise RuntimeError("no way back")
+
+    class Stem(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return OneWay.apply(super().forward(input))
+
+    model = Net(Block(nn.ReLU()))
+    model.stem = Stem(3, 6, 3)
+    assert said(model, "block.norm") == []
+
+
 def test_the_activation_must_be_made_of_the_layer():
     """Two branches of the same shape: the other one's ReLU is no way out."""
 
