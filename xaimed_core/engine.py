@@ -72,7 +72,8 @@ def explain(
 
     The model's mode, hooks and gradients are never touched: copies of its modules run, which share its tensors.
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
-    be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
+    be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained. Warns once
+    where a method is ill-conditioned at a layer and another one is better (`xaimed_core.signed`).
     """
     by_name, reading = _methods(methods), semantics_of(semantics)
     names, chosen = tuple(by_name), tuple(by_name.values())
