@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
-from xaimed_core.findings import Findings, read_findings
+from xaimed_core.findings import Findings, read_findings, warn_if_signed
 from xaimed_core.forward import Observation, observe
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_size, resolve_layers
@@ -23,7 +23,6 @@ from xaimed_core.methods.method import check_value, method_of, names_of, slopes_
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
 from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
-from xaimed_core.signed import warn_if_signed
 from xaimed_core.targets import TargetsLike, are_several
 from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
 
@@ -73,7 +72,7 @@ def explain(
     The model's mode, hooks and gradients are never touched: copies of its modules run, which share its tensors.
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
     be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained. Warns once
-    where a method is ill-conditioned at a layer and another one is better (`xaimed_core.signed`).
+    where a method is ill-conditioned at a layer and another one is better (`xaimed_core.findings`).
     """
     by_name, reading = _methods(methods), semantics_of(semantics)
     names, chosen = tuple(by_name), tuple(by_name.values())

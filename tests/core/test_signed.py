@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_bench.models import MODELS, build_model
-from xaimed_core import METHODS, explain, signed
+from xaimed_core import METHODS, explain, findings
 from xaimed_core.anatomy import layers_of
 from xaimed_core.compat import XGradCAM
+from xaimed_core.findings import SIGNED
 from xaimed_core.layers import default_layer
-from xaimed_core.signed import SIGNED
 from xaimed_reports.study.evaluation import load as load_evaluation
 
 ROOT = Path(__file__).parents[2]
@@ -127,12 +127,12 @@ def test_maps_that_are_there_are_not_lost_to_a_look_that_fails():
         def backward(ctx, gradient: Tensor) -> Tensor:
             raise RuntimeError("no way back")
 
-    class Stem(nn.Conv2d):
-        def forward(self, input: Tensor) -> Tensor:
-            return OneWay.apply(super().forward(input))
+    class Gate(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return OneWay.apply(x)
 
     model = Net(Block(nn.ReLU()))
-    model.stem = Stem(3, 6, 3)
+    model.stem = nn.Sequential(model.stem, Gate())
     assert said(model, "block.norm") == []
 
 
@@ -158,7 +158,7 @@ def test_the_threshold_lies_half_way_between_the_study_s_layers_and_the_figures_
     negative = study.negative
     assert negative["last"] == 0
     assert abs(SIGNED - negative["before"] / 2) < 0.05
-    words = Path(signed.__file__).read_text()
+    words = Path(findings.__file__).read_text()
     assert f"{100 * negative['before']:.0f} %" in words
     for layer in ("before", "last"):
         for method in ("xgradcam", "gradcam++", "ablationcam"):
