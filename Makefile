@@ -40,7 +40,7 @@ MEASURE = @mkdir -p $(OUT) && $(PY) -m pytest --benchmark-json=$(OUT)/$@.json $(
 bench: $(READY) ## measure every method and ROAD beside grad-cam on this machine; DATA=folder for real scans
 	$(MEASURE) bench/bench_cam.py bench/bench_road.py bench/bench_kernels.py
 
-tradeoff: $(READY) ## what AblationCAM costs and buys over the cheaper maps; trains a network first, so it takes longer
+tradeoff: $(READY) ## what AblationCAM costs beside the cheaper maps, in xaimed and in grad-cam; takes longer
 	$(MEASURE) bench/bench_tradeoff.py
 
 docs: $(READY) ## the site of docs/, into build/site

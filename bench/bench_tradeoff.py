@@ -1,8 +1,8 @@
-"""AblationCAM against the cheaper maps: what each costs in xaimed and in grad-cam, and what the extra cost buys.
+"""AblationCAM against the cheaper maps: what each costs in xaimed and in grad-cam.
 
-One network serves times, agreement and faithfulness: trained here from scratch on the images given and on phantoms
-whose lesions are known, once; the weights are kept in xaimed-results/trained. AblationCAM of grad-cam is really timed
-on some of its ablation batches, two counts of them, which separate the cost of a batch from what is paid once.
+AblationCAM of grad-cam is really timed on some of its ablation batches, two counts of them, which separate the cost of
+a batch from what is paid once. Costs hardly depend on weights, so that seeded ones do; what the maps are worth on a
+network that has learnt is for `xaimed evaluate`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import astuple, dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
-from xaimed_bench.device import device_named
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
 from xaimed_bench.measure.ceiling import count_ceiling
-from xaimed_bench.measure.quality import judge_maps
-from xaimed_bench.measure.subject import Subject, Subjects
+from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import MODELS
-from xaimed_bench.study.trained import Recipe, Trained, Trainer
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.explanation import Route
 from xaimed_core.methods import PAPER
 from xaimed_reports.store.ran import Ran
-from xaimed_reports.store.records import Fidelity, Part, Quality
+from xaimed_reports.store.records import Fidelity, Part
 
 TOTAL_S = 600.0
-"""For the timing of all cases, in place of the profile's: training and judging maps take their part of it."""
-KEPT = Path(__file__).parent.parent / "xaimed-results/trained"
+"""For all cases, in place of the profile's: an exact AblationCAM at an earlier layer takes up to a hundred forwards."""
 
 ABLATION = "ablationcam"
 CHEAP = "xgradcam"
@@ -43,13 +37,6 @@ BATCH = 32
 """Images in one of grad-cam's ablation batches, its default."""
 TIMED = (2, 6)
 """How many of them are timed."""
-RECIPES = {
-    "gate": Recipe(real=48, phantoms=32, epochs=1, small=64, refined=32, tested=8, judged=2, size=64),
-    "quick": Recipe(),
-    "full": Recipe(real=2400, phantoms=640, epochs=8, refined=3040, judged=32),
-}
-"""How networks are trained in each profile; `CHEAP_TO_TRAIN` ones see the images more often."""
-CHEAP_TO_TRAIN = {"resnet18": 6}
 WEIGHTS_AGREE = 1e-3  # of the largest channel weight: float32 forwards, whose logits are differences of two
 
 
@@ -88,71 +75,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("method, model, layer, batch, size", chosen)
 
 
-@pytest.fixture(scope="session")
-def trainer(pytestconfig: pytest.Config) -> Trainer:
-    """Trains each network when it is first asked for, unless its weights are kept."""
-    options = pytestconfig.option
-    if options.checkpoint:
-        raise ValueError("this bench judges maps on networks that it trains itself; leave --checkpoint out")
-    data = Path(options.data) if options.data else None
-    return Trainer(data, options.data_name or "a folder of images", KEPT, RECIPES[options.profile])
-
-
-@pytest.fixture(scope="session")
-def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Network]:
-    """The trained network of a name, as a subject to time and with the maps that are judged on it."""
-    data = Path(pytestconfig.option.data) if pytestconfig.option.data else None
-    device = device_named(pytestconfig.option.device)
-
-    @cache
-    def get(model: str) -> Network:
-        trained = trainer.get(model, CHEAP_TO_TRAIN.get(model))
-        return Network(trained, Subjects(device, data=data, checkpoint=trained.checkpoint), device)
-
-    return get
-
-
-class Network:
-    """One trained network; the maps of a layer are found once for all methods."""
-
-    def __init__(self, trained: Trained, subjects: Subjects, device: torch.device) -> None:
-        self.subjects = subjects
-        self._scenes = [scene.on(device) for scene in trained.scenes]
-        self._maps: dict[str, list[dict[str, Tensor]]] = {}
-
-    @staticmethod
-    def route(subject: Subject, method: str) -> Route:
-        """What ran, and which maps coincide at the layer."""
-        asked = POOLED if method == CHEAP else (method,)
-        found = explain(subject.model, subject.images[:1], asked, subject.layer, list(subject.classes[:1]))
-        return found.route[method]
-
-    def qualities(self, method: str, subject: Subject) -> list[Quality]:
-        """What the method's maps at the subject's layer are worth, on each kind of images."""
-        model, layer = subject.model, subject.layer
-        if layer not in self._maps:
-            self._maps[layer] = [
-                explain(model, scene.images, PAPER, layer, list(scene.classes)).maps for scene in self._scenes
-            ]
-        return [
-            judge_maps(method, maps, model, scene)
-            for maps, scene in zip(self._maps[layer], self._scenes, strict=True)
-        ]
-
-
-def bench_trading_time_for_fidelity(measure, network, method, model, layer, batch, size):
-    found = network(model)
-    subject = found.subjects.get(model, layer, batch=int(batch), size=int(size))
+def bench_trading_time_for_fidelity(measure, subjects, method, model, layer, batch, size):
+    subject = subjects.get(model, layer, batch=int(batch), size=int(size))
     ask = ablations if method == ABLATION else one_pass
     with ExitStack() as built:
         measure(
             images=len(subject.images),
             forward=subject.forward,
-            notes=lambda _: [f"{method}: {found.route(subject, method)}"],
-            ran=lambda: ran(found.route(subject, method)),
-            qualities=lambda: found.qualities(method, subject),
+            notes=lambda _: [f"{method}: {route(subject, method)}"],
+            ran=lambda: ran(route(subject, method)),
             **ask(built, subject, method, to_zero=layer not in MODELS[model].nonnegative),
         )
+
+
+def route(subject: Subject, method: str) -> Route:
+    """What ran, and which maps coincide at the layer."""
+    asked = POOLED if method == CHEAP else (method,)
+    found = explain(subject.model, subject.images[:1], asked, subject.layer, list(subject.classes[:1]))
+    return found.route[method]
 
 
 def ran(route: Route) -> Ran:

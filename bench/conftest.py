@@ -52,7 +52,7 @@ SESSION = pytest.StashKey[Session]()
 OUTPUTS = pytest.StashKey[Outputs]()
 
 collect_ignore = ["bench_tradeoff.py"]
-"""It trains networks first: it runs when it is named, not with all the others."""
+"""It takes many minutes: it runs when it is named, not with all the others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

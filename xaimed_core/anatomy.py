@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, final
@@ -32,6 +32,8 @@ class Layer:
     calls: how often the module ran. order: where the operations that made the tensor say that its channels are.
     weighed: whether weights come between it and the scores; else it is the scores already, place by place.
     used: whether the score depends on it. placed: for which places along axis 1 the score's gradient is not 0.
+    activation: the layer of the same shape that gives it, or its norm or sum with a shortcut, behind a ReLU; "" where
+    there is none, or where it is called more than once.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Layer:
     weighed: bool
     used: bool
     placed: tuple[bool, ...]
+    activation: str = ""
 
 
 _known: WeakKeyDictionary[nn.Module, OrderedDict[Any, tuple[Layer, ...]]] = WeakKeyDictionary()
@@ -104,7 +107,7 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
                     raise
                 scores = None
             gradients = _gradients(scores, [seen.tensor for seen in found.values()])
-    unweighed = _unweighed(scores)
+    unweighed, activations = _unweighed(scores), _activations(found)
     return tuple(
         Layer(
             name,
@@ -114,6 +117,7 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
             axis_order(seen.node, seen.tensor.ndim),
             seen.node not in unweighed,
             *_use(gradient),
+            activations.get(name, ""),
         )
         for (name, seen), gradient in zip(found.items(), gradients, strict=True)
     )
@@ -153,4 +157,32 @@ def _unweighed(scores: Tensor | None) -> set[Any]:
     """The operations from which scores are made without any more weights."""
     if scores is None:
         return set()
-    return set(nodes_behind(scores, lambda node: not type(node).__name__.startswith(WEIGHING)))
+    return set(nodes_behind(scores.grad_fn, _mixes_nothing))
+
+
+def _mixes_nothing(node: Any) -> bool:
+    return not type(node).__name__.startswith(WEIGHING)
+
+
+def _activations(found: Mapping[str, _Returned]) -> dict[str, str]:
+    """By layer, where its values are after the next ReLU: the outermost module that returns just that."""
+    by_node: dict[Any, list[str]] = {}
+    for name, seen in found.items():
+        by_node.setdefault(seen.node, []).append(name)
+    after: dict[str, str] = {}
+    for node, names in by_node.items():
+        once = [name for name in names if found[name].calls == 1]
+        if not once or not _is_relu(node):
+            continue
+        outermost = [name for name in once if once[0] == name or once[0].startswith(f"{name}.")][-1]
+        for before in nodes_behind(node, _mixes_nothing):
+            for name in by_node.get(before, ()) if before is not node else ():
+                if found[name].tensor.shape == found[outermost].tensor.shape:
+                    after.setdefault(name, outermost)
+    return after
+
+
+def _is_relu(node: Any) -> bool:
+    """ReLU, or one with a ceiling, as ReLU6."""
+    kind = type(node).__name__.partition("Backward")[0]
+    return kind == "Relu" or (kind == "Hardtanh" and node._saved_min_val == 0)

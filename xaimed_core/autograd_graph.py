@@ -91,9 +91,9 @@ def _permuted(node: Any, name: str, axes: tuple[int, ...]) -> tuple[int, ...] | 
     return None
 
 
-def nodes_behind(tensor: Tensor, beyond: Callable[[Any], bool] = lambda _: True) -> Iterator[Any]:
-    """The operations that made a tensor, from the last one back; past one of them only where ``beyond`` says so."""
-    waiting, seen = [tensor.grad_fn], set[Any]()
+def nodes_behind(last: Any, beyond: Callable[[Any], bool] = lambda _: True) -> Iterator[Any]:
+    """The operations from the ``last`` one back, itself first; past one of them only where ``beyond`` says so."""
+    waiting, seen = [last], set[Any]()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
-from xaimed_core.findings import Findings, read_findings
+from xaimed_core.findings import Findings, read_findings, warn_if_signed
 from xaimed_core.forward import Observation, observe
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_size, resolve_layers
@@ -71,7 +71,8 @@ def explain(
 
     The model's mode, hooks and gradients are never touched: copies of its modules run, which share its tensors.
     Raises ValueError, TypeError or IndexError that say what was wrong and what to give instead. A map that cannot
-    be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained.
+    be made for one image is 0 and has its reason in `Explanation.reason`; the other images are explained. Warns once
+    where a method is ill-conditioned at a layer and another one is better (`xaimed_core.findings`).
     """
     by_name, reading = _methods(methods), semantics_of(semantics)
     names, chosen = tuple(by_name), tuple(by_name.values())
@@ -102,16 +103,16 @@ def explain(
         run = Run(model, images, seen.logits, output, progress)
         maps = [
             [
-                read_layer(
-                    _view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, of_class
-                )
+                read_layer(_view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, one)
                 for i, name in enumerate(layers)
             ]
-            for j, of_class in enumerate(seen.targets or (None,))
+            for j, one in enumerate(seen.targets or (None,))
         ]
         rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
         rescaled = _without(rescaled, findings.failed)
+        if semantics == "definition":  # who asks for grad-cam's arithmetic wants what grad-cam gives
+            warn_if_signed(model, chosen, images, layers, seen.activations, output)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
         _explanation(names, maps[j], rescaled, findings, seen, j, layers, said, output)

@@ -265,7 +265,7 @@ def _differentiate(
         raise ValueError(
             f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
         )
-    if any("NotImplemented" in node.name() for node in nodes_behind(scores)):
+    if any("NotImplemented" in node.name() for node in nodes_behind(scores.grad_fn)):
         raise ValueError(
             f"the score is made by an operation that has no gradient, so that there is none at {', '.join(names)} (a "
             "quantised layer has none); ask for eigencam, scorecam or ablationcam, or explain the float network"

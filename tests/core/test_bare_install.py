@@ -149,7 +149,6 @@ def test_what_needs_more_says_what_to_install(code, says):
         ["compare", "--base", "HEAD"],
         ["trial"],
         ["profile", "--only", "roofs", "--out", "/nowhere"],
-        ["study", "--data", "shared"],
     ],
     ids=" ".join,
 )

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
-from tests.families.measured import explained, measure, model_of
+from tests.families.measured import explained, images_of, measure, model_of
 from tests.families.page import line_of, shown, without_error
 from tests.families.table import TABLE, Row
+from xaimed_core.admission import admit_model
+from xaimed_core.anatomy import layers_of
 
 # untrained weights: a class may find no evidence in favour; what is tested is the raw map, which has signs
 pytestmark = [
     pytest.mark.filterwarnings("ignore:every .* map is empty:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.* by each channel's sum:UserWarning"),  # some layers lie before a ReLU
     # torch moves these to another package; networks that people have were quantised with them
     pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated"),
     pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, torch.quantize_per_channel"),
@@ -40,8 +43,11 @@ def test_a_familys_maps_are_those_of_float64(row: Row):
 @pytest.mark.parametrize("row", CHOSEN, ids=str)
 def test_the_layer_that_is_chosen_lies_on_the_way_to_the_score_and_holds_places(row: Row):
     layout = None if row.layout is None else "infer"
-    found = explained(row, model_of(row), layer=None, layout=layout, methods=("xgradcam",))
+    model = model_of(row)
+    found = explained(row, model, layer=None, layout=layout, methods=("xgradcam",))
     assert found.layer == row.chosen
+    layers = layers_of(admit_model(model)[0], images_of(row), row.output)
+    assert [layer.activation for layer in layers if layer.name == row.chosen] == [""]
     assert f"layer {row.chosen} chosen" in str(found.route["xgradcam"].remarks)
     assert found.raw["xgradcam"].any()
 

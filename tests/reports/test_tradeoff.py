@@ -90,6 +90,21 @@ def test_a_run_that_judged_no_maps_says_nothing_of_a_tradeoff(pair):
         SECTIONS["tradeoff"](pair)
 
 
+def test_a_run_that_only_timed_shows_what_ablationcam_costs_and_judges_nothing(ask):
+    run = ask({"xgradcam": (1.0, ()), "ablationcam": (1.05, ())})
+    ((name, rows),) = tables(run)
+    assert name == "resnet50, last layer, 4 images"
+    assert {row[4:] for row in rows} == {("-",) * 5}
+    said = " ".join(answer(run))
+    assert "In xaimed it costs 1.05 plain forwards" in said
+    assert "Extrapolated, not measured" in said
+    assert "worth was not judged here: xaimed evaluate does so" in said
+    assert not any(word in said for word in ("The rule", "Judged on", "buys", "the same map", "Recommended"))
+    assert in_short(run)[1][0][4:] == ("-", "not judged")
+    assert recommendations(run) == pictures(run) == []
+    assert SECTIONS["tradeoff-in-short"](run).count("\n\n") == 1
+
+
 def test_the_whole_is_extrapolated_from_two_parts_and_what_is_paid_once(ask):
     exact, _ = entries(ask(both(quality(), quality()), batch_s=1.5, fixed_s=0.3))
     found = exact.extrapolated
@@ -285,7 +300,7 @@ def test_the_command_writes_a_section_and_the_pictures(ask, pair, store, tmp_pat
     assert (tmp_path / "out-resnet50.svg").read_text().startswith("<svg xmlns")
     store(pair, tmp_path / "out.json")
     assert main(words) == 2
-    assert "this run judged no maps" in capsys.readouterr().err
+    assert "this run holds no AblationCAM beside cheaper maps" in capsys.readouterr().err
 
 
 def test_what_is_known_of_maps_comes_back_as_it_was(make_row):

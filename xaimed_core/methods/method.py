@@ -83,6 +83,7 @@ class Method:
 
     ``oracle`` is the class of the reference package grad-cam it must agree with; ``differs`` says where and
     why it does not; ``revision`` grows when the formula changes, so that a measured history breaks its line.
+    ``divides_by_sum``: whether channels are weighed by a quotient below which their signed sum stands.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Method:
     oracle: str
     differs: str = ""
     revision: int = 1
+    divides_by_sum: bool = False
 
     def __str__(self) -> str:
         return self.name

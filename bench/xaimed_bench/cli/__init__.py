@@ -27,7 +27,6 @@ COMMANDS = {
     "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
     "train": "train a classifier on a folder of images, resumable at any moment",
     "evaluate": "score the maps of a trained network image by image: ROAD, localisation, baselines",
-    "study": "train a classifier on a folder of images and score its maps by ROAD beside baselines",
     "doctor": "print what a bug report needs to know about this machine",
 }
 
@@ -42,7 +41,6 @@ NEEDS = {
     "data": ("PIL", "imagehash", "rich", "scipy"),
     "train": ("PIL", "filelock", "imagehash", "rich", "safetensors", "scipy", "torchmetrics", "torchvision"),
     "evaluate": (*SHOWING, "PIL", "filelock", "imagehash", "pyarrow", "safetensors", "torchvision"),
-    "study": (*SHOWING, "PIL", "torchvision"),
 }
 """Packages without which a subcommand does not start: of the extra ``bench``, but for those of ``study``."""
 OF_STUDY = frozenset(("filelock", "imagehash", "pyarrow", "timm", "torchmetrics"))

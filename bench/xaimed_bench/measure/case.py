@@ -25,7 +25,6 @@ from xaimed_reports.store.records import (
     Fidelity,
     Memory,
     Part,
-    Quality,
     Status,
 )
 from xaimed_reports.store.rows import Row, Timed, Untimed
@@ -47,8 +46,8 @@ class Question:
     within the reference's own rounding error is no error of xaimed.
     ``notes``: what to say about xaimed's output, e.g. the route it took. ``keep``: is handed xaimed's output and the
     expected one, once, e.g. to keep pictures of them.
-    ``parts``: arms that do only so many steps of the whole. ``ceiling``, ``qualities`` and ``ran``: what else is known
-    of xaimed, found out after the timing.
+    ``parts``: arms that do only so many steps of the whole. ``ceiling`` and ``ran``: what else is known of xaimed,
+    found out after the timing.
     """
 
     case: Case
@@ -65,7 +64,6 @@ class Question:
     keep: Callable[[Any, Any], None] | None = None
     parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
     ceiling: Callable[[], Ceiling] | None = None
-    qualities: Callable[[], Sequence[Quality]] | None = None
     ran: Callable[[], Ran] | None = None
 
     def __post_init__(self) -> None:
@@ -276,7 +274,6 @@ def _timed_row(
         notes=tried.notes,
         part=question.parts.get(name),
         ceiling=question.ceiling() if ours and question.ceiling is not None else None,
-        qualities=tuple(question.qualities()) if ours and question.qualities is not None else (),
         ran=question.ran() if ours and question.ran is not None else None,
         revision=question.revision,
     )

@@ -1,1 +1,1 @@
-"""The study: a classifier trained on a folder of images, its maps scored beside baselines, by one command."""
+"""The study: a classifier trained on a folder of images, its maps scored beside baselines, by commands."""

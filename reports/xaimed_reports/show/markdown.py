@@ -13,7 +13,10 @@ from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
-NO_MAPS = "this run judged no maps; make one with: pytest bench/bench_tradeoff.py"
+NO_ABLATION = (
+    "this run holds no AblationCAM beside cheaper maps; make one with: pytest bench/bench_tradeoff.py"
+)
+NO_MAPS = "this run judged no maps, of which a picture could be drawn; xaimed evaluate does (docs/study.md)"
 
 
 def markdown(run: Run) -> str:
@@ -37,25 +40,20 @@ def markdown(run: Run) -> str:
 
 
 def tradeoff(run: Run) -> str:
-    """What maps cost and what they are worth, alone, and the machine. Raises UnusableError where none were judged."""
+    """What maps cost, and are worth where that was judged, and the machine. Raises UnusableError where none did."""
     found = _tradeoff(run)
     if not found["places"]:
-        raise UnusableError(NO_MAPS)
+        raise UnusableError(NO_ABLATION)
     return f"{markdown_page('tradeoff.md', **found)}\n\n{escaped(machine_line(run))}"
 
 
 def tradeoff_in_short(run: Run) -> str:
-    """AblationCAM beside XGradCAM at each layer, and what is recommended."""
+    """AblationCAM beside XGradCAM at each layer, and what is recommended where maps were judged."""
     head, rows = tradeoff_words.in_short(run)
     if not rows:
-        raise UnusableError(NO_MAPS)
-    return "\n\n".join(
-        [
-            table(rows, head),
-            escaped(" ".join(tradeoff_words.recommendations(run))),
-            escaped(machine_line(run)),
-        ]
-    )
+        raise UnusableError(NO_ABLATION)
+    said = (" ".join(tradeoff_words.recommendations(run)), machine_line(run))
+    return "\n\n".join([table(rows, head), *(escaped(one) for one in said if one)])
 
 
 SECTIONS: dict[str, Callable[[Run], str]] = {

@@ -148,14 +148,14 @@ class Advice:
 
 
 def places(run: Run) -> tuple[Place, ...]:
-    """Every layer at which maps were judged; none where a run asked something else."""
+    """Every layer at which AblationCAM was extrapolated or maps were judged; none where a run asked something else."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
     found: dict[tuple[str, ...], list[tuple[Timed, Entry]]] = {}
     for rows in cases.values():
         ours = timed(rows.get(OURS))
-        if ours is None or not ours.qualities or ours.forward is None:
+        if ours is None or ours.forward is None:
             continue
         axes = ours.case.axes
         if not {"method", "model", "layer"} <= axes.keys():
@@ -170,6 +170,7 @@ def places(run: Run) -> tuple[Place, ...]:
             tuple(entry for _, entry in pairs),
         )
         for pairs in found.values()
+        if any(entry.extrapolated is not None or ours.qualities for ours, entry in pairs)
     )
 
 
@@ -264,18 +265,19 @@ def scores(quality: Quality) -> tuple[float, ...]:
 
 
 def same_map(entry: Entry) -> bool:
-    """Whether the method's maps are exact AblationCAM's, on all images judged."""
-    return all(q.agreement.largest <= SAME_MAP for q in entry.ours.qualities)
+    """Whether the method's maps are exact AblationCAM's, on all images judged; no where none were."""
+    judged = entry.ours.qualities
+    return bool(judged) and all(q.agreement.largest <= SAME_MAP for q in judged)
 
 
 def advise(found: Sequence[Place]) -> Advice | None:
-    """One network's recommendation, on the first kind of images judged.
+    """One network's recommendation, on the first kind of images judged; None where none were.
 
     Of all its maps the one with the highest mean score, insertion less deletion, is the best; those that lose no
     more than `NEARLY` standard errors of the paired difference to it are as good; of these the cheapest is chosen, the
     highest score among those that cost the same.
     """
-    judged = [(place, entry) for place in found for entry in place.entries]
+    judged = [(place, entry) for place in found for entry in place.entries if entry.ours.qualities]
     if not judged:
         return None
     images = judged[0][1].ours.qualities[0].images

@@ -33,16 +33,21 @@ class Mark:
 def drawn(run: Run, stem: str) -> dict[str, str]:
     """The pictures as files, by name: ``stem``, a dash and the network's name."""
     return {
-        f"{stem}-{model}.svg": drawing.standing_alone(drawn)
-        for model, (_, drawn) in zip(by_network(run), pictures(run), strict=True)
+        f"{stem}-{model}.svg": drawing.standing_alone(drawn) for model, (_, drawn) in _by_network(run).items()
     }
 
 
 def pictures(run: Run) -> list[tuple[str, str]]:
     """A caption and a drawing for each network whose maps were judged; alone, they need `drawing.standing_alone`."""
-    found: list[tuple[str, str]] = []
+    return list(_by_network(run).values())
+
+
+def _by_network(run: Run) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
     for model, group in by_network(run).items():
-        judged_on = group[0].entries[0].ours.qualities[0].images
+        judged_on = next((q.images for p in group for e in p.entries for q in e.ours.qualities), None)
+        if judged_on is None:
+            continue
         marks = [
             Mark(entry.method, place.layer, entry.forwards, entry.their_forwards, mean(scores(quality)))
             for place in group
@@ -54,7 +59,7 @@ def pictures(run: Run) -> list[tuple[str, str]]:
             "better. Filled: xaimed; hollow: grad-cam's time for the same map. The dashed line joins xaimed's maps "
             "that no other of them beats in both."
         )
-        found.append((caption, _drawing(marks, f"{model}: score against time")))
+        found[model] = caption, _drawing(marks, f"{model}: score against time")
     return found
 
 

@@ -49,7 +49,7 @@ LEGEND = (
 
 
 def tables(run: Run) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """A title and rows of `COLUMNS` for each layer, by network; empty where maps were not judged."""
+    """A title and rows of `COLUMNS` for each layer, by network; what was not judged is a dash."""
     return [(title(place), [row(entry) for entry in place.entries]) for place in places(run)]
 
 
@@ -176,6 +176,8 @@ def in_short(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _bought_in_short(exact: Entry, cheap: Entry) -> str:
+    if not exact.ours.qualities:
+        return "not judged"
     if same_map(cheap):
         return "the same map"
     found = gains(exact, cheap)

@@ -53,9 +53,9 @@ BAD = """
 | report run.json --section all                           | 2 | --section belongs to --markdown                    |
 | report run.json --section in-short --markdown -         | 2 | --section in-short is for evaluations              |
 | report run.json --section none --markdown -             | 2 | --section; invalid choice: 'none'                  |
-| report run.json --section tradeoff --markdown -         | 2 | judged no maps; bench_tradeoff.py                  |
+| report run.json --section tradeoff --markdown -         | 2 | holds no AblationCAM; bench_tradeoff.py            |
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
-| report run.json --svg pictures                          | 2 | judged no maps; bench_tradeoff.py                  |
+| report run.json --svg pictures                          | 2 | judged no maps; xaimed evaluate                    |
 | report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
 | data                                                    | 2 | required: FOLDER; xaimed data --help               |
 | data none                                               | 2 | none                                               |
@@ -203,17 +203,6 @@ BAD = """
 | evaluate folder --out out --rename light                | 2 | --rename; 'light' given; CLASS=NAME                |
 | evaluate folder --out out --drop-leaks all              | 2 | --drop-leaks; invalid choice: 'all'                |
 | evaluate folder --out out --device cuda                 | 2 | --device cuda: give cpu                            |
-| study                                                   | 2 | required: --data                                   |
-| study --data none                                       | 2 | no folder at none                                  |
-| study --data run.json                                   | 2 | run.json is a file                                 |
-| study --data folder                                     | 2 | no image in folder; Training/                      |
-| study --data folder --out run.json                      | 2 | run.json is a file, not a folder                   |
-| study --data folder --images 0                          | 2 | --images; 1 at least                               |
-| study --data folder --train -3                          | 2 | --train; 1 at least                                |
-| study --data folder --epochs 0                          | 2 | --epochs; 1 at least                               |
-| study --data folder --size 32                           | 2 | --size; 33 at least                                |
-| study --data folder --seed -1                           | 2 | --seed; 0 at least                                 |
-| study --data folder --layer first                       | 2 | --layer; invalid choice: 'first'                   |
 | doctor everything                                       | 2 | unrecognized arguments: everything                 |
 """
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in BAD.strip().splitlines()[1:]]

@@ -22,4 +22,5 @@ GRADCAM_PLUS_PLUS = Method(
         "Eq. 19 holds for the exponential of the score; with any other target it is a heuristic, here as there. "
         "Signed activations have a pole at sum(A_k) g_k = -2, which is reported as not finite."
     ),
+    divides_by_sum=True,
 )

@@ -20,4 +20,5 @@ XGRADCAM = Method(
     kind=Reduction(Formula("xgradcam", weights, per_channel=True)),
     oracle="XGradCAM",
     differs="grad-cam adds 1e-7 to the signed sum; here a channel whose sum cancels below 1e-6 of its size weighs 0.",
+    divides_by_sum=True,
 )
