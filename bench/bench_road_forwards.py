@@ -65,7 +65,7 @@ def in_fours(subject: Subject, times: int) -> None:
 @torch.no_grad()
 def one_perturbation_at_a_time(subject: Subject, maps: Tensor) -> Tensor:
     """Probabilities ``[n, o, f]`` of the images' classes, by a plain loop; noise of seed 0 as `road` draws it."""
-    masks = masks_of(maps, REMOVED, ("morf", "lerf")).keep.flatten(1, 2)
+    masks = masks_of(maps, REMOVED, ("lerf", "morf")).keep.flatten(1, 2)
     n, count = masks.shape[:2]
     found: list[Tensor] = []
     for k in range(count):

@@ -30,6 +30,7 @@ def findings(found: Evaluation) -> list[str]:
         *_accuracy(found),
         *(said for layer in found.layers for said in _at(found, layer)),
         *_price(found),
+        *_spent(found),
         *_hypothesis(found),
     ]
 
@@ -130,6 +131,16 @@ def _price(found: Evaluation) -> Iterator[str]:
         )
         verdict = "a difference" if p.differ else "no difference shown"
         yield f"At {layer} AblationCAM buys {p.mean:+.3f} ROAD over XGradCAM{price}: {verdict}."
+
+
+def _spent(found: Evaluation) -> Iterator[str]:
+    """How near the whole is to the forwards alone."""
+    if (took := found.spent) is not None:
+        parts = ", ".join(f"{name} {number(part)}" for name, part in took.parts.items())
+        yield (
+            f"The evaluation took {times(took.whole)} the {took.needed:,} forwards that an image needs ({parts}; "
+            f"medians of {took.batches} x {took.batch} images)."
+        )
 
 
 def _hypothesis(found: Evaluation) -> Iterator[str]:

@@ -1,0 +1,75 @@
+"""What an evaluation takes beside the forwards that it cannot do without, timed while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean, median
+from typing import TypeVar, final
+
+import torch
+from torch import Tensor, nn
+
+from xaimed_bench.measure.clock import Clock
+from xaimed_bench.study.evaluate.maps import maps_per_image
+from xaimed_bench.study.evaluate.scores import forwards_per_map, forwards_shared
+from xaimed_bench.study.evaluate.settings import Settings
+from xaimed_reports.study.evaluation import Spent
+
+T = TypeVar("T")
+
+SELDOM = 100
+"""Forwards for which a batch is timed: at most three in a hundred more are run."""
+
+
+def forwards_needed(asked: Settings) -> int:
+    """Of each image: as it is, as every map perturbs it, and with everything removed."""
+    each = forwards_per_map(asked) * maps_per_image(asked.methods, len(asked.layers))
+    return 1 + each + forwards_shared(asked)
+
+
+@final
+class Pace:
+    """Times the parts of batch ``k``, and plain forwards before and between them.
+
+    ``forward_s`` and ``spent_s`` are empty for a batch that is too small a work to be worth more forwards.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, asked: Settings, k: int) -> None:
+        self.needed = forwards_needed(asked)
+        self.forward_s: list[float] = []
+        self.spent_s: dict[str, float] = {}
+        self._model, self._images = model, images
+        self._clock = Clock(images.device)
+        self._watched = k % -(-SELDOM // self.needed) == 0
+
+    def of(self, part: str, call: Callable[[], T]) -> T:
+        """What ``call`` gives."""
+        if not self._watched:
+            return call()
+        self.forward_s.append(self._clock.first(self._forward)[1])
+        found, self.spent_s[part] = self._clock.first(call)
+        return found
+
+    @property
+    def found(self) -> dict[str, float]:
+        """Each part's time in the forwards needed; empty where nothing was timed."""
+        needed_s = self.needed * fmean(self.forward_s) if self.forward_s else 1.0
+        return {part: spent_s / needed_s for part, spent_s in self.spent_s.items()}
+
+    @torch.no_grad()
+    def _forward(self) -> Tensor:
+        return self._model(self._images)
+
+
+def spent(asked: Settings, found: Iterable[Mapping[str, float]]) -> Spent | None:
+    """The medians over batches, each as its `Pace` found it; None where none was timed."""
+    batches = [parts for parts in found if parts]
+    if not batches:
+        return None
+    return Spent(
+        needed=forwards_needed(asked),
+        batch=asked.batch,
+        batches=len(batches),
+        whole=median(sum(parts.values()) for parts in batches),
+        parts={name: median(parts[name] for parts in batches) for name in batches[0]},
+    )
