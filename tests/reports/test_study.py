@@ -78,6 +78,9 @@ def test_what_it_took_is_said_in_the_forwards_that_it_needed() -> None:
         "The evaluation took 1.12x the 1,217 forwards that an image needs (maps 0.02, faithfulness 1.1; "
         "medians of 25 x 4 images)."
     ) in findings(replace(made(), spent=took))
+    weighed = replace(took, tenth_bytes=2**30, peak_bytes=3 * 2**29)
+    said = "Peak memory of a process: 1 GiB after a tenth of the images, 1.5 GiB after all 100."
+    assert said in findings(replace(made(), spent=weighed))
 
 
 def test_findings_name_the_best_method_of_each_layer_and_what_it_is_worth() -> None:

@@ -77,7 +77,8 @@ class Spent:
     """What the evaluation took, over the time of the plain forwards that it cannot do without; medians of ``batches``.
 
     ``needed``: forwards of each image: as it is, and as the metrics perturb it; ``batch`` images at a time. ``whole``:
-    everything but reading images and writing rows; ``parts``: by name, each in the same unit.
+    everything but reading images and writing rows; ``parts``: by name, each in the same unit. ``tenth_bytes``,
+    ``peak_bytes``: a process' peak resident memory after a tenth of all batches, and after all; None where unknown.
     """
 
     needed: int
@@ -85,6 +86,8 @@ class Spent:
     batches: int
     whole: float
     parts: dict[str, float]
+    tenth_bytes: int | None = None
+    peak_bytes: int | None = None
 
 
 @final

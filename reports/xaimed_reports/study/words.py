@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xaimed_reports.format import number, times
+from xaimed_reports.format import byte_count, number, times
 from xaimed_reports.study.evaluation import Cell, Evaluation, Pair, ranked
 
 ROAD = "road"
@@ -141,6 +141,11 @@ def _spent(found: Evaluation) -> Iterator[str]:
             f"The evaluation took {times(took.whole)} the {took.needed:,} forwards that an image needs ({parts}; "
             f"medians of {took.batches} x {took.batch} images)."
         )
+        if took.tenth_bytes and took.peak_bytes:
+            yield (
+                f"Peak memory of a process: {byte_count(took.tenth_bytes)} after a tenth of the images, "
+                f"{byte_count(took.peak_bytes)} after all {found.images:,}."
+            )
 
 
 def _hypothesis(found: Evaluation) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar, final
 
@@ -13,9 +14,12 @@ from xaimed_bench.measure.clock import Clock
 from xaimed_bench.study.evaluate.maps import maps_per_image
 from xaimed_bench.study.evaluate.scores import forwards_per_map, forwards_shared
 from xaimed_bench.study.evaluate.settings import Settings
+from xaimed_core.memory import proc_bytes
 from xaimed_reports.study.evaluation import Spent
 
 T = TypeVar("T")
+
+PEAK = "peak_bytes"
 
 SELDOM = 100
 """Forwards for which a batch is timed: at most three in a hundred more are run."""
@@ -31,7 +35,7 @@ def forwards_needed(asked: Settings) -> int:
 class Pace:
     """Times the parts of batch ``k``, and plain forwards before and between them.
 
-    ``forward_s`` and ``spent_s`` are empty for a batch that is too small a work to be worth more forwards.
+    ``forward_s`` and ``spent_s`` stay empty for a batch whose work is too little to be worth more forwards.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, asked: Settings, k: int) -> None:
@@ -52,24 +56,30 @@ class Pace:
 
     @property
     def found(self) -> dict[str, float]:
-        """Each part's time in the forwards needed; empty where nothing was timed."""
+        """Each part's time in the forwards needed, none where the batch was not timed; the process' peak memory."""
         needed_s = self.needed * fmean(self.forward_s) if self.forward_s else 1.0
-        return {part: spent_s / needed_s for part, spent_s in self.spent_s.items()}
+        peak = proc_bytes(Path("/proc/self/status"), "VmHWM")
+        parts = {part: spent_s / needed_s for part, spent_s in self.spent_s.items()}
+        return parts if peak is None else {**parts, PEAK: peak}
 
     @torch.no_grad()
     def _forward(self) -> Tensor:
         return self._model(self._images)
 
 
-def spent(asked: Settings, found: Iterable[Mapping[str, float]]) -> Spent | None:
+def spent(asked: Settings, found: Sequence[Mapping[str, float]]) -> Spent | None:
     """The medians over batches, each as its `Pace` found it; None where none was timed."""
-    batches = [parts for parts in found if parts]
+    peaks = [int(took.get(PEAK, 0)) for took in found]
+    parts = [{part: took[part] for part in took if part != PEAK} for took in found]
+    batches = [each for each in parts if each]
     if not batches:
         return None
     return Spent(
         needed=forwards_needed(asked),
         batch=asked.batch,
         batches=len(batches),
-        whole=median(sum(parts.values()) for parts in batches),
-        parts={name: median(parts[name] for parts in batches) for name in batches[0]},
+        whole=median(sum(each.values()) for each in batches),
+        parts={name: median(each[name] for each in batches) for name in batches[0]},
+        tenth_bytes=max(peaks[: -(-len(peaks) // 10)]) or None,
+        peak_bytes=max(peaks) or None,
     )

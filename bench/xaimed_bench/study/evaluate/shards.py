@@ -47,15 +47,15 @@ def store(
     batch: int,
     columns: Mapping[str, Sequence[Any]],
     notes: Sequence[Mapping[str, str]],
-    spent: Mapping[str, float] | None = None,
+    spent: Mapping[str, float] = {},
 ) -> None:
-    """Write a batch's rows, what was odd about its images, and what its parts took, all or nothing.
+    """Write a batch's rows, what was odd about its images, and what it took, all or nothing.
 
     Raises OSError with the file's name.
     """
     table = pa.table({name: columns.get(name, []) for name in COLUMNS.names}, schema=COLUMNS)
     table = table.replace_schema_metadata(
-        {"notes": json.dumps(list(notes)), "spent": json.dumps(dict(spent or {}))}
+        {"notes": json.dumps(list(notes)), "spent": json.dumps(dict(spent))}
     )
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
@@ -68,7 +68,7 @@ def notes(folder: Path) -> list[dict[str, str]]:
 
 
 def spent(folder: Path) -> list[dict[str, float]]:
-    """What the parts of each batch took, in the order of batches."""
+    """What each batch took, in the order of batches."""
     return [said or {} for said in _metadata(folder, b"spent")]
 
 
