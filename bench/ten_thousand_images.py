@@ -16,7 +16,7 @@ from torch import nn
 from xaimed_bench.cli import main
 
 SIDE = 32
-OPTIONS = ("--split", "all", "--model", "ten_thousand_images:tiny", "--layer", "2", "--size", str(SIDE), "--batch", "8",
+OPTIONS = ("--split", "all", "--model", "ten_thousand_images:tiny", "--layer", "2", "--size", str(SIDE), "--batch", "32",
            "--methods", "xgradcam,ablationcam", "--metrics", "road,drop,increase", "--device", "cpu",
            "--no-images")  # fmt: skip
 
