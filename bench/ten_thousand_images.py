@@ -42,7 +42,14 @@ def make(folder: Path, count: int) -> None:
 def evaluate(folder: Path, count: int) -> int:
     """The exit code of `xaimed evaluate`."""
     make(folder / "images", count)
-    return main(["evaluate", str(folder / "images"), "--out", str(folder / "out"), *OPTIONS])
+    sys.argv[1:] = [
+        "evaluate",
+        str(folder / "images"),
+        "--out",
+        str(folder / "out"),
+        *OPTIONS,
+    ]  # the summary names it
+    return main()
 
 
 if __name__ == "__main__":
