@@ -16,9 +16,10 @@ from torch import nn
 from xaimed_bench.cli import main
 
 SIDE = 32
-OPTIONS = ("--split", "all", "--model", "ten_thousand_images:tiny", "--layer", "2", "--size", str(SIDE), "--batch", "32",
-           "--methods", "xgradcam,ablationcam", "--metrics", "road,drop,increase", "--device", "cpu",
-           "--no-images")  # fmt: skip
+OPTIONS = (
+    "--split", "all", "--model", "ten_thousand_images:tiny", "--layer", "2", "--size", str(SIDE), "--batch", "32",
+    "--methods", "xgradcam,ablationcam", "--metrics", "road,drop,increase", "--device", "cpu", "--no-images",
+)  # fmt: skip
 
 
 def tiny(classes: int) -> nn.Module:
