@@ -12,8 +12,8 @@ from torch import Tensor
 
 from xaimed_bench.data.stream import Batch, Unreadable, stream
 from xaimed_bench.progress import Steps
+from xaimed_bench.study.evaluate.costs import Pace
 from xaimed_bench.study.evaluate.maps import NO_LAYER, explain_batch
-from xaimed_bench.study.evaluate.pace import Pace
 from xaimed_bench.study.evaluate.scores import locate_batch, score_batch
 from xaimed_bench.study.evaluate.shards import missing, store
 from xaimed_bench.study.evaluate.thresholds import Thresholds, load_thresholds

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from xaimed_bench.study.evaluate import shards
+from xaimed_bench.study.evaluate.costs import spent
 from xaimed_bench.study.evaluate.maps import BASELINES, BLURRED, NO_LAYER
-from xaimed_bench.study.evaluate.pace import spent
 from xaimed_bench.study.evaluate.run import CORRECT, NETWORK
 from xaimed_bench.study.evaluate.scores import AGREEMENT
 from xaimed_bench.study.evaluate.settings import load_settings

@@ -1,0 +1,34 @@
+"""What pages promise of costs is what the committed results hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xaimed_reports.show.summary import Line, lines
+from xaimed_reports.store.load import load
+
+RESULTS = Path(__file__).parents[2] / "reports/results/amd-epyc-1-thread"
+
+
+def cases(name: str) -> dict[str, Line]:
+    return {line.key: line for line in lines(load(RESULTS / name))}
+
+
+def test_localisation_equals_quantus_and_is_twenty_times_as_fast() -> None:
+    found = cases("localisation.json")
+    assert len(found) == 7
+    for line in found.values():
+        assert line.ours is not None
+        assert line.ours.fidelity is not None
+        assert line.ours.fidelity.largest <= 1e-6
+        assert line.speedup is not None
+        assert line.speedup.low >= 20
+
+
+@pytest.mark.parametrize("outputs", ["sought", "known"])
+def test_road_of_a_resnet50_costs_its_forwards(outputs: str) -> None:
+    line = cases("road-forwards.json")[f"road beside its forwards[resnet50-224-4-{outputs}]"]
+    assert line.ours_forwards is not None
+    assert line.ours_forwards <= 1.05
