@@ -8,8 +8,11 @@ import pytest
 
 from xaimed_reports.show.summary import Line, lines
 from xaimed_reports.store.load import load
+from xaimed_reports.study.evaluation import load as load_evaluation
+from xaimed_reports.study.words import findings
 
-RESULTS = Path(__file__).parents[2] / "reports/results/amd-epyc-1-thread"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "reports/results/amd-epyc-1-thread"
 
 
 def cases(name: str) -> dict[str, Line]:
@@ -32,3 +35,19 @@ def test_road_of_a_resnet50_costs_its_forwards(outputs: str) -> None:
     line = cases("road-forwards.json")[f"road beside its forwards[resnet50-224-4-{outputs}]"]
     assert line.ours_forwards is not None
     assert line.ours_forwards <= 1.05
+
+
+def test_an_evaluation_of_a_resnet50_costs_its_forwards() -> None:
+    took = load_evaluation(RESULTS / "evaluation-resnet50.json").spent
+    assert took is not None
+    assert took.whole <= 1.15
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("evaluation-resnet50", "The evaluation took"), ("evaluation-ten-thousand-images", "Peak memory")],
+)
+def test_the_page_repeats_what_the_findings_say(name: str, begins: str) -> None:
+    said = findings(load_evaluation(RESULTS / f"{name}.json"))
+    (sentence,) = (each for each in said if each.startswith(begins))
+    assert f"\n> {sentence}\n" in (ROOT / "docs/study.md").read_text()
