@@ -8,7 +8,7 @@ import pytest
 
 from xaimed_bench.cli import main
 from xaimed_reports.store.jsonform import UnreadableError
-from xaimed_reports.study.evaluation import Accuracy, Cell, Cost, Evaluation, Pair, load, store
+from xaimed_reports.study.evaluation import Accuracy, Cell, Cost, Evaluation, Pair, Spent, load, store
 from xaimed_reports.study.report import report_in_short, report_markdown, report_page
 from xaimed_reports.study.words import findings
 
@@ -69,6 +69,18 @@ def test_the_paper_s_values_stand_beside_with_init_and_accuracy_in_every_row() -
     assert {(row[-2], row[-1]) for row in rows} == {("imagenet", "75.0%")}
     assert all("+0.125" in row[5] for row in rows if row[0])
     assert "Command: `xaimed evaluate made`" in text
+
+
+def test_what_it_took_is_said_in_the_forwards_that_it_needed() -> None:
+    assert not [said for said in findings(made()) if "took" in said]
+    took = Spent(needed=1217, batch=4, batches=25, whole=1.118, parts={"maps": 0.02, "faithfulness": 1.098})
+    assert (
+        "The evaluation took 1.12x the 1,217 forwards that an image needs (maps 0.02, faithfulness 1.1; "
+        "medians of 25 x 4 images)."
+    ) in findings(replace(made(), spent=took))
+    weighed = replace(took, tenth_bytes=2**30, peak_bytes=3 * 2**29)
+    said = "Peak memory of a process: 1 GiB after a tenth of the images, 1.5 GiB after all 100."
+    assert said in findings(replace(made(), spent=weighed))
 
 
 def test_findings_name_the_best_method_of_each_layer_and_what_it_is_worth() -> None:

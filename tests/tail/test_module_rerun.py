@@ -86,6 +86,36 @@ def test_only_the_tail_runs_again(watch: Callable) -> None:
     assert set(ran[3:]) == {"late"}
 
 
+def test_rows_go_in_chunks_as_measured_the_same_in_every_call(
+    watch: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wide(Refused):
+        """As many channels as are worth measuring."""
+
+        def __init__(self) -> None:
+            super().__init__(MIDDLES["nothing"])
+            self.skip, self.layer = nn.Conv2d(2, 256, 1), nn.Conv2d(6, 256, 1)
+            self.late, self.head = nn.Conv2d(256, 256, 1), nn.Linear(256, 4)
+
+    model, images = Wide().eval(), torch.randn(2, 2, 3, 3)
+    measured: list[int] = []
+
+    def slow_beyond_eight(run: Callable[[slice], Tensor], most: int, *_: Any) -> int:
+        measured.append(most)
+        return len(run(slice(0, 8)))
+
+    monkeypatch.setattr("xaimed_core.tail.run.mechanisms.fastest_rows", slow_beyond_eight)
+    first = watch(model, "layer", images).class_drops().drops
+    tail = watch(model, "layer", images)
+    assert isinstance(tail.mechanism, ByRows)
+    ran: list[int] = []
+    model.late.register_forward_hook(lambda _module, inputs, _output: ran.append(len(inputs[0])))
+    again = watch(model, "layer", images).class_drops().drops
+    assert measured == [256], "once, and never more than one image's channels"
+    assert {*ran[3:]} == {8}, "the forward and two images alone, then chunks"
+    assert torch.equal(first, again)
+
+
 def test_hooks_that_the_caller_added_take_part(
     watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:

@@ -27,10 +27,14 @@ def peak_inside(regions: Regions, tolerance: float) -> Tensor:
 
 def mass_inside(regions: Regions) -> Tensor:
     """The part of the map's positive values that lies in the lesion, ``[n]``; without any, the lesion's share."""
-    mass = regions.maps.clamp_min(0).flatten(1)
-    total = mass.sum(1, dtype=torch.float64)
-    inside = (mass * regions.lesions.flatten(1)).sum(1, dtype=torch.float64)
+    mass = regions.maps.clamp_min(0)
+    total, inside = _sums(mass), _sums(mass.masked_fill(~regions.lesions, 0.0))
     return torch.where(total > 0, inside / total, regions.share)
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Of each image, ``[n]``: rows as they are, and these in float64, which copies a row's part of the image only."""
+    return values.sum(2).sum(1, dtype=torch.float64)
 
 
 def _near(lesions: Tensor, image: Tensor, y: Tensor, x: Tensor, tolerance: float) -> Tensor:

@@ -53,12 +53,14 @@ class RowsDecision:
     """The tail is run by the model's own code; ``alone``: row by row.
 
     in_order: every forward holds the caller's batch, in its order, for the model's rows belong to it.
+    chunks: as in `PlanDecision`.
     """
 
     route: Route
     alone: bool
     bytes_per_row: int
     in_order: bool = False
+    chunks: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def whole(self) -> bool:
@@ -105,12 +107,13 @@ def mechanism(
             if not plan.program.fits(tape, n * copies):
                 raise Unsupported("this is not the tail that was planned")
             return ByPlan(capture, plan, plan.program.of_images(tape.external, 0, n), route, chunks)
-        case RowsDecision(route, alone, bytes_per_row, in_order):
+        case RowsDecision(route, alone, bytes_per_row, in_order, chunks):
             kept = None
             if not decision.whole:
                 capture = capture if calls is not None else capture.hooking_everything()
                 kept = tuple((calls or record_calls(capture)).calls)
-            found = ByRows(capture, ModuleRerun(capture, kept, bytes_per_row), route, alone, in_order)
+            rerun = ModuleRerun(capture, kept, bytes_per_row)
+            found = ByRows(capture, rerun, route, alone, in_order, chunks)
             if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
                 raise Unsupported("rows run in another batch disagree with the batch that they come from")
             return found

@@ -73,12 +73,31 @@ class Cost:
 
 @final
 @dataclass(frozen=True)
+class Spent:
+    """What the evaluation took, over the time of the plain forwards that it cannot do without; medians of ``batches``.
+
+    ``needed``: forwards of each image: as it is, and as the metrics perturb it; ``batch`` images at a time. ``whole``:
+    everything but reading images and writing rows; ``parts``: by name, each in the same unit. ``tenth_bytes``,
+    ``peak_bytes``: a process' peak resident memory after a tenth of all batches, and after all; None where unknown.
+    """
+
+    needed: int
+    batch: int
+    batches: int
+    whole: float
+    parts: dict[str, float]
+    tenth_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
+@final
+@dataclass(frozen=True)
 class Evaluation:
     """Everything that an evaluation found, without an image's name.
 
     ``init``: where the weights come from, in a sentence; ``recipe``: what their training began with, where it is known.
     ``removed``: the fractions of ROAD; ``steps`` those of deletion and insertion. ``negative``: by layer the part of
-    its values below 0. ``threshold``: of iou, in words.
+    its values below 0. ``threshold``: of iou, in words. ``spent``: None where no batch was timed.
     """
 
     network: str
@@ -98,6 +117,7 @@ class Evaluation:
     negative: dict[str, float] = field(default_factory=dict[str, float])
     steps: int | None = None
     threshold: str = ""
+    spent: Spent | None = None
     command: str = ""
     schema: int = SCHEMA
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xaimed_reports.format import number, times
+from xaimed_reports.format import byte_count, number, times
 from xaimed_reports.study.evaluation import Cell, Evaluation, Pair, ranked
 
 ROAD = "road"
@@ -25,9 +25,10 @@ SIGNED = 0.01
 
 
 def findings(found: Evaluation) -> list[str]:
-    """A paragraph on the network, one on each layer, one on the hypothesis."""
+    """A paragraph on the network, one on each layer, one on the price of it all, one on the hypothesis."""
     layers = [" ".join([*_at(found, layer), *_price(found, layer)]) for layer in found.layers]
-    return [said for said in (*_accuracy(found), *layers, *_hypothesis(found)) if said]
+    spent = " ".join(_spent(found))
+    return [said for said in (*_accuracy(found), *layers, spent, *_hypothesis(found)) if said]
 
 
 def is_baseline(method: str) -> bool:
@@ -127,6 +128,21 @@ def _price(found: Evaluation, layer: str) -> Iterator[str]:
         else "scores no different from"
     )
     yield f"AblationCAM {scores} XGradCAM, {price}."
+
+
+def _spent(found: Evaluation) -> Iterator[str]:
+    """How near the whole is to the forwards alone."""
+    if (took := found.spent) is not None:
+        parts = ", ".join(f"{name} {number(part)}" for name, part in took.parts.items())
+        yield (
+            f"The evaluation took {times(took.whole)} the {took.needed:,} forwards that an image needs ({parts}; "
+            f"medians of {took.batches} x {took.batch} images)."
+        )
+        if took.tenth_bytes and took.peak_bytes:
+            yield (
+                f"Peak memory of a process: {byte_count(took.tenth_bytes)} after a tenth of the images, "
+                f"{byte_count(took.peak_bytes)} after all {found.images:,}."
+            )
 
 
 def _hypothesis(found: Evaluation) -> Iterator[str]:

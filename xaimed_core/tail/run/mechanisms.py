@@ -126,30 +126,27 @@ class ByPlan:
         def run(part: slice) -> Tensor:
             return drops_of_rows(front, ablations.image[at[part]], ablations.channel[at[part]], outcome)
 
-        return in_chunks(len(at), self._rows(run, len(at), outcome, most), run)
-
-    def _rows(self, run: Callable[[slice], Tensor], count: int, outcome: Outcome, most: int) -> int:
         if self.plan.closed:
-            return min(most, max(CLOSED_BYTES // self.plan.row_bytes, 1))
-        if count < ENOUGH_TO_MEASURE:
-            return min(UNMEASURED, most)
-        kind = type(outcome).__name__
-        if kind not in self.chunks:
-            found = fastest_rows(run, min(count, most), self.capture.activation.device)
-            self.chunks.setdefault(kind, found)  # of threads that measure at once the first decides for all
-        return min(self.chunks[kind], most)
+            rows = min(most, max(CLOSED_BYTES // self.plan.row_bytes, 1))
+        else:
+            rows = _rows(run, at, most, outcome, self.chunks)
+        return in_chunks(len(at), rows, run)
 
 
 @final
 @dataclass(frozen=True)
 class ByRows:
-    """Every ablation a row of the model itself; ``alone``: one row at a time; ``in_order``: see `_in_order`."""
+    """Every ablation a row of the model itself; ``alone``: one row at a time; ``in_order``: see `_in_order`.
+
+    ``chunks``: as in `ByPlan`.
+    """
 
     capture: Capture
     rerun: ModuleRerun
     route: Route
     alone: bool
     in_order: bool = False
+    chunks: dict[str, int] = field(default_factory=dict[str, int])
     enough_bytes: None = None
 
     def drops(
@@ -166,7 +163,7 @@ class ByRows:
         replaced = replacement(capture.activation, capture.channel_dim, ablations.value)
         drops = _no_drops(capture, ablations, outcome)
         _refuse_bound_below(self.rerun.bytes_per_row, memory_bytes)
-        rows = 1 if alone or self.alone else min(UNMEASURED, memory_bytes // max(self.rerun.bytes_per_row, 1))
+        most = 1 if alone or self.alone else memory_bytes // max(self.rerun.bytes_per_row, 1)
         with capture.running():
             if self.in_order:
                 self._in_order(ablations, outcome, replaced, drops, step)
@@ -180,6 +177,7 @@ class ByRows:
                     change = exact(self.rerun.outputs(image, ablated)) - exact(capture.logits)[image]
                     return read_drops(outcome, change, image)
 
+                rows = _rows(run, at, most, outcome, self.chunks)
                 for part, found in in_chunks(len(at), rows, run):
                     drops[at[part]] = found
                     step(part.stop - part.start)
@@ -203,6 +201,19 @@ class ByRows:
             image = ablations.image[at]
             drops[at] = read_drops(outcome, change[image], image)
             step(len(at))
+
+
+def _rows(
+    run: Callable[[slice], Tensor], at: Tensor, most: int, outcome: Outcome, chunks: dict[str, int]
+) -> int:
+    """Rows per chunk of the ablations ``at``: measured once where they are many enough, then always as many."""
+    if most <= 1 or len(at) < ENOUGH_TO_MEASURE:
+        return min(UNMEASURED, most)
+    kind = type(outcome).__name__
+    if kind not in chunks:
+        found = fastest_rows(run, min(len(at), most), at.device)
+        chunks.setdefault(kind, found)  # of threads that measure at once the first decides for all
+    return min(chunks[kind], most)
 
 
 def _no_drops(capture: Capture, ablations: Ablations, outcome: Outcome) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaimed_bench.data.stream import Batch, Unreadable, stream
 from xaimed_bench.progress import Steps
+from xaimed_bench.study.evaluate.costs import Pace
 from xaimed_bench.study.evaluate.maps import NO_LAYER, explain_batch
 from xaimed_bench.study.evaluate.scores import locate_batch, score_batch
 from xaimed_bench.study.evaluate.shards import missing, store
@@ -49,30 +50,39 @@ def run(work: Work, folder: Path) -> None:
         for batch in read:
             k = int(batch.index[0]) // size
             steps.begin(f"{work.settings.network}, {batch.names[0]}")
-            store(folder, k, _columns(work, k, batch, thresholds), said.pop(k, []))
+            images = batch.images.to(work.team.device)
+            pace = Pace(work.model, images, work.settings, k)
+            columns = _columns(work, k, batch, images, thresholds, pace)
+            store(folder, k, columns, said.pop(k, []), pace.found)
             undone.pop(k)
     for k in undone:  # not one of its images could be read
         store(folder, k, {}, said.pop(k, []))
 
 
-def _columns(work: Work, k: int, batch: Batch, thresholds: Thresholds) -> Mapping[str, Sequence[Any]]:
-    asked = work.settings
-    images, lesion = batch.images.to(work.team.device), batch.lesion.to(work.team.device)
+def _columns(
+    work: Work, k: int, batch: Batch, images: Tensor, thresholds: Thresholds, pace: Pace
+) -> Mapping[str, Sequence[Any]]:
+    asked, lesion = work.settings, batch.lesion.to(images.device)
     seed = asked.seed + k
     try:
-        explained = explain_batch(work.model, images, asked.layers, asked.methods, seed=seed)
-        values = score_batch(work.model, images, explained, asked, seed=seed)
+        explained = pace.of(
+            "maps", lambda: explain_batch(work.model, images, asked.layers, asked.methods, seed=seed)
+        )
+        values = pace.of("faithfulness", lambda: score_batch(work.model, images, explained, asked, seed=seed))
     except ValueError as error:  # of the library, and of the network and its layers
         raise UnusableError(
             f"{asked.network} on {batch.names[0]} and {len(images) - 1} more: {error}"
         ) from error
-    located = locate_batch(
-        explained,
-        lesion,
-        batch.has_lesion,
-        asked.metrics,
-        tolerance=asked.tolerance,
-        thresholds=thresholds,
+    located = pace.of(
+        "localisation",
+        lambda: locate_batch(
+            explained,
+            lesion,
+            batch.has_lesion,
+            asked.metrics,
+            tolerance=asked.tolerance,
+            thresholds=thresholds,
+        ),
     )
     for key, found in located.items():
         values[key].update(found)

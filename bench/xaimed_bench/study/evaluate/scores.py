@@ -37,6 +37,11 @@ def forwards_per_map(asked: Settings) -> int:
     return sum(perturbations(_between(run.metric)) for run in _runs(asked))
 
 
+def forwards_shared(asked: Settings) -> int:
+    """How many perturbed images of one image serve all its maps: everything removed, by each operator."""
+    return len({_removal(run.metric) for run in _runs(asked) if _between(run.metric) != run.metric})
+
+
 class _Run(NamedTuple):
     """A metric to run, and those that are read off its curve, itself perhaps among them."""
 

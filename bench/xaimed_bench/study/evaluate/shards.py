@@ -43,11 +43,20 @@ def missing(folder: Path, batches: int) -> list[int]:
 
 
 def store(
-    folder: Path, batch: int, columns: Mapping[str, Sequence[Any]], notes: Sequence[Mapping[str, str]]
+    folder: Path,
+    batch: int,
+    columns: Mapping[str, Sequence[Any]],
+    notes: Sequence[Mapping[str, str]],
+    spent: Mapping[str, float] = {},
 ) -> None:
-    """Write a batch's rows and what was odd about its images, all or nothing. Raises OSError with the file's name."""
+    """Write a batch's rows, what was odd about its images, and what it took, all or nothing.
+
+    Raises OSError with the file's name.
+    """
     table = pa.table({name: columns.get(name, []) for name in COLUMNS.names}, schema=COLUMNS)
-    table = table.replace_schema_metadata({"notes": json.dumps(list(notes))})
+    table = table.replace_schema_metadata(
+        {"notes": json.dumps(list(notes)), "spent": json.dumps(dict(spent))}
+    )
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     write_whole(out.getvalue(), shard_path(folder, batch))
@@ -55,8 +64,17 @@ def store(
 
 def notes(folder: Path) -> list[dict[str, str]]:
     """What was odd about images, in the order of batches."""
-    metadata = (shard.schema.metadata or {} for shard in each_shard(folder))
-    return [note for about in metadata for note in json.loads(about.get(b"notes", b"[]"))]
+    return [note for said in _metadata(folder, b"notes") for note in said or ()]
+
+
+def spent(folder: Path) -> list[dict[str, float]]:
+    """What each batch took, in the order of batches."""
+    return [said or {} for said in _metadata(folder, b"spent")]
+
+
+def _metadata(folder: Path, name: bytes) -> Iterator[Any]:
+    """What the file of each batch says beside its rows; None where it does not."""
+    return (json.loads((shard.schema.metadata or {}).get(name, b"null")) for shard in each_shard(folder))
 
 
 def each_shard(folder: Path) -> Iterator[pa.Table]:

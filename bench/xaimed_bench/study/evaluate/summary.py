@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from xaimed_bench.study.evaluate import shards
+from xaimed_bench.study.evaluate.costs import spent
 from xaimed_bench.study.evaluate.maps import BASELINES, BLURRED, NO_LAYER
 from xaimed_bench.study.evaluate.run import CORRECT, NETWORK
 from xaimed_bench.study.evaluate.scores import AGREEMENT
 from xaimed_bench.study.evaluate.settings import load_settings
-from xaimed_bench.study.evaluate.shards import each_shard
 from xaimed_reports.compare.statistics import holm
 from xaimed_reports.study.evaluation import Accuracy, Cell, Evaluation, Pair
 
@@ -63,6 +64,7 @@ def summarise(folder: Path, leaking: frozenset[str], near: frozenset[str]) -> Ev
         ),
         cells=tuple(cells),
         pairs=tuple(pairs),
+        spent=spent(settings, shards.spent(folder)),
     )
 
 
@@ -81,7 +83,7 @@ class _Table:
         self.label: list[str | None] = []
         self.right: list[bool] = []
         self.columns: defaultdict[tuple[str, str], dict[str, Array]] = defaultdict(dict)
-        for shard in each_shard(folder):
+        for shard in shards.each_shard(folder):
             self._add(shard.to_pydict(), count)
 
     def _add(self, rows: dict[str, list[Any]], count: int) -> None:

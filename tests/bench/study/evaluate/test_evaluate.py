@@ -101,6 +101,30 @@ def test_values_are_those_of_the_library(scans) -> None:
     assert torch.allclose(got, expected, atol=1e-6)
 
 
+def test_the_forwards_that_it_says_it_needs_are_those_that_run(scans, monkeypatch) -> None:
+    """Too few rows for a proof that they are independent: it would run more."""
+    ran: list[int] = []
+    score = running.score_batch
+
+    def counted(model, images, *given, **options):
+        handle = model.register_forward_pre_hook(lambda _, inputs: ran.append(len(inputs[0])))
+        try:
+            return score(model, images, *given, **options)
+        finally:
+            handle.remove()
+
+    monkeypatch.setattr(running, "score_batch", counted)
+    asked = ("--methods", "xgradcam", "--metrics", "road,drop,insertion,mass", "--steps", "3")
+    assert evaluate("out", *asked, "--batch", "4", "--limit", "4") == 0
+    took = load(Path("out/summary.json")).spent
+    assert took is not None
+    assert took.needed == 1 + 5 * (8 + 1 + 2) + 1, "5 maps; an image blurred whole serves all of them"
+    assert sum(ran) == 4 * (took.needed - 1), "the scores of the images as they are came with the maps"
+    assert (took.batches, took.batch, set(took.parts)) == (1, 4, {"maps", "faithfulness", "localisation"})
+    assert took.whole == pytest.approx(sum(took.parts.values()))
+    assert took.parts["faithfulness"] > took.parts["localisation"] > 0
+
+
 def test_killed_it_is_resumed_to_the_same_rows(scans, environment) -> None:
     assert evaluate("whole") == 0
     with subprocess.Popen(
@@ -120,11 +144,11 @@ def test_a_stopped_run_does_no_batch_twice(scans, monkeypatch) -> None:
     done: list[int] = []
     store = running.store
 
-    def stop(folder, batch, columns, notes):
+    def stop(folder, batch, *rest):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(batch)
-        store(folder, batch, columns, notes)
+        store(folder, batch, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(running, "store", stop)
@@ -188,10 +212,10 @@ def test_what_cannot_be_read_is_named_and_the_run_goes_on(scans, capsys) -> None
 def test_a_full_disk_loses_no_row_that_was_written(scans, monkeypatch, capsys) -> None:
     store = running.store
 
-    def full(folder, batch, columns, notes):
+    def full(folder, batch, *rest):
         if batch == 2:
             raise OSError(28, "No space left on device", str(shard_path(folder, batch)))
-        store(folder, batch, columns, notes)
+        store(folder, batch, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(running, "store", full)

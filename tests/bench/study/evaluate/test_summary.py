@@ -34,7 +34,8 @@ def write(folder: Path, values: dict[tuple[str, str], np.ndarray]) -> None:
             about = (f"{i}.png", None, label, predicted, right, 0.9)
             rows += [(*about, layer, method, "road", found[i]) for (layer, method), found in values.items()]
             rows.append((*about, "", "network", "correct", float(right)))
-        store(folder, k, dict(zip(COLUMNS.names, zip(*rows, strict=True), strict=True)), [])
+        spent = {"peak_bytes": 1000 + k, **({} if k % 2 else {"maps": 0.1, "localisation": 0.01 * k})}
+        store(folder, k, dict(zip(COLUMNS.names, zip(*rows, strict=True), strict=True)), [], spent)
     store(folder, N // 4, {}, [{"image": "x.png", "what": "cut short"}])
 
 
@@ -62,6 +63,15 @@ def test_means_are_those_of_every_group(found) -> None:
         assert (cell.images, cell.mean) == (rows.sum(), pytest.approx(a[rows].mean()))
     assert {c.group for c in e.cells} == set(groups)
     assert e.cell("", "random", "road") is not None
+
+
+def test_what_it_took_is_the_median_of_the_batches_that_were_timed(found) -> None:
+    took = found[1].spent
+    assert took.parts == {"maps": 0.1, "localisation": pytest.approx(0.04)}
+    assert (took.whole, took.batches) == (pytest.approx(0.14), 5)
+    assert (took.tenth_bytes, took.peak_bytes) == (1001, 1009), "of 11 batches two are the first tenth"
+    maps = 3 + 1 * (3 + 1)
+    assert took.needed == 1 + maps * 4, "ROAD at two fractions, in two orders"
 
 
 def test_an_interval_is_the_percentiles_of_resampled_means(found) -> None:

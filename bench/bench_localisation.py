@@ -1,26 +1,25 @@
-"""Localisation beside Quantus' metrics: how far values are apart, and the ratio of times taken in turn, one thread.
+"""Localisation beside Quantus' metrics, on the same maps: values must be equal where both define the same.
 
-Quantus is no dependency: `pip install quantus`, or put an unpacked wheel on PYTHONPATH.
-Usage: python bench/beside_quantus.py
+Quantus is no dependency: `pip install quantus`, or put an unpacked wheel on PYTHONPATH. Without it nothing is measured.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-import quantus
+import pytest
 import torch
 from torch import Tensor, nn
 
-from xaimed_core.localisation import evaluate_localisation
+from xaimed_bench.measure import of_values
+from xaimed_core.localisation import LOCALISATION, evaluate_localisation
+
+quantus = pytest.importorskip("quantus", reason="Quantus is not installed")
 
 IMAGES, SIDE = 32, 224
-TURNS = 7
 SAME = {
     "PointingGame": "pointing",
     "AttributionLocalisation": "mass",
@@ -29,6 +28,26 @@ SAME = {
     "TopKIntersection": "rank",  # with as many pixels as the lesion has
     "AUC": "auc",
 }
+EQUAL = 1e-6
+
+
+@pytest.mark.parametrize("metric", [*SAME, "all"])
+def bench_localising_beside_quantus(measure, metric):
+    maps, lesions = maps_and_lesions()
+    names = list(SAME) if metric == "all" else [metric]
+    rivals = [theirs(name, maps, lesions) for name in names]
+    asked = (
+        tuple(LOCALISATION) if metric == "all" else (SAME[metric],)
+    )  # all: every one of xaimed's against six
+    measure(
+        lambda: values(maps, lesions, asked, names),
+        against=lambda: [rival() for rival in rivals],
+        what=f"Quantus {quantus.__version__} {metric}",
+        judge=partial(of_values, name="values", scale=1.0),
+        allowed=EQUAL,
+        images=IMAGES,
+        notes=lambda _: [f"maps of {SIDE} px; in xaimed {', '.join(dict.fromkeys(SAME[n] for n in names))}"],
+    )
 
 
 def maps_and_lesions() -> tuple[Tensor, Tensor]:
@@ -44,6 +63,11 @@ def maps_and_lesions() -> tuple[Tensor, Tensor]:
     return ((maps - low) / (high - low)).float(), lesions
 
 
+def values(maps: Tensor, lesions: Tensor, asked: tuple[str, ...], names: list[str]) -> list[Any]:
+    found = evaluate_localisation(maps, lesions, metrics=asked, tolerance=0)
+    return [found[SAME[name]].numpy() for name in names]
+
+
 def theirs(name: str, maps: Tensor, lesions: Tensor) -> Callable[[], Any]:
     options = {"k": int(lesions[0].sum())} if name == "TopKIntersection" else {}
     metric = getattr(quantus, name)(disable_warnings=True, **options)
@@ -56,38 +80,3 @@ def theirs(name: str, maps: Tensor, lesions: Tensor) -> Callable[[], Any]:
         "batch_size": IMAGES,
     }
     return lambda: np.array(metric(**given), float)
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def times_faster(ours: Callable[[], Any], against: Callable[[], Any]) -> float:
-    """The median over turns, after one that does not count."""
-    turns = [seconds(against) / seconds(ours) for _ in range(TURNS + 1)]
-    return statistics.median(turns[1:])
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    maps, lesions = maps_and_lesions()
-    rivals = {name: theirs(name, maps, lesions) for name in SAME}
-    print("| Quantus | xaimed | largest difference | times faster |\n|---|---|---|---|")
-    for name, rival in rivals.items():
-
-        def ours(metric: str = SAME[name]) -> Any:
-            return evaluate_localisation(maps, lesions, metrics=metric, tolerance=0)[metric].numpy()
-
-        apart = np.abs(ours() - rival()).max()
-        print(f"| {name} | {SAME[name]} | {apart:.1e} | {times_faster(ours, rival):.0f} |")
-    every = times_faster(
-        lambda: evaluate_localisation(maps, lesions), lambda: [rival() for rival in rivals.values()]
-    )
-    print(f"| all {len(rivals)} | all | | {every:.0f} |")
-
-
-if __name__ == "__main__":
-    main()
