@@ -8,9 +8,6 @@ from pathlib import Path
 
 from xaimed_reports.store.jsonform import UnusableError
 
-_ELSEWHERE = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"))
-"""Set by git for the commands that it runs."""
-
 
 class RevisionError(UnusableError):
     """A revision that cannot be checked out or measured; the message says which and why."""
@@ -27,9 +24,8 @@ def revision(root: Path) -> str | None:
 
 
 def git(root: Path, *arguments: str, dated: bool = False) -> str:
-    """What a git command prints in ``root``, also where git's own variables name another repository.
+    """What a git command prints. ``dated``: what it commits bears one date, so that equal content is one commit.
 
-    ``dated``: what it commits bears one date, so that equal content is one commit.
     Raises RevisionError with git's last line where it fails.
     """
     dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z") if dated else {}
@@ -38,7 +34,7 @@ def git(root: Path, *arguments: str, dated: bool = False) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**{k: v for k, v in os.environ.items() if k not in _ELSEWHERE}, **dates},
+        env={**os.environ, **dates},
     )
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or ["git failed"]

@@ -16,13 +16,10 @@ ends, or the commits that remain, could not be judged. The evidence stays in fou
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
 KEEP = Path("xaimed-results/bisect")
 BENCH = "bench/bench_cam.py"
 INCONCLUSIVE = 3
+ASKED = "xaimed: good or bad?"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +77,7 @@ def run(given: argparse.Namespace) -> int:
             raise UnusableError(
                 f"a search was cut short in {given.keep}: go on with --resume, forget it with --abort"
             )
-    with Held(folder / "lock") as lock:
+    with Held(folder / "lock"):
         _remove_trees(checkout, search)
         if not given.resume:
             shutil.rmtree(folder / "runs", ignore_errors=True)
@@ -88,7 +86,7 @@ def run(given: argparse.Namespace) -> int:
             return 0
         search = with_scratch(search, folder)
         try:
-            return _search(checkout, folder, search, lock)
+            return _search(checkout, folder, search)
         finally:
             _remove_trees(checkout, search)
 
@@ -109,17 +107,15 @@ def _need_one_question(given: argparse.Namespace) -> None:
         raise UnusableError(f"{missing[0]} is missing; type: xaimed bisect GOOD BAD --only KEY")
 
 
-def _search(checkout: Path, folder: Path, search: Search, lock: Held) -> int:
+def _search(checkout: Path, folder: Path, search: Search) -> int:
     """Compare the ends, let git ask, show what was found."""
     from xaimed_bench.cli.bisect.search import end, load
     from xaimed_bench.measure.alternate import signals_raise
 
     with signals_raise():
         search = _need_different_ends(checkout, folder, search)
-        found = _ask(checkout, folder, search, lock) if search.looks_for else []
-        if search.looks_for and not found:
-            raise UnusableError("the search was stopped; go on with: xaimed bisect --resume")
-        search = end(replace(load(folder), suspects=tuple(found)), folder)
+        found = _ask(checkout, folder, search) if search.looks_for else ()
+        search = end(replace(load(folder), suspects=found), folder)
     _show(checkout, search)
     return 0 if len(found) == 1 else INCONCLUSIVE
 
@@ -143,43 +139,44 @@ def _need_different_ends(checkout: Path, folder: Path, search: Search) -> Search
     return search
 
 
-def _ask(checkout: Path, folder: Path, search: Search, lock: Held) -> list[str]:
-    """Run `git bisect run` to its end: the commit found, or those that remain; none where it was stopped.
-
-    git's process and those below it hold the lock, too, so that a search that goes on waits for them.
-    """
+def _ask(checkout: Path, folder: Path, search: Search) -> tuple[str, ...]:
+    """Run `git bisect run` to its end: the commit found, or those that remain."""
+    from xaimed_bench.cli.bisect.search import STOP, attempt
     from xaimed_bench.measure.checkout import git
 
     tree = Path(search.scratch) / "git"
     git(checkout, "worktree", "add", "--no-checkout", "--detach", str(tree), search.bad)
     git(tree, "bisect", "start", "--no-checkout", search.bad, search.good)
+    if found := _named(tree):
+        return found
+    # each step asks this process; where that has ended there is no answer, and git stops
+    step = f"echo '{ASKED}'; read -r answer && exit $answer; exit {STOP}"
+    command = ["git", "bisect", "run", "sh", "-c", step]
+    with subprocess.Popen(
+        command, cwd=tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as asking:
+        assert asking.stdin is not None
+        assert asking.stdout is not None
+        try:
+            for line in asking.stdout:
+                if line.strip() == ASKED:
+                    commit = git(tree, "rev-parse", "BISECT_HEAD")
+                    search, tried = attempt(checkout, folder, search, commit)
+                    print(f"{commit[:12]} {tried.verdict}: {tried.why} ({tried.subject})", file=sys.stderr)
+                    print(search.answer(tried), file=asking.stdin)
+        finally:
+            asking.stdin.close()
     if not (found := _named(tree)):
-        step = (sys.executable, "-m", "xaimed_bench.cli.bisect.step", str(folder), str(os.getpid()))
-        paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        with subprocess.Popen(
-            ["git", "bisect", "run", *step],
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=[lock.file.fileno()],
-        ) as asking:
-            try:
-                asking.wait()
-            except BaseException:
-                with suppress(ProcessLookupError):
-                    os.killpg(asking.pid, signal.SIGTERM)
-                raise
-        found = _named(tree)
+        raise UnusableError("git stopped the search; go on with: xaimed bisect --resume")
     return found
 
 
-def _named(tree: Path) -> list[str]:
+def _named(tree: Path) -> tuple[str, ...]:
     """The commits that git's log ends with."""
     from xaimed_bench.measure.checkout import git
 
     log = git(tree, "bisect", "log")
-    return re.findall(r"^# (?:possible )?first bad commit: \[(\w+)\]", log, re.MULTILINE)
+    return tuple(re.findall(r"^# (?:possible )?first bad commit: \[(\w+)\]", log, re.MULTILINE))
 
 
 def _show(checkout: Path, search: Search) -> None:

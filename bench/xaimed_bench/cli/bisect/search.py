@@ -142,7 +142,7 @@ def attempt(checkout: Path, folder: Path, search: Search, commit: str) -> tuple[
         tried = Tried(commit, subject, "skipped", str(error).replace("\n", " "))
     else:
         fail_on = FAILING if search.looks_for is None else frozenset((search.looks_for,))
-        tried = _tried(commit, subject, judge(base, new, Path(search.floor_file), fail_on))
+        tried = _tried(commit, subject, search.key, judge(base, new, Path(search.floor_file), fail_on))
     return save(replace(search, tried=(*search.tried, tried)), folder), tried
 
 
@@ -151,9 +151,12 @@ def with_scratch(search: Search, folder: Path) -> Search:
     return save(replace(search, scratch=tempfile.mkdtemp(prefix="xaimed-bisect-")), folder)
 
 
-def _tried(commit: str, subject: str, found: Comparison) -> Tried:
+def _tried(commit: str, subject: str, key: str, found: Comparison) -> Tried:
     """What failed, else how the time was judged."""
-    said = sorted(found.judgements, key=lambda j: (j.verdict not in found.fail_on, j.what != "time"))[0]
+    here = [judgement for judgement in found.judgements if judgement.key == key]
+    if not here:
+        return Tried(commit, subject, "skipped", "it has no such row")
+    said = min(here, key=lambda judgement: (judgement.verdict not in found.fail_on, judgement.what != "time"))
     change = said.change
     numbers = () if change is None else (change.ratio, change.low, change.high)
     return Tried(commit, subject, said.verdict, said.why, *numbers)
