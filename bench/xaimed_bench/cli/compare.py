@@ -154,30 +154,19 @@ def _measure(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run]) -> Comparison:
-    names = [file.name for file in given.files] or ["the base", "the checkout"]
-    return judge(base, new, given.floor_file, given.fail_on, names)
-
-
-def judge(
-    base: Sequence[Run],
-    new: Sequence[Run],
-    floor_file: Path,
-    fail_on: frozenset[Verdict] | None = None,
-    names: Sequence[str] = ("the base", "the new side"),
-) -> Comparison:
-    """Judge one side against the other. Raises UnusableError where no row of xaimed is in both."""
+    """Judge. Raises UnusableError where no row of xaimed is in both."""
     from xaimed_reports.compare.compare import FAILING, compare
     from xaimed_reports.compare.floor import load_floor
     from xaimed_reports.compare.sides import Side
 
     old, now = (Side(tuple(runs)).rows.keys() for runs in (base, new))
     if not old & now:
+        first, second = [file.name for file in given.files] or ["the base", "the checkout"]
         raise UnusableError(
-            f"no row of xaimed is in both {names[0]} ({len(old)} rows) and {names[1]} ({len(now)} rows): "
-            "nothing to compare"
+            f"no row of xaimed is in both {first} ({len(old)} rows) and {second} ({len(now)} rows): nothing to compare"
         )
-    floor = load_floor(floor_file, new[0].machine)
-    return compare(base, new, floor=floor, fail_on=fail_on or FAILING)
+    floor = load_floor(given.floor_file, new[0].machine)
+    return compare(base, new, floor=floor, fail_on=given.fail_on or FAILING)
 
 
 def _show(given: argparse.Namespace, found: Comparison, newest: Run) -> None:

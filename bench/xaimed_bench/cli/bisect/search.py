@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from xaimed_bench.cli.compare import judge
 from xaimed_bench.measure.alternate import Alternation
 from xaimed_bench.measure.checkout import RevisionError, git
-from xaimed_reports.compare.compare import DECIDED, FAILING, Comparison
+from xaimed_reports.compare.compare import DECIDED, FAILING, Comparison, compare
+from xaimed_reports.compare.floor import load_floor
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.store.jsonform import UnusableError, from_json, read_object, to_json
 from xaimed_reports.store.writing import write_whole
@@ -65,7 +65,7 @@ class Search:
         return next((each for each in self.tried if each.commit == commit), None)
 
     def answer(self, tried: Tried) -> int:
-        """What git is to be told of a commit."""
+        """The answer to git, which asks about a commit."""
         if tried.verdict == self.looks_for:
             return BAD
         # where time is not what is looked for, a row that has a result is good, however noisy its time
@@ -141,8 +141,9 @@ def attempt(checkout: Path, folder: Path, search: Search, commit: str) -> tuple[
             raise
         tried = Tried(commit, subject, "skipped", str(error).replace("\n", " "))
     else:
+        floor = load_floor(Path(search.floor_file), new[0].machine)
         fail_on = FAILING if search.looks_for is None else frozenset((search.looks_for,))
-        tried = _tried(commit, subject, search.key, judge(base, new, Path(search.floor_file), fail_on))
+        tried = _tried(commit, subject, search.key, compare(base, new, floor=floor, fail_on=fail_on))
     return save(replace(search, tried=(*search.tried, tried)), folder), tried
 
 
