@@ -71,6 +71,8 @@ def run(given: argparse.Namespace) -> int:
         search = load(folder)
     else:
         settings = {"key": given.only, "bench": given.bench or BENCH, "runs": given.runs or FEWEST_RUNS}
+        if given.floor_file is not None and not given.floor_file.exists():
+            raise UnusableError(f"{given.floor_file}: no such file; measure one with: xaimed compare --floor")
         floor_file = str((given.floor_file or FLOOR_FILE).absolute())
         search = begun(checkout, given.good, given.bad, floor_file=floor_file, **settings)
         if (folder / "search.json").exists():
