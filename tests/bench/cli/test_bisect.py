@@ -230,3 +230,14 @@ def test_an_abort_forgets_the_search(made, tmp_path):
     nothing_left(tmp_path)
     assert not Path("xaimed-results/bisect/runs").exists()
     assert main(["bisect", "--resume"]) == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.alone
+def test_ten_commits_of_a_real_model_are_told_apart(tmp_path):
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    command = [sys.executable, "-m", "tests.bench.cli.ten_commits", str(tmp_path / "ten")]
+    code = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=False).returncode
+    if code == 3:
+        pytest.skip("something disturbed the machine")
+    assert code == 0
