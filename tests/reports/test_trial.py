@@ -25,6 +25,10 @@ BLOCKS = [
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for found in BLOCK.finditer(page.read_text())
 ]
+BLOCKS += [
+    (path.relative_to(ROOT).as_posix(), "trial", path.with_suffix(".json"), path.read_text())
+    for path in sorted((ROOT / "reports/results").glob("*/gate-trial.md"))
+]
 METHODS = ("gradcam", "xgradcam")
 KEY = "explaining a batch[gradcam-4]"
 

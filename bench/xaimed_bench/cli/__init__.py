@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
     "history": "remember runs, judge the newest by all before it, and draw the trend",
     "trial": "put the regression gate on trial here: false alarms, power, load",
+    "bisect": "name the commit that made a row slower, by git bisect over that comparison",
     "profile": "measure what this device can do, and how much of it the kernels reach",
     "kernels": "run compiled kernels on the CPU, instruction by instruction: faults found, work counted",
     "data": "look through a folder of images: classes, splits, leaks, files that cannot be read",
@@ -34,6 +35,7 @@ SHOWING = ("jinja2", "matplotlib", "rich", "scipy")
 NEEDS = {
     "report": SHOWING,
     "compare": SHOWING,
+    "bisect": (*SHOWING, "pytest", "pytest_benchmark"),
     "history": (*SHOWING, "ruptures"),
     "trial": (*SHOWING, "pytest", "pytest_benchmark", "pytorch_grad_cam", "torchvision"),
     "profile": (*SHOWING, "torchvision"),

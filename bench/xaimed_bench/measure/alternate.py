@@ -20,22 +20,36 @@ from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, stor
 from xaimed_reports.store.load import load
 from xaimed_reports.store.rows import Run
 
-BENCH = ("bench/bench_cam.py",)
+BENCH = "bench/bench_cam.py"
 
 
 @final
 class Alternation:
     """The work trees of both sides, as a context: they are removed at its end, also when a signal ends it.
 
+    ``new``: the other revision; None is the checkout as it is, uncommitted changes of tracked files included.
     ``runs``: processes a side. ``keep``: where each finished process's results go at once; with ``resume``, those
-    of the same commits that lie there already are not measured again. The new side is the checkout as it is,
-    uncommitted changes of tracked files included. Both sides run with this process's interpreter, hence with one set
-    of dependencies; only xaimed's own code comes from the work trees.
+    of the same commits that lie there already are not measured again. ``bench``: the file that both sides run.
+    ``within``: where the work trees are made; None is the system's folder for temporary files. Both sides run with
+    this process's interpreter, hence with one set of dependencies; only xaimed's own code comes from the work trees.
     """
 
-    def __init__(self, checkout: Path, base: str, *, runs: int, keep: Path, resume: bool = False) -> None:
+    def __init__(
+        self,
+        checkout: Path,
+        base: str,
+        new: str | None = None,
+        *,
+        runs: int,
+        keep: Path,
+        resume: bool = False,
+        bench: str = BENCH,
+        within: Path | None = None,
+    ) -> None:
         self._checkout = checkout
-        self._base = base
+        self._base, self._new = base, new
+        self._bench = bench
+        self._within = within
         self._runs = runs
         self._keep = keep.absolute()
         self._resume = resume
@@ -47,9 +61,10 @@ class Alternation:
         """Check both revisions out."""
         with ExitStack() as opened:
             opened.enter_context(signals_raise())
-            folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-"))
+            folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-", dir=self._within))
             opened.callback(self._remove, folder)
-            self._commits = {"base": self._commit(self._base), "new": self._commit("HEAD", dirty=True)}
+            new = self._commit(self._new or "HEAD", dirty=self._new is None)
+            self._commits = {"base": self._commit(self._base), "new": new}
             for side, commit in self._commits.items():
                 self._trees[side] = folder / side
                 git(self._checkout, "worktree", "add", "--detach", str(folder / side), commit)
@@ -99,7 +114,9 @@ class Alternation:
             for i in missing:
                 steps.begin(sides[i])
                 words = ("--shuffle", str(i), *_selection(only, keys))
-                found[i] = gate_process(self._trees[sides[i]], places[i], *words, name=sides[i])
+                found[i] = gate_process(
+                    self._trees[sides[i]], places[i], *words, name=sides[i], bench=self._bench
+                )
         return [(side, run) for side, run in zip(sides, found.values(), strict=True) if run is not None]
 
     def _kept(self, stored: Path, side: str) -> Run | None:
@@ -115,16 +132,19 @@ class Alternation:
         return stash or git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
 
 
-def gate_process(tree: Path, stored: Path, *words: str, name: str) -> Run:
+def gate_process(tree: Path, stored: Path, *words: str, name: str, bench: str = BENCH) -> Run:
     """Run the gate profile of the checkout ``tree`` in a fresh process, which writes ``stored``.
 
-    ``words``: further arguments of pytest. Raises RevisionError, in which ``name`` stands for the tree, when
+    ``bench``: a file of it; ``words``: further arguments of pytest. What the checkout does not hold, xaimed itself for
+    instance, comes from where this process has it. Raises RevisionError, in which ``name`` stands for the tree, when
     nothing was measured.
     """
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", *BENCH, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
-    paths = os.pathsep.join(str(tree / p) for p in (".", "kernels", "reports", "bench"))
+    command = [sys.executable, "-m", "pytest", bench, "-q", "-p", "no:cacheprovider", "--profile", "gate"]
+    paths = os.pathsep.join(
+        [*(str(tree / p) for p in (".", "kernels", "reports", "bench")), os.environ.get("PYTHONPATH", "")]
+    ).rstrip(os.pathsep)
     done = subprocess.run(
         [*command, f"--benchmark-json={stored}", *words],
         cwd=tree,

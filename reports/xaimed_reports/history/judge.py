@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import exp, log, sqrt
 from statistics import median
 from typing import Literal, final
@@ -113,9 +114,13 @@ def limits(baseline: Sequence[float], factor: float) -> tuple[float, float, floa
     x = np.log(np.maximum(np.asarray(baseline, np.float64), 1e-300))
     usual = float(np.median(x))
     spread = 1.4826 * float(np.median(np.abs(x - usual)))
-    student = float(stats.t.isf(BEYOND, len(x) - 1))
-    reach = max(log(1 + factor), student * spread * sqrt(1 + 1 / len(x)))
+    reach = max(log(1 + factor), _student(len(x) - 1) * spread * sqrt(1 + 1 / len(x)))
     return exp(usual), exp(-reach), exp(reach)
+
+
+@cache
+def _student(freedom: int) -> float:
+    return float(stats.t.isf(BEYOND, freedom))
 
 
 def beyond(values: Sequence[float], factor: float) -> tuple[float, float] | None:
@@ -138,8 +143,21 @@ def _step(each: Series, factor: float, forward: Series | None) -> Step | None:
     found = beyond(each.values, factor)
     if found is None:
         return None
-    before, first = each.runs[-RECENT - 1], each.runs[-RECENT]
-    return Step(each.row, each.metric, *found, before, first, _cause(each, forward, before, each.runs[-1]))
+    first = _onset(each.values, *found)
+    before = each.runs[first - 1]
+    return Step(
+        each.row, each.metric, *found, before, each.runs[first], _cause(each, forward, before, each.runs[-1])
+    )
+
+
+def _onset(values: Sequence[float], ratio: float, limit: float) -> int:
+    """Where a step begins: the first of the runs that lie beyond the limit without a gap. Several may stand before the
+    newest `RECENT`, while the series was too short to be judged."""
+    usual = median(values[-RECENT:]) / ratio
+    first = len(values) - RECENT
+    while first > 1 and (values[first - 1] / usual > limit) == (ratio > 1):
+        first -= 1
+    return first
 
 
 def _cause(each: Series, forward: Series | None, before: Stored, newest: Stored) -> Cause:

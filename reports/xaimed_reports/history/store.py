@@ -6,6 +6,7 @@ Tables ``runs`` and ``points`` only grow: triggers refuse to change or delete a 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -122,10 +123,16 @@ def _text(data: object) -> str:
 
 @contextmanager
 def _opened(path: Path, *, write: bool) -> Generator[sqlite3.Connection]:
-    """A connection in which each statement outside BEGIN stands alone. SQLite's errors become one line."""
+    """A connection in which each statement outside BEGIN stands alone. SQLite's errors become one line.
+
+    One that only reads may still have to take back what a kill left half written, where it is allowed to.
+    """
+    allowed = os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
+    mode = "rwc" if write else "rw" if allowed else "ro"
     try:
-        address = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
+        address = f"{path.resolve().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)) as db:
+            db.execute(f"PRAGMA query_only = {int(not write)}")
             _need_history(db, path, write)
             yield db
     except sqlite3.DatabaseError as error:
@@ -151,6 +158,10 @@ def _need_history(db: sqlite3.Connection, path: Path, write: bool) -> None:
     finally:
         if write:
             db.execute("COMMIT")
+    if not made and not write:
+        raise UnreadableError(
+            f"{path}: empty, no history of xaimed yet; begin it with: xaimed history add RUN.json"
+        )
     if application != APPLICATION:
         raise UnreadableError(f"{path}: a database, but no history of xaimed")
     if version > FORMAT:

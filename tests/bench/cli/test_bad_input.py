@@ -121,6 +121,18 @@ BAD = """
 | history html                                            | 2 | takes the file to write                            |
 | history html folder                                     | 2 | folder is a folder                                 |
 | history export a.csv b.csv                              | 2 | takes the file to write                            |
+| bisect                                                  | 2 | GOOD is missing; xaimed bisect GOOD BAD --only KEY |
+| bisect HEAD~1 HEAD                                      | 2 | --only is missing                                  |
+| bisect HEAD~1 HEAD --only ''                            | 2 | --only; nothing given                              |
+| bisect HEAD~1 HEAD --only x                             | 2 | git rev-parse; not a git repository                |
+| bisect HEAD~1 HEAD --only x --runs 5                    | 2 | --runs; 6 at least                                 |
+| bisect HEAD~1 HEAD --only x --keep run.json             | 2 | --keep; run.json is a file, not a folder           |
+| bisect HEAD~1 HEAD --only x --floor-file none.json      | 2 | none.json: no such file; compare --floor           |
+| bisect --resume                                         | 2 | no search was cut short                            |
+| bisect --resume --only x                                | 2 | --only has no meaning for --resume                 |
+| bisect --resume --abort                                 | 2 | --abort has no meaning for --resume                |
+| bisect --resume --keep bad                              | 2 | search.json; good                                  |
+| bisect --abort HEAD                                     | 2 | GOOD has no meaning for --abort                    |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
 | trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |
@@ -226,11 +238,12 @@ def at_files(tmp_path, monkeypatch):
         "huge": huge,
         "list": [],
         "floor": {"floor": floor},
+        "bad/search": {"good": 3},
         "broken/static": {"none": {"figures": 3}},
         "broken/counts": {"none": {"figures": 3}},
         "unlike/static": {"none": {"figures": ["fma"], "kernels": {"k": {"sm_90": [1, 2]}}}},
     }
-    for folder in ("folder", "runs", "broken", "unlike"):
+    for folder in ("folder", "runs", "broken", "unlike", "bad"):
         (tmp_path / folder).mkdir()
     for name, data in written.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(data))

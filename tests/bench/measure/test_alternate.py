@@ -47,7 +47,7 @@ def measured(monkeypatch, make_run):
     """Replaces measuring by a note of the side."""
     order = []
 
-    def note(tree, stored, *words, name):
+    def note(tree, stored, *words, name, bench):
         order.append(name)
         return make_run()
 
@@ -83,7 +83,7 @@ def test_processes_alternate_a_b_b_a(sides, measured):
 def test_a_series_that_was_cut_short_goes_on_where_it_stopped(
     sides, checkout, tmp_path, make_run, store, monkeypatch
 ):
-    def stops(tree, stored, *words, name):
+    def stops(tree, stored, *words, name, bench):
         if len(list(kept.glob("*.json"))) == 3:
             raise KeyboardInterrupt
         kept.mkdir(exist_ok=True)
@@ -95,7 +95,7 @@ def test_a_series_that_was_cut_short_goes_on_where_it_stopped(
         opened.measure()
     rest = []
     monkeypatch.setattr(
-        alternate, "gate_process", lambda tree, stored, *words, name: rest.append(name) or make_run()
+        alternate, "gate_process", lambda tree, stored, *words, name, bench: rest.append(name) or make_run()
     )
     with sides(resume=True) as opened:
         base, new = opened.measure()

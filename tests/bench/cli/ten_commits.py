@@ -1,0 +1,162 @@
+"""Ten commits of a real model's bench, the seventh with 10 % extra work: do `check` and `bisect` name it?
+
+  python -m tests.bench.cli.ten_commits FOLDER --json reports/results/DEVICE/ten-commits.json
+
+FOLDER keeps the repository and all results; called again, it goes on where it was cut short, or where a search was
+inconclusive. Exits with 0 where both name the seventh commit, with 1 where one names another, with 3 where the machine
+was too disturbed to judge.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from xaimed_bench.measure import machine_facts
+from xaimed_bench.measure.checkout import git
+from xaimed_bench.measure.checkout import revision as revision_of
+from xaimed_reports.history.judge import check
+from xaimed_reports.history.store import read
+from xaimed_reports.store.jsonform import to_json
+from xaimed_reports.store.writing import write_whole
+
+ROOT = Path(__file__).parents[3]
+COMMITS, GUILTY, EXTRA = 10, 7, 0.10
+KEY = "explaining[xgradcam-resnet18]"
+BENCH = '''
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaimed_bench.data import phantoms
+from xaimed_bench.models import build_model
+from xaimed_bench.trial.extra_work import with_extra_work
+from xaimed_core import explain
+
+SHARE = float((Path(__file__).parent / "share").read_text())
+"""Of the call's time, spent on real extra work."""
+
+
+@pytest.mark.parametrize("model", ["resnet18"])
+@pytest.mark.parametrize("method", ["xgradcam"])
+def bench_explaining(measure, method, model):
+    network = build_model(model)
+    images = phantoms("mri", 4, size=128).images
+
+    @torch.no_grad()
+    def forward():
+        return network(images)
+
+    def maps():
+        return explain(network, images, method, "layer4").maps[method]
+
+    right = maps()
+    ours = with_extra_work(maps, SHARE, images.device) if SHARE else maps
+    measure(ours, truth=lambda: right, allowed=1e-4, forward=forward, images=len(images))
+'''
+INI = "[pytest]\npython_files = bench_*.py\npython_functions = bench_*\n"
+IDENTITY = ("-c", "user.name=n", "-c", "user.email=e")
+
+
+def make(folder: Path) -> list[str]:
+    """The repository's commits, oldest first; made where they are missing."""
+    if not (folder / ".git").exists():
+        (folder / "bench").mkdir(parents=True)
+        git(folder, "init")
+        shutil.copy(ROOT / "bench/conftest.py", folder / "bench/conftest.py")
+        (folder / "bench/bench_cam.py").write_text(BENCH)
+        (folder / "pytest.ini").write_text(INI)
+        (folder / ".gitignore").write_text("xaimed-results/\n__pycache__/\n")
+        for i in range(1, COMMITS + 1):
+            (folder / "bench/share").write_text(str(EXTRA if i >= GUILTY else 0.0))
+            (folder / "number").write_text(str(i))
+            git(folder, "add", "-A")
+            git(folder, *IDENTITY, "commit", "-m", f"change {i}", dated=True)
+    return git(folder, "log", "--reverse", "--format=%H", "--all").split()
+
+
+def xaimed(folder: Path, *words: str) -> int:
+    """The exit code of a command, in the repository."""
+    return subprocess.run([sys.executable, "-m", "xaimed_bench", *words], cwd=folder, check=False).returncode
+
+
+def remember(folder: Path, commits: list[str]) -> None:
+    """Measure each commit once, and add it to the history."""
+    for i, commit in enumerate(commits, 1):
+        stored = folder / f"xaimed-results/run-{i}.json"
+        if not stored.exists():
+            git(folder, "checkout", "--detach", commit)
+            words = (
+                "bench",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "--profile",
+                "gate",
+                f"--benchmark-json={stored}",
+            )
+            subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, check=True)
+        history = folder / "xaimed-results/history.sqlite"
+        if xaimed(folder, "history", "add", str(stored), "--file", str(history)):
+            sys.exit(f"{stored} could not be added")
+
+
+def outcome(folder: Path, commits: list[str]) -> dict[str, object]:
+    """Which commit each of the two names, by its number, and on what grounds."""
+    history = read(folder / "xaimed-results/history.sqlite")
+    steps = [step for step in check(history).findings if step.metric == "time"]
+    numbers = {commit: i for i, commit in enumerate(commits, 1)}
+    search = json.loads((folder / "xaimed-results/bisect/found.json").read_text())
+    return {
+        "machine": to_json(machine_facts(torch.device("cpu"))),
+        "revision": revision_of(ROOT),
+        "row": KEY,
+        "extra_work": EXTRA,
+        "begins_with": GUILTY,
+        "check_names": [step.first.number for step in steps],
+        "bisect_names": [numbers[commit] for commit in search["suspects"]],
+        "history": [
+            {"run": stored.number, "forwards": point.value, "interval": [point.low, point.high]}
+            for stored in history
+            for point in stored.entry.points
+            if point.metric == "time"
+        ],
+        "check": [{"ratio": s.ratio, "limit": s.limit, "cause": s.cause} for s in steps],
+        "bisect": [
+            {"commit": numbers[each["commit"]], **{k: each[k] for k in ("verdict", "ratio", "low", "high")}}
+            for each in search["tried"]
+        ],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    folder = given.folder.absolute()
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+    commits = make(folder)
+    remember(folder, commits)
+    begun = (folder / "xaimed-results/bisect/search.json").exists()
+    asked = ("--resume",) if begun else (commits[0], commits[-1], "--only", KEY)
+    if code := xaimed(folder, "bisect", *asked):
+        return code
+    found = outcome(folder, commits)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if given.json:
+        write_whole(given.json, text)
+    return 0 if found["check_names"] == found["bisect_names"] == [GUILTY] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
