@@ -57,6 +57,12 @@ BAD = """
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
 | report run.json --svg pictures                          | 2 | judged no maps; bench_tradeoff.py                  |
 | report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
+| report run.json --export bencher                        | 2 | --export; expected 2 arguments                     |
+| report run.json --export nyrkio x.json                  | 2 | no format 'nyrkio'; bencher                        |
+| report run.json --export bencher folder                 | 2 | folder is a folder; name of a file                 |
+| report run.json --export bencher run.json               | 2 | run.json is given twice                            |
+| report norows.json --export bencher x.json              | 2 | no row of xaimed                                   |
+| report card.json --export bencher x.json                | 2 | card.json is a profile card; no --export           |
 | data                                                    | 2 | required: FOLDER; xaimed data --help               |
 | data none                                               | 2 | none                                               |
 | data run.json                                           | 2 | run.json; folder                                   |
@@ -95,6 +101,11 @@ BAD = """
 | compare run.json run.json --fail-on ,                   | 2 | --fail-on; no verdict given                        |
 | compare run.json run.json --fail-on slow                | 2 | --fail-on; no verdict slow; slower                 |
 | compare run.json run.json --fail-on alone               | 2 | --fail-on; no verdict alone                        |
+| compare run.json run.json --require-judged 80           | 2 | --require-judged; '80' given; e.g. 80%             |
+| compare run.json run.json --require-judged 101%         | 2 | --require-judged; '101%' given                     |
+| compare run.json run.json --require-judged nan%         | 2 | --require-judged; 'nan%' given                     |
+| compare card.json card.json --require-judged 80%        | 2 | --require-judged; two profile cards                |
+| compare --floor --require-judged 80%                    | 2 | --require-judged has no meaning for --floor        |
 | compare run.json run.json --markdown folder             | 2 | --markdown; folder is a folder                     |
 | compare run.json run.json --markdown run.json/x         | 2 | run.json is a file, not a folder                   |
 | compare run.json run.json --markdown /proc/none/x.md    | 2 | /proc/none                                         |
@@ -121,6 +132,7 @@ BAD = """
 | history html                                            | 2 | takes the file to write                            |
 | history html folder                                     | 2 | folder is a folder                                 |
 | history export a.csv b.csv                              | 2 | takes the file to write                            |
+| history show --format otava                             | 2 | --format belongs to xaimed history export          |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
 | trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |
