@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaimed_bench.device import device_named
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
 from xaimed_bench.measure.ceiling import count_ceiling
 from xaimed_bench.measure.quality import judge_maps
@@ -89,9 +88,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def trainer(pytestconfig: pytest.Config) -> Trainer:
+def trainer(xaimed_measuring) -> Trainer:
     """Trains each network when it is first asked for, unless its weights are kept."""
-    options = pytestconfig.option
+    options = xaimed_measuring.option
     if options.checkpoint:
         raise ValueError("this bench judges maps on networks that it trains itself; leave --checkpoint out")
     data = Path(options.data) if options.data else None
@@ -99,10 +98,10 @@ def trainer(pytestconfig: pytest.Config) -> Trainer:
 
 
 @pytest.fixture(scope="session")
-def network(pytestconfig: pytest.Config, trainer: Trainer) -> Callable[[str], Network]:
+def network(xaimed_measuring, trainer: Trainer) -> Callable[[str], Network]:
     """The trained network of a name, as a subject to time and with the maps that are judged on it."""
-    data = Path(pytestconfig.option.data) if pytestconfig.option.data else None
-    device = device_named(pytestconfig.option.device)
+    option, device = xaimed_measuring.option, xaimed_measuring.device
+    data = Path(option.data) if option.data else None
 
     @cache
     def get(model: str) -> Network:
