@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -17,9 +17,9 @@ from pytest_benchmark.logger import Logger, PytestBenchmarkWarning
 from xaimed_bench.bench_options import extra_work, need_fitting_checkpoint, need_usable, planned, seed
 from xaimed_bench.device import device_named
 from xaimed_bench.measure import Plan
-from xaimed_bench.measure.case import Question
 from xaimed_bench.measure.machine import others_share
 from xaimed_bench.measure.session import Session, new_run, what_finished
+from xaimed_bench.running.asked import question_of
 from xaimed_bench.running.declared import given
 from xaimed_bench.running.ending import UNUSABLE, cannot_write, kept, usage
 from xaimed_bench.running.order import by_importance, need_apart, need_known, shuffled
@@ -30,7 +30,7 @@ from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.compare.sides import LOADED_SHARE
 from xaimed_reports.show.terminal import console, show
 from xaimed_reports.store.jsonform import to_json
-from xaimed_reports.store.records import OURS, REFERENCE, Case
+from xaimed_reports.store.records import Case
 
 
 @final
@@ -166,28 +166,16 @@ class Measuring:
             pytest.skip(left)
 
     def ask(
-        self,
-        request: pytest.FixtureRequest,
-        impl: str,
-        arms: dict[str, Callable[[], Any]],
-        what: str,
-        pictures: Callable[[Any, Any], Mapping[str, Any]] | None,
-        *,
-        images: int,
-        **question: Any,
+        self, request: pytest.FixtureRequest, impl: str, ours: Callable[[], Any], images: int, **question: Any
     ) -> None:
         """Measure the case where that was not done yet, and turn one implementation's row into the test's outcome."""
         case, session = case_of(request.node, images), self.session
-        share = extra_work(self.option.extra_work).get(case.key, 0.0)
-        if share and not session.knows(case.key):
-            arms[OURS] = with_extra_work(arms[OURS], share, session.device)
-        asked = Question(
-            case=case,
-            arms=arms,
-            what={OURS: f"xaimed with {share:.0%} extra work" if share else "xaimed", REFERENCE: what},
-            keep=pictures and (lambda mine, expected: session.keep(case.key, pictures(mine, expected))),
-            **question,
-        )
+        called = "xaimed"
+        if share := extra_work(self.option.extra_work).get(case.key, 0.0):
+            called = f"xaimed with {share:.0%} extra work"
+            if not session.knows(case.key):
+                ours = with_extra_work(ours, share, session.device)
+        asked = question_of(case, session, ours, called=called, **question)
         with kept(self._outputs.journal_path):
             if session.knows(case.key):
                 rows = session.rows(asked)

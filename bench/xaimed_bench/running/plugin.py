@@ -123,7 +123,7 @@ def measure(request: pytest.FixtureRequest, impl: str, xaimed_measuring: Measuri
         name. ``pictures``: named images ``[h, w]`` or ``[h, w, 3]`` in [0, 1] of xaimed's and the expected output, for
         the report. The rest as in `xaimed_bench.measure.case.Question`: allowed, judge, truth, exact, absent, ...
         """
-        arms = {OURS: ours, **({REFERENCE: against} if against else {}), **(peers or {})}
-        xaimed_measuring.ask(request, impl, arms, what, pictures, images=images, **question)
+        question |= {"against": against, "what": what, "peers": peers, "pictures": pictures}
+        xaimed_measuring.ask(request, impl, ours, images, **question)
 
     return measure
