@@ -13,7 +13,7 @@ import torch
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, peers
 from xaimed_bench.measure.subject import Subject
 from xaimed_core import METHODS, Explanation, explain
-from xaimed_reports.store.records import Fidelity
+from xaimed_reports.store.records import REFERENCE, Fidelity
 
 BENCH = "explaining a batch"
 """What cases of this question are called."""
@@ -25,11 +25,16 @@ Reference = Literal["timed", "checks", "none"]
 
 @contextmanager
 def explaining(
-    subject: Subject, methods: tuple[str, ...], *, reference: Reference = "timed", beside: Sequence[str] = ()
+    subject: Subject,
+    methods: tuple[str, ...],
+    *,
+    reference: Reference = "timed",
+    beside: Sequence[str] = (),
+    without: str = "",
 ) -> Generator[dict[str, Any]]:
     """The arguments of `measure`. ``beside``: further packages, of `PEERS`, where they offer the method.
 
-    Without grad-cam the maps must agree with xaimed's own in float64 on the CPU.
+    Without grad-cam the maps must agree with xaimed's own in float64 on the CPU; ``without``: why, where it was wanted.
     """
     images, classes, where = subject.images, list(subject.classes), subject.layer
     with ExitStack() as built:
@@ -54,6 +59,7 @@ def explaining(
             "forward": subject.forward,
             "judge": judge,
             "allowed": agree_within(methods),
+            "absent": {REFERENCE: without} if without else {},
             "images": len(images),
             "revision": max(METHODS[m].revision for m in methods),
             "peers": {

@@ -56,13 +56,14 @@ def own_cases(
 ) -> list[OwnCase]:
     """Each method, in the order given, then ROAD of one image. ``name``: of the model."""
     count, size = len(subject.images), str(subject.images.shape[-1])
-    tokens = subject.layout is not None  # grad-cam's own reading of them would be the user's to write
+    without = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
+    beside = not alone and subject.layout is None
     found: list[OwnCase] = []
     for method in methods:
         axes = {"method": method, "model": name, "layer": subject.layer, "batch": str(count)}
         case = Case(explaining.BENCH, {**axes, "dtype": "fp32", "size": size}, count)
-        reference = "none" if alone or tokens else "timed"
-        found.append(OwnCase(case, partial(explaining.explaining, subject, (method,), reference=reference)))
+        ask = partial(explaining.explaining, subject, (method,), reference="timed" if beside else "none")
+        found.append(OwnCase(case, ask if beside or alone else partial(ask, without=without)))
     if road:
         one = replace(
             subject, images=subject.images[:1], classes=subject.classes[:1], pixels=subject.pixels[:1]
