@@ -21,8 +21,27 @@ CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
 
 BAD = """
 | argv                                                    | exit | words in the message                            |
-| bench                                                   | 2 | no command 'bench'; report, compare, history, trial |
+| benches                                                 | 2 | no command 'benches'; bench, report, compare, history, trial |
 | --versions                                              | 2 | no command '--versions'                            |
+| bench                                                   | 2 | required: --model, --json; xaimed bench --help     |
+| bench --model resnet18                                  | 2 | required: --json                                   |
+| bench --model '' --json o.json                          | 2 | --model; nothing given                             |
+| bench --model resnet18 --json folder                    | 2 | --json; folder is a folder                         |
+| bench --model resnet18 --json -                         | 2 | --json -: give the name of a file                  |
+| bench --model resnet18 --json run.json/x.json           | 2 | run.json is a file, not a folder                   |
+| bench --model resnet --json o.json                      | 2 | no network is called 'resnet'; timm:NAME; package.module:function |
+| bench --model timm:none --json o.json                   | 2 | timm has no network 'none'                         |
+| bench --model none:build --json o.json                  | 2 | none:build cannot be imported; package.module:function |
+| bench --model json:none --json o.json                   | 2 | json:none cannot be imported                       |
+| bench --model json:loads --json o.json                  | 2 | json:loads raised TypeError                        |
+| bench --model resnet18 --checkpoint none.pt --json o.json | 2 | no checkpoint at none.pt                         |
+| bench --model resnet18 --checkpoint run.json --json o.json | 2 | run.json is text                                |
+| bench --model resnet18 --methods cam --json o.json      | 2 | --methods: no 'cam'; gradcam                       |
+| bench --model resnet18 --methods , --json o.json        | 2 | --methods: nothing given; gradcam                  |
+| bench --model resnet18 --batch 0 --json o.json          | 2 | --batch; 1 at least                                |
+| bench --model resnet18 --size 8 --json o.json           | 2 | --size; 16 at least                                |
+| bench --model resnet18 --budget 0 --json o.json         | 2 | --budget; 1 at least                               |
+| bench --model resnet18 --device cuda --json o.json      | 2 | --device cuda: give cpu                            |
 | report                                                  | 2 | required: file; xaimed report --help               |
 | report none.json                                        | 2 | none.json: No such file                            |
 | report folder                                           | 2 | folder: Is a directory                             |
