@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import astuple, dataclass
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from xaimed_bench.device import device_named
-from xaimed_bench.measure import agree_within, nearer_sign, of_maps, peers
-from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import MODELS
-from xaimed_core import METHODS, Explanation, explain
+from xaimed_bench.questions.explaining import explaining
+from xaimed_core import METHODS
 from xaimed_core.methods import PAPER, ChannelProbe, InputProbe
-from xaimed_reports.store.records import Fidelity
 
 TOGETHER = tuple(m for m in PAPER if m != "ablationcam")  # one call, and no forward pass per channel
-PEERS = {"torchcam": (peers.TORCHCAM, peers.torch_cam), "captum": (peers.CAPTUM, peers.captum)}
 
 
 @dataclass(frozen=True)
@@ -90,65 +83,8 @@ def bench_explaining_a_batch(
 ):
     subject = subjects.get(model, layer, batch=int(batch), dtype=dtype, size=int(size))
     methods = TOGETHER if method == "together" else (method,)
-    images, classes, where = subject.images, list(subject.classes), subject.layer
-    with ExitStack() as built:
-        theirs = {  # each on a model of its own, for one extractor's hooks would slow down the others
-            m: built.enter_context(
-                peers.grad_cam(METHODS[m].oracle, subject.apart(m), where, images, classes)
-            )
-            for m in methods
-        }
-
-        def reference() -> dict[str, Any]:
-            return {m: maps() for m, maps in theirs.items()}
-
-        gate = pytestconfig.getoption("--profile") == "gate"  # there the reference only checks
-        measure(
-            lambda: explain(subject.model, images, methods, where, classes, semantics="grad-cam"),
-            against=None if gate else reference,
-            truth=reference if gate else None,
-            what=peers.grad_cam_name(", ".join(METHODS[m].oracle for m in methods)),
-            exact=lambda: exactly(subject, methods),
-            forward=subject.forward,
-            judge=judge,
-            allowed=agree_within(methods),
-            images=len(images),
-            revision=max(METHODS[m].revision for m in methods),
-            peers={
-                name: built.enter_context(arm(method, subject.apart(name), where, images, classes))
-                for name, (offered, arm) in PEERS.items()
-                if name in asked_peers and method in offered
-            },
-            notes=lambda ours: [f"{m}: {route}" for m, route in ours.route.items()],
-            pictures=lambda ours, expected: pictures(subject, ours, expected),
-        )
-
-
-def pictures(subject: Subject, ours: Explanation, theirs: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The first image with each map of it."""
-    shown = {"image": subject.pixels[0].permute(1, 2, 0)}
-    for m, maps in theirs.items():
-        shown |= {f"{m}, xaimed": ours.maps[m][0], f"{m}, grad-cam": torch.as_tensor(maps[0])}
-    return shown
-
-
-def exactly(subject: Subject, methods: tuple[str, ...]) -> dict[str, Any]:
-    """grad-cam's maps in float64: how much of a difference its own rounding explains."""
-    model, images = subject.apart("float64").double(), subject.images.double()
-    found = {}
-    for m in methods:
-        with peers.grad_cam(METHODS[m].oracle, model, subject.layer, images, subject.classes) as maps:
-            found[m] = maps()
-    return found
-
-
-def judge(ours: Explanation | dict[str, Any] | torch.Tensor, expected: dict[str, Any]) -> Fidelity:
-    """Maps against maps; where the sign is grad-cam's accident, each image is judged by the nearer of the two."""
-    match ours:
-        case Explanation():
-            mine = [nearer_sign(ours, m, expected[m]) for m in expected]
-        case torch.Tensor():
-            mine = [ours.cpu()]
-        case _:
-            mine = [ours[m] for m in expected]
-    return of_maps(np.concatenate(mine), np.concatenate(list(expected.values())))
+    gate = pytestconfig.getoption("--profile") == "gate"
+    with explaining(
+        subject, methods, reference="checks" if gate else "timed", beside=asked_peers
+    ) as question:
+        measure(**question)

@@ -6,9 +6,7 @@ For filling it is in plain forward passes of the images that are filled, on a GP
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -17,16 +15,13 @@ from torch import Tensor
 from xaimed_bench.device import device_named
 from xaimed_bench.measure import of_values
 from xaimed_bench.measure.subject import Subject
+from xaimed_bench.questions.scoring import scoring
 from xaimed_core import explain
-from xaimed_core.compat.metrics.road import ROADCombined
-from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.faithfulness import masks_of
 from xaimed_kernels.impute import impute
 
 KEPT = ("20", "50", "80")  # percent
-PERCENTILES = [20, 40, 60, 80]  # of grad-cam's tutorial
 IMPUTED_AGREE = 1e-4  # of the largest pixel: both solve one system, grad-cam directly in float64
-SCORES_AGREE = 1e-4  # of the largest score
 
 
 def imputations(profile: str, *, cuda: bool) -> list[tuple[str, str, str]]:
@@ -72,46 +67,9 @@ def bench_imputing_removed_pixels(measure, subjects, kept, size, batch):
     )
 
 
-def bench_scoring_maps_by_road(measure, subjects, monkeypatch, model, size, batch):
-    subject = subjects.get(model, "last", batch=int(batch), size=int(size))
-    maps = explain(subject.model, subject.images, "layercam", subject.layer, subject.classes).maps["layercam"]
-    targets = [ClassifierOutputTarget(k) for k in subject.classes]
-    metric = ROADCombined(PERCENTILES, noise=0.0)
-
-    def ours() -> Any:
-        return metric(subject.images, maps.cpu().numpy(), targets, subject.model)
-
-    perturbed = record_inputs(subject.model, ours)
-    measure(
-        ours,
-        against=their_road(subject.images, maps.cpu().numpy(), targets, subject.apart("road"), monkeypatch),
-        what="grad-cam ROADCombined, noise 0",
-        forward=partial(run_all, subject.model, perturbed),
-        judge=partial(of_values, name="scores"),
-        allowed=SCORES_AGREE,
-        images=len(subject.images),
-        revision=2,  # of what "forwards" counts
-        notes=lambda _: [
-            f"{sum(map(len, perturbed))} perturbed images; the forward column runs exactly these"
-        ],
-    )
-
-
-def record_inputs(model: torch.nn.Module, call: Callable[[], Any]) -> list[Tensor]:
-    """The batches that a call puts through a model."""
-    seen: list[Tensor] = []
-    handle = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
-    try:
-        call()
-    finally:
-        handle.remove()
-    return seen
-
-
-@torch.no_grad()
-def run_all(model: torch.nn.Module, batches: list[Tensor]) -> None:
-    for batch in batches:
-        model(batch)
+def bench_scoring_maps_by_road(measure, subjects, model, size, batch):
+    with scoring(subjects.get(model, "last", batch=int(batch), size=int(size))) as question:
+        measure(**question)
 
 
 def inference(subject: Subject) -> Tensor:
@@ -129,14 +87,3 @@ def their_imputation(images: Tensor, keep: Tensor) -> Tensor:
     return torch.stack(
         [fill(image.cpu(), mask.float().cpu()) for image, mask in zip(images, keep, strict=True)]
     )
-
-
-def their_road(
-    images: Tensor, maps: Any, targets: list[Any], model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Any]:
-    """grad-cam's metric; its noise has no seed and no argument, so that it is taken out of the default."""
-    from pytorch_grad_cam.metrics import road
-
-    monkeypatch.setattr(road.NoisyLinearImputer.__init__, "__defaults__", (0.0, []))
-    metric = road.ROADCombined(PERCENTILES)
-    return lambda: metric(images, maps, targets, model)

@@ -1,67 +1,19 @@
-"""The options of `pytest bench`, and what is refused before anything is measured."""
+"""What the options of benches ask for, and what is refused before anything is measured."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import Any
 
 from xaimed_bench.checkpoints import read_checkpoint
 from xaimed_bench.data.folders import find_images
-from xaimed_bench.device import DEVICE_HELP, device_named
+from xaimed_bench.device import device_named
 from xaimed_bench.measure import PROFILES, Plan
 from xaimed_bench.models import MODELS, build_model
 from xaimed_reports.store.jsonform import UnusableError
-
-
-def options() -> dict[str, dict[str, Any]]:
-    """What argparse needs to know of each option, by name."""
-    return {
-        "--profile": {
-            "metavar": f"{{{','.join(PROFILES)}}}",
-            "default": "quick",
-            "help": "how much is measured: quick (5 minutes, the default), full (an hour), gate (regressions only)",
-        },
-        "--budget": {
-            "metavar": "SECONDS",
-            "help": "end the measuring after so long: the most important cases come first, the others are skipped; "
-            f"default: {PROFILES['quick'].total_s:.0f} for quick, no end for the others",
-        },
-        "--device": {"help": DEVICE_HELP},
-        "--data": {
-            "default": os.environ.get("XAIMED_DATA"),
-            "help": "folder of real images; default: phantoms",
-        },
-        "--data-name": {"help": "what to call these images in results that may be shared"},
-        "--checkpoint": {"help": "weights of the models (a state_dict file); default: seeded and calibrated"},
-        "--peers": {"action": "store_true", "help": "measure torch-cam and Captum too, where installed"},
-        "--shuffle": {
-            "metavar": "SEED",
-            "help": "measure the cases in an order that this seed decides",
-        },
-        "--only-case": {
-            "action": "append",
-            "default": [],
-            "metavar": "KEY",
-            "help": "measure only the case of this key",
-        },
-        "--extra-work": {
-            "action": "append",
-            "default": [],
-            "metavar": "KEY=SHARE",
-            "help": "for trials of the gate: make xaimed really slower by this share in this case",
-        },
-        "--cold": {"action": "store_true", "help": "overwrite the GPU's L2 cache before each call"},
-        "--journal": {"help": "where finished cases are kept; default: beside the JSON, or xaimed-results/"},
-        "--resume": {
-            "action": "store_true",
-            "help": "take finished cases from the journal of an unfinished run",
-        },
-    }
 
 
 def need_usable(option: argparse.Namespace) -> None:

@@ -1,15 +1,17 @@
 """A classifier with all that is needed to use it: classes, normalisation, size, temperature, and how it was trained.
 
 Names of networks: one of `MODELS`; ``timm:NAME``; ``package.module:function``, which is called with the number of
-classes and returns a module.
+classes, or with nothing where it takes nothing, and returns a module.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, cast, final
 
@@ -156,11 +158,16 @@ def _timm(spec: str, classes: tuple[str, ...]) -> Network:
 
 def _called(spec: str, classes: tuple[str, ...]) -> Network:
     place, _, function = spec.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does and a command that is installed does not
     try:
         build: Any = getattr(importlib.import_module(place), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{spec} cannot be imported ({error}); give package.module:function") from error
-    model = build(len(classes))
+    try:
+        model = build(len(classes)) if signature(build).parameters else build()
+    except Exception as error:  # of the user's own code
+        raise ValueError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{spec} returned {type(model).__name__}; it must return a torch.nn.Module")
     return Network(spec, function, model, classes)

@@ -28,7 +28,7 @@ FLOORS = {
         ("data", "device", "checkpoint_files", "tensor_files", "checkpoints", "progress"),
         ("models", "weights", "networks"),
         ("measure",),
-        ("profile", "trial", "study", "doctor", "bench_options", "running"),
+        ("profile", "trial", "study", "doctor", "bench_options", "questions", "running"),
         ("cli",),
         ("__main__",),
     ),

@@ -18,6 +18,7 @@ from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
 COMMANDS = {
+    "bench": "measure the methods, ROAD and memory of your own model, beside grad-cam or alone",
     "report": "show a stored run: a table here, Markdown, or one HTML page that opens anywhere",
     "compare": "judge two stored runs, or two revisions of the code: faster, slower, same or unknown",
     "history": "remember runs, judge the newest by all before it, and draw the trend",
@@ -33,6 +34,7 @@ COMMANDS = {
 
 SHOWING = ("jinja2", "matplotlib", "rich", "scipy")
 NEEDS = {
+    "bench": (*SHOWING, "torchvision"),
     "report": SHOWING,
     "compare": SHOWING,
     "bisect": (*SHOWING, "pytest", "pytest_benchmark"),
@@ -156,5 +158,5 @@ def _overview(given: list[str]) -> int:
     print("usage: xaimed COMMAND [...]       xaimed COMMAND --help says more\n")
     for name, what in COMMANDS.items():
         print(f"  {name:<9} {what}")
-    print("\nTo measure: pytest bench --benchmark-json=out.json, or make bench in a checkout.")
+    print("\nIn a checkout, pytest bench --benchmark-json=out.json or make bench measures known networks.")
     return USABLE

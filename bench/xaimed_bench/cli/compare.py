@@ -7,14 +7,14 @@
 
 Exit codes: 0 rows were judged, and nothing speaks against the change; 1 a row is slower, larger, gone, wrong or
 failed, or became too noisy to judge on a quiet machine; 2 input that cannot be used, files without a row in common
-among it; 3 inconclusive: something disturbed the machine, or no row was judged. The last line counts what was judged.
+among it; 3 inconclusive: something disturbed the machine, or no row, or fewer than --require-judged asks, was judged.
+The last line counts what was judged.
 What each verdict rests on: docs/reading-verdicts.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -71,10 +71,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on", type=_verdicts, metavar="VERDICTS", help="what exits 1, e.g. slower,wrong,gone"
     )
     parser.add_argument(
-        "--markdown", type=file_to_write, metavar="FILE", help="write the findings for a pull request"
+        "--require-judged",
+        type=_share,
+        metavar="PERCENT",
+        help="exit 3 where fewer of the base's rows were judged, e.g. 80%%; default: one row is enough",
     )
     parser.add_argument(
-        "--export", type=file_to_write, metavar="FILE", help="write new times for github-action-benchmark"
+        "--markdown", type=file_to_write, metavar="FILE", help="write the comment of a pull request"
+    )
+    parser.add_argument(
+        "--export", type=file_to_write, metavar="FILE", help="write the new rows for github-action-benchmark"
     )
 
 
@@ -93,7 +99,7 @@ def run(given: argparse.Namespace) -> int:
         return _cards(given)
     base, new = ([load(file)] for file in given.files)
     found = _compare(given, base, new)
-    _show(given, found, new[-1])
+    _show(given, found, base, new)
     return found.exit_code
 
 
@@ -105,7 +111,7 @@ def _cards(given: argparse.Namespace) -> int:
     from xaimed_reports.profile.card import load_card
     from xaimed_reports.show.terminal import console
 
-    for name in ("export", "fail_on"):
+    for name in ("export", "fail_on", "require_judged"):
         if getattr(given, name):
             raise UnusableError(
                 f"--{name.replace('_', '-')} has no meaning for two profile cards; leave it out"
@@ -124,7 +130,7 @@ def _need_one_question(given: argparse.Namespace) -> None:
     if asked != 1 or (given.files and len(given.files) != 2):
         raise UnusableError("give two stored runs, or --base REV, or --floor; see xaimed compare --help")
     measures = ("runs", "only", "confirm", "keep", "resume")
-    judges = ("confirm", "fail_on", "markdown", "export")
+    judges = ("confirm", "fail_on", "require_judged", "markdown", "export")
     for name in measures if given.files else judges if given.floor else ():
         if getattr(given, name) not in (None, False, KEEP):
             what = (
@@ -144,12 +150,12 @@ def _measure(given: argparse.Namespace) -> int:
             return measure_floor(sides, given.floor_file, given.only)
         old, new = sides.measure(given.only)
         found = _compare(given, old, new)
-        _show(given, found, new[-1])
+        _show(given, found, old, new)
         if given.confirm and found.exit_code == 1 and found.slower:
             print(f"\nRunning {len(found.slower)} slower rows again:")
             again = sides.measure(given.only, keys=found.slower, called="again")
             found = found.with_rows_of(_compare(given, *again))
-            _show(given, found, new[-1])
+            _show(given, found, old, new)
         return found.exit_code
 
 
@@ -166,18 +172,34 @@ def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run])
             f"no row of xaimed is in both {first} ({len(old)} rows) and {second} ({len(now)} rows): nothing to compare"
         )
     floor = load_floor(given.floor_file, new[0].machine)
-    return compare(base, new, floor=floor, fail_on=given.fail_on or FAILING)
+    asked = given.require_judged or 0.0
+    return compare(base, new, floor=floor, fail_on=given.fail_on or FAILING, required=asked)
 
 
-def _show(given: argparse.Namespace, found: Comparison, newest: Run) -> None:
-    from xaimed_reports.compare.verdict_list import action_benchmark, comparison_markdown, show_comparison
+def _show(given: argparse.Namespace, found: Comparison, base: Sequence[Run], new: Sequence[Run]) -> None:
+    from xaimed_reports.compare.comment import comment
+    from xaimed_reports.compare.verdict_list import show_comparison
+    from xaimed_reports.history.export import exported_run
     from xaimed_reports.show.terminal import console
 
     if given.markdown:
-        write(given.markdown, comparison_markdown(found))
+        write(given.markdown, comment(found, base, new))
     if given.export:
-        write(given.export, json.dumps(action_benchmark(newest), indent=1))
+        write(given.export, exported_run(new[-1], "github-action-benchmark"))
     show_comparison(found, console())
+
+
+def _share(text: str) -> float:
+    """The type of --require-judged: a percentage as a share."""
+    try:
+        found = float(text.removesuffix("%")) / 100 if text.endswith("%") else 0.0
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given; give a percentage above 0% and up to 100%, e.g. 80%"
+        )
+    return found
 
 
 def _verdicts(text: str) -> frozenset[Verdict]:

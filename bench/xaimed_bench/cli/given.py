@@ -69,6 +69,14 @@ def folder_to_write(text: str) -> Path:
     return path
 
 
+def to_write(text: str) -> Path:
+    """`file_to_write` of what argparse takes among other arguments. Raises UnusableError."""
+    try:
+        return file_to_write(text)
+    except argparse.ArgumentTypeError as error:
+        raise UnusableError(str(error)) from error
+
+
 def keep_apart(read: Iterable[Path], written: Iterable[Path | None]) -> None:
     """Raise UnusableError where a file would be written over one that is read, or over another that is written."""
     taken = {path.resolve() for path in read}

@@ -4,7 +4,7 @@
   xaimed history check                   is the newest run slower, larger or wrong, and what moved beside it?
   xaimed history show                    the newest values, a line per row
   xaimed history html trend.html         one page of trends that opens anywhere, offline
-  xaimed history export points.csv       all numbers, for other tools
+  xaimed history export points.csv       all numbers; --format otava, bencher, ...: for these tools
   xaimed history verify                  is the file whole, and every run as it was added?
 
 The history is one file that only grows (--file, xaimed-history.sqlite). A check exits with 1 where it found something,
@@ -14,15 +14,13 @@ and with 3 where no row has runs enough to be judged. What it goes by: docs/trac
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import file_to_write, keep_apart, write
+from xaimed_bench.cli.given import file_to_write, keep_apart, to_write, write
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -51,6 +49,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="add: the compiled kernels' figures (static.json), so that a check can say whether they changed",
     )
     parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="export: points (the default: every number), otava, or of the newest run bencher, github-action-benchmark",
+    )
+    parser.add_argument(
         "--factor",
         type=_factor,
         default="1.03",
@@ -60,13 +63,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
-    for name, default in (("revision", None), ("figures", None)):
-        if given.what != "add" and getattr(given, name) != default:
-            raise UnusableError(f"--{name} belongs to xaimed history add; leave it out")
+    for name, what in (("revision", "add"), ("figures", "add"), ("format", "export")):
+        if given.what != what and getattr(given, name) is not None:
+            raise UnusableError(f"--{name} belongs to xaimed history {what}; leave it out")
     if given.what in ("html", "export"):
         if len(given.paths) != 1:
             raise UnusableError(f"xaimed history {given.what} takes the file to write; - is the terminal")
-        given.paths = [_to_write(given.paths[0])]
+        given.paths = [to_write(str(given.paths[0]))]
         keep_apart([given.file], given.paths)
     elif given.what != "add" and given.paths:
         raise UnusableError(
@@ -149,35 +152,9 @@ def _html(given: argparse.Namespace) -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
-    out = io.StringIO()
-    lines = csv.writer(out, lineterminator="\n")
-    lines.writerow(
-        (
-            "run",
-            "started_utc",
-            "revision",
-            "machine",
-            "torch",
-            "row",
-            "definition",
-            "metric",
-            "value",
-            "low",
-            "high",
-        )
-    )
-    for run in _some(given.file):
-        entry = run.entry
-        about = (
-            run.number,
-            entry.started_utc,
-            entry.revision,
-            entry.machine,
-            entry.environment.get("torch", ""),
-        )
-        for p in entry.points:
-            lines.writerow((*about, p.row, p.revision, p.metric, p.value, p.low, p.high))
-    write(given.paths[0], out.getvalue())
+    from xaimed_reports.history.export import exported
+
+    write(given.paths[0], exported([run.entry for run in _some(given.file)], given.format or "points"))
     return 0
 
 
@@ -196,13 +173,6 @@ def _some(file: Path) -> tuple[Stored, ...]:
     if not history:
         raise UnusableError(f"{file}: no run was added yet; type: xaimed history add RUN.json")
     return history
-
-
-def _to_write(path: Path) -> Path:
-    try:
-        return file_to_write(str(path))
-    except argparse.ArgumentTypeError as error:
-        raise UnusableError(str(error)) from error
 
 
 def _factor(text: str) -> float:

@@ -3,6 +3,7 @@
   xaimed report out.json                        a table in the terminal
   xaimed report out.json --html report.html     one page that opens anywhere, offline
   xaimed report out.json --markdown -           for a pull request or a README
+  xaimed report out.json --export bencher FILE  for other tools: github-action-benchmark, bencher, otava
   xaimed report summary.json                    what maps are worth, found by xaimed evaluate
   xaimed report profile.json                    a device's profile card
   xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
@@ -16,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import STDOUT, file_to_write, folder_to_write, keep_apart, write
+from xaimed_bench.cli.given import STDOUT, file_to_write, folder_to_write, keep_apart, to_write, write
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--svg", type=folder_to_write, metavar="FOLDER", help="write cost against worth, one SVG per network"
     )
     parser.add_argument(
+        "--export",
+        nargs=2,
+        metavar=("FORMAT", "FILE"),
+        help="write forwards, memory and fidelity of each row as github-action-benchmark, bencher or otava reads them",
+    )
+    parser.add_argument(
         "--profile",
         type=Path,
         metavar="CARD",
@@ -63,7 +70,10 @@ def run(given: argparse.Namespace) -> int:
     for name, needs in (("section", "markdown"), ("profile", "html"), ("no_images", "html")):
         if getattr(given, name) and not getattr(given, needs):
             raise UnusableError(f"--{name.replace('_', '-')} belongs to --{needs}, which is missing")
-    keep_apart([given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown])
+    target = to_write(given.export[1]) if given.export else None
+    keep_apart(
+        [given.file, *([given.profile] if given.profile else [])], [given.html, given.markdown, target]
+    )
     kind = file_kind(given.file)
     if kind == "card":
         return _show_card(given)
@@ -80,7 +90,11 @@ def run(given: argparse.Namespace) -> int:
         _draw(stored, given.svg, given.file.stem)
     if given.html:
         write(given.html, _page(given, stored))
-    if STDOUT not in (given.markdown, given.html):
+    if target is not None:
+        from xaimed_reports.history.export import exported_run
+
+        write(target, exported_run(stored, given.export[0]))
+    if STDOUT not in (given.markdown, given.html, target):
         show(stored, console())
         if given.html:
             print(f"\nPage: {given.html}")
@@ -95,7 +109,7 @@ def _show_card(given: argparse.Namespace) -> int:
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.show.terminal import console
 
-    for name in ("html", "svg", "section", "profile"):
+    for name in ("html", "svg", "section", "profile", "export"):
         if getattr(given, name):
             raise UnusableError(
                 f"{given.file} is a profile card, for which there is no --{name}; leave it out"
@@ -117,7 +131,7 @@ def _show_evaluation(given: argparse.Namespace) -> int:
     from xaimed_reports.study.evaluation import load
     from xaimed_reports.study.report import report_in_short, report_markdown, report_page
 
-    for name in ("svg", "profile"):
+    for name in ("svg", "profile", "export"):
         if getattr(given, name):
             raise UnusableError(
                 f"{given.file} is an evaluation, for which there is no --{name}; leave it out"

@@ -106,6 +106,12 @@ class Session:
         """Whether this case needs no measuring any more."""
         return key in self._rows or key in self._recovered
 
+    def recover(self, key: str) -> bool:
+        """Take the rows of a case that an unfinished run left; whether there were any."""
+        if key in self._recovered:
+            self._rows[key] = self._recovered[key]
+        return key in self._recovered
+
     def rows(self, question: Question) -> dict[str, Row]:
         """The rows of one case by implementation: measured at the first call, the same ones ever after."""
         key = question.case.key

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xaimed_bench.data import ImageBatch, load_images, phantoms
 from xaimed_bench.models import MODELS, LayerRole, build_model
+from xaimed_core.layout import LayoutLike
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,7 +25,7 @@ class Subject:
 
     ``apart(name)`` is a copy of ``model`` with the same weights, kept under that name, for a package that puts hooks
     on it. ``classes``: the model's top class of each image. ``pixels``: the images as they look, ``[n, 3, h, w]`` in
-    [0, 1], on the CPU.
+    [0, 1], on the CPU. ``layout``: how the layer holds places, where not ``[n, c, *positions]``.
     """
 
     model: nn.Module
@@ -33,6 +34,7 @@ class Subject:
     images: Tensor
     classes: tuple[int, ...]
     pixels: Tensor
+    layout: LayoutLike = None
 
     def forward(self) -> Tensor:
         """The plain forward pass, as inference runs it."""

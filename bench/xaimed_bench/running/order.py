@@ -20,6 +20,14 @@ def need_known(asked: Collection[str], cases: Iterable[Case]) -> None:
             )
 
 
+def need_apart(named: Iterable[tuple[str, str]]) -> None:
+    """Raise UnusableError where two benches, ``(key, where it is written)``, would be taken for one case."""
+    places: dict[str, str] = {}
+    for key, place in named:
+        if (other := places.setdefault(key, place)) != place:
+            raise UnusableError(f"{other} and {place} are both called {key}; give one of them another name")
+
+
 def shuffled(cases: Sequence[Case], seed: int) -> list[str]:
     """The keys in an order that the seed decides."""
     order = sorted({case.key for case in cases})

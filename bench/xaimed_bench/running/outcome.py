@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from xaimed_reports.store.jsonform import to_json
+from xaimed_reports.store.jsonform import UnusableError, to_json
 from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case
 from xaimed_reports.store.rows import Row, Timed, failure
 
 
 def case_of(item: pytest.Function, images: int) -> Case:
-    """The case a test belongs to: its function's name in words, and every parameter but the implementation."""
+    """The case a test belongs to: its function's name in words, and every parameter but the implementation.
+
+    Raises UnusableError for a parameter that is no string: its id would not be the value's own.
+    """
     axes: dict[str, Any] = {name: value for name, value in item.callspec.params.items() if name != "impl"}
     wrong = [name for name, value in axes.items() if not isinstance(value, str)]
     if wrong:
-        raise TypeError(
+        raise UnusableError(
             f"{item.nodeid}: parametrise with short strings only, {', '.join(wrong)} is no string"
         )
     return Case(item.originalname.removeprefix("bench_").replace("_", " "), axes, images)

@@ -59,6 +59,13 @@ class Comparison:
     """Rows whose times were not judged, because something disturbed the machine."""
     became_unknown: tuple[str, ...] = ()
     """Rows undecided because the new side alone is too noisy."""
+    required: float = 0.0
+    """The least share of rows to be judged, 0 to 1: see `coverage`."""
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """All rows that there is a finding about."""
+        return frozenset(j.key for j in self.judgements)
 
     @property
     def judged(self) -> frozenset[str]:
@@ -66,15 +73,21 @@ class Comparison:
         return frozenset(j.key for j in self.judgements if j.verdict in {*DECIDED, *self.fail_on})
 
     @property
+    def coverage(self) -> float:
+        """The share of rows that were judged, of those that the base has too: a new row cannot be."""
+        could = self.rows - {j.key for j in self.judgements if j.verdict == "new"}
+        return len(could & self.judged) / len(could) if could else 0.0
+
+    @property
     def exit_code(self) -> int:
-        """0 nothing against the change; 1 something is; 3 undecided: a disturbed machine, or no row was judged."""
+        """0 nothing against the change; 1 something is; 3 undecided: a disturbed machine, or too few rows judged."""
         if any(j.verdict in self.fail_on for j in self.judgements):
             return 1
         if self.loaded and any(j.what == "time" and j.verdict == "unknown" for j in self.judgements):
             return 3
         if self.became_unknown:
             return 1
-        return 0 if self.judged else 3
+        return 0 if self.judged and self.coverage >= self.required else 3
 
     @property
     def slower(self) -> tuple[str, ...]:
@@ -99,6 +112,7 @@ def compare(
     *,
     floor: Floor | None = None,
     fail_on: frozenset[Verdict] = FAILING,
+    required: float = 0.0,
 ) -> Comparison:
     """Judge ``new`` against ``base``. Several runs a side are processes, each a unit; of one run, its blocks are.
 
@@ -106,6 +120,7 @@ def compare(
     the row's times are not judged.
     ``floor``: how far runs of the same code lie apart on this machine, and its usual pace; of no use where a side was
     measured on another.
+    ``required``: the least share of the base's rows that must be judged, 0 to 1.
     Raises ValueError where ``fail_on`` is empty: a comparison that cannot fail is none.
     """
     if not fail_on:
@@ -138,6 +153,7 @@ def compare(
         loaded=2 * len(doubts) > len(both),
         units="processes" if processes else "blocks of one process",
         fail_on=fail_on,
+        required=required,
         doubted=tuple(doubts),
         became_unknown=tuple(
             k

@@ -1,19 +1,16 @@
-"""A comparison as a table in the terminal, as Markdown for pull requests, and for github-action-benchmark."""
+"""A comparison as a table in the terminal, and its conclusions in words."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, get_args
+from typing import get_args
 
 from rich.console import Console
 from rich.text import Text
 
 from xaimed_reports.compare.compare import DECIDED, Comparison, Judgement
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.rendering import table
 from xaimed_reports.show.terminal import COLOURS, plain, print_grid
-from xaimed_reports.store.records import OURS
-from xaimed_reports.store.rows import Run, Timed
 
 COLUMNS = ("case", "what", "new / base [95 %]", "shown only", "why", "verdict")
 
@@ -22,21 +19,11 @@ def show_comparison(found: Comparison, out: Console) -> None:
     """Print every finding, the conclusion, and in the last line how much it rests on."""
     title, name_of = _naming(found)
     rows = [
-        [*_cells(j, name_of[j.key])[:-1], Text(j.verdict, style=COLOURS[j.verdict])] for j in found.judgements
+        [*cells(j, name_of[j.key])[:-1], Text(j.verdict, style=COLOURS[j.verdict])] for j in found.judgements
     ]
     print_grid(out, title, COLUMNS, rows, left=COLUMNS)
     out.print(plain(conclusion(found)))
     out.print(plain(counted(found)), soft_wrap=True)
-
-
-def comparison_markdown(found: Comparison) -> str:
-    """The conclusion first, then what needs attention; the rest is folded away."""
-    loud = [j for j in found.judgements if j.verdict not in ("same", "faster")]
-    parts = [f"**{conclusion(found)}**", f"{counted(found)}."]
-    parts += [table([_cells(j, j.key) for j in loud], COLUMNS)] if loud else []
-    whole = table([_cells(j, j.key) for j in found.judgements], COLUMNS)
-    parts.append(f"<details><summary>all {len(found.judgements)} findings</summary>\n\n{whole}\n\n</details>")
-    return "\n\n".join(parts)
 
 
 def conclusion(found: Comparison) -> str:
@@ -46,6 +33,8 @@ def conclusion(found: Comparison) -> str:
         "something disturbed the machine, run it again on a quiet one"
         if found.loaded
         else "no row was judged, and each says why"
+        if not found.judged
+        else f"{found.coverage:.0%} of the rows that the base has were judged, {found.required:.0%} are asked for"
     )
     failing = " or ".join(verdict for verdict in get_args(Verdict) if verdict in found.fail_on)
     meaning = {
@@ -61,28 +50,10 @@ def counted(found: Comparison) -> str:
     judged = Counter(j.verdict for j in found.judgements if j.verdict in {*DECIDED, *found.fail_on})
     rest = Counter(j.verdict for j in found.judgements if j.key not in found.judged)
     order: tuple[Verdict, ...] = (*DECIDED, *(v for v in get_args(Verdict) if v not in DECIDED))
-    said = f"judged {len(found.judged)} of {len({j.key for j in found.judgements})} rows"
+    said = f"judged {len(found.judged)} of {len(found.rows)} rows"
     if judged:
         said += ": " + ", ".join(f"{judged[v]} {v}" for v in order if v in DECIDED or judged[v])
     return said + ("; not judged: " if rest else "") + ", ".join(f"{rest[v]} {v}" for v in order if rest[v])
-
-
-def action_benchmark(run: Run) -> list[dict[str, Any]]:
-    """xaimed's rows in github-action-benchmark's "customSmallerIsBetter" format."""
-    entries: list[dict[str, Any]] = []
-    for row in run.rows:
-        if row.impl == OURS and isinstance(row, Timed):
-            low, high = min(row.timing.wall_s), max(row.timing.wall_s)
-            entries.append(_entry(row.case.key, "s", row.timing.typical_s, f"{low:.4g} to {high:.4g}"))
-        if row.impl == OURS and isinstance(row, Timed) and row.memory.peak_bytes is not None:
-            entries.append(_entry(f"{row.case.key}, memory", "bytes", row.memory.peak_bytes))
-        if row.impl == OURS and row.fidelity is not None:
-            entries.append(_entry(f"{row.case.key}, largest difference", "1", row.fidelity.largest))
-    return entries
-
-
-def _entry(name: str, unit: str, value: float, spread: str | None = None) -> dict[str, Any]:
-    return {"name": name, "unit": unit, "value": value, **({"range": spread} if spread else {})}
 
 
 def _naming(found: Comparison) -> tuple[str, dict[str, str]]:
@@ -94,7 +65,8 @@ def _naming(found: Comparison) -> tuple[str, dict[str, str]]:
     return questions.pop(), {key: key.partition("[")[2].removesuffix("]") for key in keys}
 
 
-def _cells(judgement: Judgement, name: str) -> tuple[str, ...]:
+def cells(judgement: Judgement, name: str) -> tuple[str, ...]:
+    """One finding under `COLUMNS`; ``name``: of its row."""
     change = judgement.change
     ratio = "-" if change is None else f"{change.ratio:.3f} [{change.low:.3f}, {change.high:.3f}]"
     return (name, judgement.what, ratio, judgement.shown or "-", judgement.why, judgement.verdict)

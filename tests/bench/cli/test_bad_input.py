@@ -21,8 +21,27 @@ CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
 
 BAD = """
 | argv                                                    | exit | words in the message                            |
-| bench                                                   | 2 | no command 'bench'; report, compare, history, trial |
+| benches                                                 | 2 | no command 'benches'; bench, report, compare, history, trial |
 | --versions                                              | 2 | no command '--versions'                            |
+| bench                                                   | 2 | required: --model, --json; xaimed bench --help     |
+| bench --model resnet18                                  | 2 | required: --json                                   |
+| bench --model '' --json o.json                          | 2 | --model; nothing given                             |
+| bench --model resnet18 --json folder                    | 2 | --json; folder is a folder                         |
+| bench --model resnet18 --json -                         | 2 | --json -: give the name of a file                  |
+| bench --model resnet18 --json run.json/x.json           | 2 | run.json is a file, not a folder                   |
+| bench --model resnet --json o.json                      | 2 | no network is called 'resnet'; timm:NAME; package.module:function |
+| bench --model timm:none --json o.json                   | 2 | timm has no network 'none'                         |
+| bench --model none:build --json o.json                  | 2 | none:build cannot be imported; package.module:function |
+| bench --model json:none --json o.json                   | 2 | json:none cannot be imported                       |
+| bench --model json:loads --json o.json                  | 2 | json:loads raised TypeError                        |
+| bench --model resnet18 --checkpoint none.pt --json o.json | 2 | no checkpoint at none.pt                         |
+| bench --model resnet18 --checkpoint run.json --json o.json | 2 | run.json is text                                |
+| bench --model resnet18 --methods cam --json o.json      | 2 | --methods: no 'cam'; gradcam                       |
+| bench --model resnet18 --methods , --json o.json        | 2 | --methods: nothing given; gradcam                  |
+| bench --model resnet18 --batch 0 --json o.json          | 2 | --batch; 1 at least                                |
+| bench --model resnet18 --size 8 --json o.json           | 2 | --size; 16 at least                                |
+| bench --model resnet18 --budget 0 --json o.json         | 2 | --budget; 1 at least                               |
+| bench --model resnet18 --device cuda --json o.json      | 2 | --device cuda: give cpu                            |
 | report                                                  | 2 | required: file; xaimed report --help               |
 | report none.json                                        | 2 | none.json: No such file                            |
 | report folder                                           | 2 | folder: Is a directory                             |
@@ -57,6 +76,12 @@ BAD = """
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
 | report run.json --svg pictures                          | 2 | judged no maps; xaimed evaluate                    |
 | report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
+| report run.json --export bencher                        | 2 | --export; expected 2 arguments                     |
+| report run.json --export nyrkio x.json                  | 2 | no format 'nyrkio'; bencher                        |
+| report run.json --export bencher folder                 | 2 | folder is a folder; name of a file                 |
+| report run.json --export bencher run.json               | 2 | run.json is given twice                            |
+| report norows.json --export bencher x.json              | 2 | no row of xaimed                                   |
+| report card.json --export bencher x.json                | 2 | card.json is a profile card; no --export           |
 | data                                                    | 2 | required: FOLDER; xaimed data --help               |
 | data none                                               | 2 | none                                               |
 | data run.json                                           | 2 | run.json; folder                                   |
@@ -95,6 +120,11 @@ BAD = """
 | compare run.json run.json --fail-on ,                   | 2 | --fail-on; no verdict given                        |
 | compare run.json run.json --fail-on slow                | 2 | --fail-on; no verdict slow; slower                 |
 | compare run.json run.json --fail-on alone               | 2 | --fail-on; no verdict alone                        |
+| compare run.json run.json --require-judged 80           | 2 | --require-judged; '80' given; e.g. 80%             |
+| compare run.json run.json --require-judged 101%         | 2 | --require-judged; '101%' given                     |
+| compare run.json run.json --require-judged nan%         | 2 | --require-judged; 'nan%' given                     |
+| compare card.json card.json --require-judged 80%        | 2 | --require-judged; two profile cards                |
+| compare --floor --require-judged 80%                    | 2 | --require-judged has no meaning for --floor        |
 | compare run.json run.json --markdown folder             | 2 | --markdown; folder is a folder                     |
 | compare run.json run.json --markdown run.json/x         | 2 | run.json is a file, not a folder                   |
 | compare run.json run.json --markdown /proc/none/x.md    | 2 | /proc/none                                         |
@@ -133,6 +163,7 @@ BAD = """
 | bisect --resume --abort                                 | 2 | --abort has no meaning for --resume                |
 | bisect --resume --keep bad                              | 2 | search.json; good                                  |
 | bisect --abort HEAD                                     | 2 | GOOD has no meaning for --abort                    |
+| history show --format otava                             | 2 | --format belongs to xaimed history export          |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |
 | trial --out run.json                                    | 2 | run.json is a file, not a folder                   |
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |

@@ -1,0 +1,110 @@
+"""Measure the methods, ROAD and memory of your own model, beside grad-cam or alone.
+
+  xaimed bench --model mypackage.models:build --json run.json       what the function returns
+  xaimed bench --model timm:resnet18 --checkpoint weights.pt --json run.json
+  xaimed bench --model resnet50 --data scans/ --methods xgradcam,ablationcam --json run.json
+  xaimed bench ... --resume                                         go on after a stop
+
+xaimed report, compare and history add take what it writes. It works wherever xaimed is installed, without a checkout.
+Where grad-cam is not installed, or with --alone, maps and scores are checked by xaimed's own in float64. Without
+--checkpoint a network of a library has seeded weights; a function's model is measured as it is returned. Exit codes:
+0 rows were timed; 1 a row is wrong or failed; 2 input that cannot be used; 3 nothing was timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaimed_bench.cli.given import STDOUT, count, file_to_write, words
+from xaimed_bench.device import DEVICE_HELP
+from xaimed_reports.store.jsonform import UnusableError
+
+if TYPE_CHECKING:
+    from xaimed_reports.store.rows import Run
+
+NOTHING_TIMED = 3
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, the images, what is measured, and where it goes."""
+    parser.add_argument(
+        "--model", type=words, required=True, metavar="NAME",
+        help="package.module:function, timm:NAME, or a name of the list in the docs",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights: a state_dict file")
+    parser.add_argument(
+        "--json", type=file_to_write, required=True, metavar="FILE", help="where the results go"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of images; default: phantoms")
+    parser.add_argument(
+        "--data-name", type=words, help="what to call these images in results that may be shared"
+    )
+    parser.add_argument(
+        "--methods", metavar="NAMES",
+        help="with commas between; default: all that do not run the model once per channel, as ablationcam does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layer",
+        type=words,
+        help="dotted name, or last or earlier where known; default: last, else what explain chooses",
+    )
+    parser.add_argument(
+        "--batch", type=count(1), default=4, help="images explained in one call (%(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=count(16), help="pixels a side; default: what the model was made for, or 224"
+    )
+    parser.add_argument("--alone", action="store_true", help="do not measure grad-cam")
+    parser.add_argument("--no-road", action="store_true", help="do not measure ROAD")
+    parser.add_argument(
+        "--budget", type=count(1), default=300, metavar="SECONDS", help="skip what does not fit (%(default)s)"
+    )
+    parser.add_argument("--device", help=DEVICE_HELP)
+    parser.add_argument("--resume", action="store_true", help="take finished cases from an unfinished run")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, store, show."""
+    if given.json == STDOUT:
+        raise UnusableError(
+            "--json -: give the name of a file, for results are written beside it as they come"
+        )
+    from xaimed_bench.device import device_named
+    from xaimed_bench.measure import PROFILES
+    from xaimed_bench.measure.session import new_run
+    from xaimed_bench.running.outputs import Outputs
+    from xaimed_bench.running.own import chosen_methods, measure_own, own_cases
+    from xaimed_bench.running.own_model import Given, own_subject
+    from xaimed_reports.show.terminal import console, show
+
+    methods, device = chosen_methods(given.methods), device_named(given.device)
+    alone = given.alone or find_spec("pytorch_grad_cam") is None
+    if alone and not given.alone:
+        print("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")
+    asked = Given(given.model, given.checkpoint, given.data, given.layer, given.batch, given.size, methods[0])
+    subject, findings = own_subject(asked, device)
+    print(*(f"note: {finding}\n" for finding in findings), sep="", end="")
+    cases = own_cases(subject, given.model, methods, alone=alone, road=not given.no_road)
+    real = given.data_name or "a folder of images"  # a folder's own name may say too much
+    images_from = real if given.data else "phantoms (mri), seed 0"
+    head = new_run(device, profile="quick", images_from=images_from, root=Path.cwd())
+    plan = replace(PROFILES["quick"], total_s=float(given.budget))
+    outputs = Outputs(given.json, given.json.with_suffix(".journal.jsonl"))
+    session = measure_own(cases, head, plan, device, outputs, resume=given.resume)
+    show(session.run(), console())
+    print(f"\nStored in {given.json}. Next: xaimed report {given.json}\n{session.counted()}")
+    return _exit_code(session.run())
+
+
+def _exit_code(stored: Run) -> int:
+    from xaimed_reports.store.records import OURS
+    from xaimed_reports.store.rows import failure, timed
+
+    own = [row for row in stored.rows if row.impl == OURS]
+    if any(found[0] in ("wrong", "failed", "oom") for row in own if (found := failure(row)) is not None):
+        return 1
+    return 0 if any(timed(row) is not None for row in own) else NOTHING_TIMED

@@ -1,0 +1,134 @@
+"""Measure the user's own model: every method and ROAD, one case after another, without pytest."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, final
+
+import torch
+
+from xaimed_bench.measure import Plan
+from xaimed_bench.measure.case import Question
+from xaimed_bench.measure.session import Session, what_finished
+from xaimed_bench.measure.subject import Subject
+from xaimed_bench.questions import explaining, scoring
+from xaimed_bench.running.asked import question_of
+from xaimed_bench.running.outputs import Outputs
+from xaimed_core import METHODS
+from xaimed_core.methods import ChannelProbe, InputProbe
+from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.records import OURS, Case
+from xaimed_reports.store.rows import Run
+
+
+@final
+@dataclass(frozen=True)
+class OwnCase:
+    """A case, and what asks its question: the arguments of `question_of`, while models are hooked."""
+
+    case: Case
+    ask: Callable[[], AbstractContextManager[dict[str, Any]]]
+
+
+def chosen_methods(text: str | None) -> tuple[str, ...]:
+    """The methods named, with commas between; None: those that do not run the model once per channel.
+
+    Raises UnusableError for another name.
+    """
+    if text is None:
+        return tuple(
+            m for m, known in METHODS.items() if not isinstance(known.kind, ChannelProbe | InputProbe)
+        )
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if unknown := [name for name in names if name not in METHODS]:
+        raise UnusableError(f"--methods: no {unknown[0]!r}; there are {', '.join(METHODS)}")
+    if not names:
+        raise UnusableError(f"--methods: nothing given; there are {', '.join(METHODS)}")
+    return names
+
+
+def own_cases(
+    subject: Subject, name: str, methods: Sequence[str], *, alone: bool, road: bool
+) -> list[OwnCase]:
+    """Each method, in the order given, then ROAD of one image. ``name``: of the model."""
+    count, size = len(subject.images), str(subject.images.shape[-1])
+    without = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
+    beside = not alone and subject.layout is None
+    found: list[OwnCase] = []
+    for method in methods:
+        axes = {"method": method, "model": name, "layer": subject.layer, "batch": str(count)}
+        case = Case(explaining.BENCH, {**axes, "dtype": "fp32", "size": size}, count)
+        ask = partial(explaining.explaining, subject, (method,), reference="timed" if beside else "none")
+        found.append(OwnCase(case, ask if beside or alone else partial(ask, without=without)))
+    if road:
+        one = replace(
+            subject, images=subject.images[:1], classes=subject.classes[:1], pixels=subject.pixels[:1]
+        )
+        case = Case(scoring.BENCH, {"model": name, "size": size, "batch": "1"}, 1)
+        found.append(OwnCase(case, partial(scoring.scoring, one, alone=alone)))
+    return found
+
+
+def measure_own(
+    cases: Sequence[OwnCase], head: Run, plan: Plan, device: torch.device, outputs: Outputs, *, resume: bool
+) -> Session:
+    """Measure what an unfinished run has not; whatever ends this one, what was measured is stored."""
+    journal = outputs.hold()
+    try:
+        recovered = what_finished(outputs.journal_path, head) if resume else None
+        session = Session(head, plan, device, expected=len(cases), recovered=recovered, journal=journal)
+        if recovered is not None:
+            session.pictures |= outputs.kept_pictures({row.case.key for row in recovered.run.rows})
+        try:
+            with _ended_as_by_ctrl_c():
+                for each in cases:
+                    _measure(each, session)
+                    outputs.keep_pictures(session.pictures)
+        finally:
+            outputs.finish(session.run())
+    finally:
+        outputs.close()
+    return session
+
+
+def _measure(own: OwnCase, session: Session) -> None:
+    if session.recover(own.case.key):
+        return
+    if not session.fits():
+        session.leave_out(own.case)
+        return
+    print(session.begin(own.case.key), flush=True)
+    try:
+        with own.ask() as asked:
+            session.rows(question_of(own.case, session, **_without_images(asked)))
+    except Exception as error:  # of the user's model or of grad-cam, before anything was measured
+        if session.knows(own.case.key) or isinstance(error, OSError):
+            raise
+        session.rows(_failing(own.case, error))
+
+
+def _without_images(asked: dict[str, Any]) -> dict[str, Any]:
+    """The case says how many images there are."""
+    return {name: value for name, value in asked.items() if name != "images"}
+
+
+def _failing(case: Case, error: Exception) -> Question:
+    """A question whose answer is the error."""
+
+    def fail() -> None:
+        raise error
+
+    return Question(case=case, arms={OURS: fail}, what={OURS: "xaimed"}, allowed=0.0, truth=lambda: None)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Generator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
