@@ -1,4 +1,4 @@
-"""docs/study.md states how often trained networks are right, and how ROAD ranks maps where the truth is known."""
+"""docs/study.md states how often trained networks are right, as the committed trainings say. Its Python runs."""
 
 import json
 import re
@@ -7,17 +7,54 @@ from typing import Any
 
 import pytest
 
+from xaimed_bench.study.evaluate.shards import store
+
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("name", "title"), [("vgg16", "VGG-16"), ("lite0", "EfficientNet-Lite0")])
-def test_the_accuracies_are_those_of_the_committed_trainings(name, title) -> None:
-    found = json.loads((ROOT / f"reports/results/amd-epyc-1-thread/training-{name}.json").read_text())
-    page = (ROOT / "docs/study.md").read_text()
-    row = next(line for line in page.splitlines() if line.startswith(f"| {title} "))
-    assert [cell.strip() for cell in row.split("|")[3:6]] == [
-        f"{s['accuracy']:.1%}".replace("%", " %") for s in found["scores"]
-    ]
+BRAIN = {
+    "vgg16": "VGG-16 | linear classifier",
+    "lite0-probe": "EfficientNet-Lite0 | linear classifier",
+    "lite0": "EfficientNet-Lite0 | from ImageNet's weights",
+}
+SMALL = {"chest-lite0": "chest-xray-pneumonia-224", "skin-lite0": "skin-ham10000-224"}
+
+
+def training(name: str) -> dict:
+    return json.loads((ROOT / f"reports/results/amd-epyc-1-thread/training-{name}.json").read_text())
+
+
+def cells_of(start: str) -> list[str]:
+    lines = (ROOT / "docs/study.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
+
+
+@pytest.mark.parametrize("name", BRAIN)
+def test_the_accuracies_are_those_of_the_committed_trainings(name) -> None:
+    assert cells_of(BRAIN[name])[2:] == [percent(score["accuracy"]) for score in training(name)["scores"]]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_small_sets_are_what_the_committed_trainings_say(name) -> None:
+    found, (_, trained, tested, right) = training(name), cells_of(SMALL[name])
+    assert found["data"]["name"] == SMALL[name]
+    assert [int(trained), int(tested)] == [found["data"]["images"][k] for k in ("training", "testing")]
+    assert right == percent(found["scores"][0]["accuracy"])
+
+
+def test_the_example_that_reads_the_rows_prints_means(tmp_path, monkeypatch, capsys) -> None:
+    about = {"layer": ["last"] * 3, "method": ["xgradcam"] * 3, "metric": ["road", "road", "drop"]}
+    nothing = dict.fromkeys(("image", "group", "label", "predicted", "correct", "confidence"), [None] * 3)
+    store(tmp_path / "runs/vgg16-maps", 0, {**nothing, **about, "value": [0.25, 0.75, 9.0]}, [])
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/study.md").read_text(), re.DOTALL)
+    exec(block, {})
+    assert capsys.readouterr().out == "{'layer': 'last', 'method': 'xgradcam', 'value_mean': 0.5}\n"
 
 
 def test_where_the_truth_is_known_road_ranks_maps_as_the_page_says(capsys) -> None:

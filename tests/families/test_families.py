@@ -12,7 +12,9 @@ from xaimed_core.anatomy import layers_of
 # untrained weights: a class may find no evidence in favour; what is tested is the raw map, which has signs
 pytestmark = [
     pytest.mark.filterwarnings("ignore:every .* map is empty:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.* by each channel's sum:UserWarning"),  # some layers lie before a ReLU
+    pytest.mark.filterwarnings(
+        "ignore:.* by each channel's sum:UserWarning"
+    ),  # some layers lie before a ReLU
     # torch moves these to another package; networks that people have were quantised with them
     pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated"),
     pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, torch.quantize_per_channel"),

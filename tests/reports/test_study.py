@@ -83,6 +83,12 @@ def test_what_it_took_is_said_in_the_forwards_that_it_needed() -> None:
     assert said in findings(replace(made(), spent=weighed))
 
 
+def test_the_paper_s_values_for_glioma_stand_beside_no_other_disease() -> None:
+    other = replace(made(), cells=tuple(c for c in made().cells if c.group != "class glioma_tumor"))
+    assert "published, glioma" not in report_markdown(other)
+    assert "published, glioma" not in report_in_short(other)
+
+
 def test_findings_name_the_best_method_of_each_layer_and_what_it_is_worth() -> None:
     said = " ".join(findings(made()))
     assert "The network is right about 75.0% of 100 (all images)." in said

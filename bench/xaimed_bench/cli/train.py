@@ -3,6 +3,7 @@
   xaimed train FOLDER --model resnet50 --init imagenet --out OUT      finetune: one-cycle, stops on validation
   xaimed train FOLDER --model vgg16 --init FILE --freeze features --out OUT    a linear classifier, in seconds
   xaimed train FOLDER --model vgg16 --init OUT/checkpoint.safetensors --out OTHER      go on from its weights
+  xaimed train FOLDER --model resnet50 --init imagenet --recipe probe-first --out OUT    that, then all weights gently
   xaimed train FOLDER --model resnet50 --recipe paper --out OUT       as arXiv 2503.08420
   xaimed train ... --out OUT --resume                                 go on after it was stopped, at any moment
   torchrun --nproc-per-node 4 -m xaimed_bench train ...               several GPUs, or processes, together
@@ -57,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage] (the class has no other name)
-    how.add_argument("--recipe", choices=("paper", "finetune"), help="default: finetune")
+    how.add_argument("--recipe", choices=("paper", "finetune", "probe-first"), help="default: finetune")
     how.add_argument(
         "--freeze", choices=("features",), help="train a linear classifier alone, on features computed once"
     )

@@ -49,9 +49,10 @@ def read_labels(folder: Path, images: Mapping[Path, Path]) -> Labels:
 
 # ---------------------------------------------------------------------------------------------- class folders
 def _from_folders(images: Mapping[Path, Path]) -> tuple[dict[Path, str], list[str]]:
-    """Each image's innermost folder that is not named after a split; nothing where there is only one."""
+    """Each image's innermost folder that is no split's, nor YOLO's ``images``; nothing where there is only one."""
     around = {
-        p: [part for part in below.parts[:-1] if part.lower() not in SPLITS] for p, below in images.items()
+        p: [part for part in below.parts[:-1] if part.lower() not in (*SPLITS, "images")]
+        for p, below in images.items()
     }
     labels = {p: parts[-1] for p, parts in around.items() if parts}
     above = sorted({parts[-2] for parts in around.values() if len(parts) > 1})

@@ -71,13 +71,18 @@ def _label(method: str) -> str:
 
 def _road(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
     network = (found.recipe.get("init", found.init), right(found))
+    gliomas = any(found.cell(layer, method, ROAD, GLIOMA) for layer, method in _places(found))
+
+    def beside_the_paper(layer: str, method: str) -> tuple[str, ...]:
+        published = f"{PUBLISHED[method]:+.2f}" if method in PUBLISHED else "-"
+        return (interval(found.cell(layer, method, ROAD, GLIOMA)), published) if gliomas else ()
+
     rows: Rows = [
         (
             layer,
             _label(method),
             *(interval(found.cell(layer, method, name)) for name in (ROAD, "road-morf", "road-lerf")),
-            interval(found.cell(layer, method, ROAD, GLIOMA)),
-            f"{PUBLISHED[method]:+.2f}" if method in PUBLISHED else "-",
+            *beside_the_paper(layer, method),
             *network,
         )
         for layer, method in _places(found)
@@ -88,8 +93,7 @@ def _road(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
         "ROAD",
         "most relevant first",
         "least relevant first",
-        "ROAD, glioma",
-        "published, glioma",
+        *(("ROAD, glioma", "published, glioma") if gliomas else ()),
         "init",
         "right",
     )

@@ -120,7 +120,7 @@ def test_folders_above_the_classes_are_said_to_be_no_classes(tmp_path):
 
 
 def test_classes_above_folders_of_one_name_are_said_to_be_unread(tmp_path):
-    paint(tmp_path, "glioma/images/1.png", "none/images/1.png")
+    paint(tmp_path, "glioma/scans/1.png", "none/scans/1.png")
     batch = load_images(tmp_path, size=8)
     assert batch.labels is None
     assert batch.findings == ("folders above the innermost (glioma, none) were not read as classes",)

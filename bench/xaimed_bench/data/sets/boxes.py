@@ -14,18 +14,24 @@ from torch import Tensor
 from xaimed_bench.data.sets.items import Box
 
 
-def read_boxes(images: Iterable[Path]) -> tuple[dict[Path, tuple[Box, ...]], list[tuple[str, Path]]]:
-    """The boxes of every image that has a text file of its own stem beside it, and what is wrong with which file.
+def read_boxes(
+    images: Iterable[Path], folder: Path
+) -> tuple[dict[Path, tuple[Box, ...]], list[tuple[str, Path]]]:
+    """The boxes of every image below ``folder`` that has a text file of its own stem, and what is wrong with a file.
 
+    The file lies beside the image; or in ``labels/``, where the image lies in ``images/``, as YOLO has it: both
+    ``images/train/1.png`` with ``labels/train/1.txt`` and ``train/images/1.png`` with ``train/labels/1.txt``.
     Fractions are of the image as it is shown, EXIF's turn included. An empty file means that there is no lesion.
     A box that sticks out of the image is cut; one that is no box, or lies outside, is left out.
     """
     boxes: dict[Path, tuple[Box, ...]] = {}
     wrong: list[tuple[str, Path]] = []
     for image in images:
-        file = image.with_suffix(".txt")
-        if not os.path.lexists(file):
+        files = [file for file in _places(image, folder) if os.path.lexists(file)]
+        if not files:
             continue
+        file, *others = files
+        wrong += [("were left out, for their images have another beside them", other) for other in others]
         if not file.is_file():
             wrong.append(("are no regular files", file))
             continue
@@ -41,17 +47,27 @@ def read_boxes(images: Iterable[Path]) -> tuple[dict[Path, tuple[Box, ...]], lis
     return boxes, wrong
 
 
-def strays(images: Iterable[Path]) -> list[Path]:
-    """Files of boxes without an image, in the folders of those with one."""
+def strays(images: Iterable[Path], folder: Path) -> list[Path]:
+    """Files of boxes without an image, in the folders where those of images may lie."""
     stems: defaultdict[Path, set[str]] = defaultdict(set)
-    for image in images:
-        stems[image.parent].add(image.stem)
+    for file in (place for image in images for place in _places(image, folder)):
+        stems[file.parent].add(file.stem)
     return [
         file
         for folder, known in sorted(stems.items())
         for file in sorted(folder.glob("*.txt"))
         if file.is_file() and file.stem not in known and _holds_boxes(file)
     ]
+
+
+def _places(image: Path, folder: Path) -> list[Path]:
+    """Where the boxes of an image may lie, the first to be taken."""
+    beside = image.with_suffix(".txt")
+    *above, name = beside.relative_to(folder).parts
+    if "images" not in above:
+        return [beside]
+    last = len(above) - 1 - above[::-1].index("images")
+    return [beside, folder.joinpath(*above[:last], "labels", *above[last + 1 :], name)]
 
 
 def draw(boxes: Sequence[Box], size: int) -> Tensor:

@@ -73,11 +73,11 @@ def open_set(
 
 
 def _boxes(folder: Path, files: Sequence[ImageFile]) -> tuple[Mapping[Path, tuple[Box, ...]], list[str]]:
-    boxes, wrong = read_boxes(file.path for file in files)
+    boxes, wrong = read_boxes((file.path for file in files), folder)
     said: defaultdict[str, list[str]] = defaultdict(list)
     for why, file in wrong:
         said[why].append(file.relative_to(folder).as_posix())
-    for file in strays(file.path for file in files):
+    for file in strays((file.path for file in files), folder):
         said["fit no image"].append(file.relative_to(folder).as_posix())
     return boxes, [f"{len(them)} files of boxes {why}{first(them)}" for why, them in said.items()]
 

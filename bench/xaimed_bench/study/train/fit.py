@@ -47,6 +47,13 @@ def fit(model: nn.Module, data: Images, recipe: Recipe, seed: int, machine: Mach
     return training.state
 
 
+def keep_statistics(model: nn.Module) -> None:
+    """Let every BatchNorm normalise by the mean and variance that it has, not by those of the batch, in place."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm):
+            module.eval()
+
+
 @final
 class _Training:
     def __init__(
@@ -107,6 +114,8 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(recipe, self.state.step, recipe.epochs * self._in_epoch)
         self._model.train()
+        if recipe.probe:
+            keep_statistics(self._bare)
         logits = self._machine.forward(self._model, self._machine.seen(images))[: len(labels)]
         summed = functional.cross_entropy(
             logits, labels.to(logits.device), label_smoothing=recipe.smoothing, reduction="sum"

@@ -20,11 +20,12 @@ BINS = 15
 def temperature_of(logits: Tensor, labels: Tensor) -> float:
     """What to divide logits ``[n, classes]`` by, so that their softmax fits the labels best (Guo et al. 2017).
 
-    Between a tenth and ten, for labels that are all met have their best fit at 0; 1 where there are none.
+    Between a tenth and ten. 1 where there are no labels, or where all are met: then 0 would fit best, which says only
+    that there are too few to learn from.
     """
     from scipy.optimize import minimize_scalar
 
-    if not len(labels):
+    if bool((logits.argmax(1) == labels).all()):
         return 1.0
     exact = logits.double()
     found = minimize_scalar(

@@ -23,6 +23,8 @@ class Recipe:
     ``flips``  whether half of the images, others in each epoch, are mirrored left to right
     ``patience``  stop after so many epochs without a lower loss on validation, and keep the weights of the lowest;
     0: train all epochs and keep the last weights
+    ``probe``  begin with a linear classifier fitted to the features as they are, for a random one spoils them before it
+    has learnt; BatchNorm keeps its statistics, without which that classifier would not fit
     """
 
     name: str
@@ -35,6 +37,7 @@ class Recipe:
     smoothing: float = 0.0
     flips: bool = False
     patience: int = 0
+    probe: bool = False
 
 
 RECIPES = {
@@ -42,10 +45,12 @@ RECIPES = {
     for recipe in (
         Recipe("paper", epochs=30, batch=32, rate=1e-3, schedule="constant"),
         Recipe("finetune", 10, 32, 0.03, "one-cycle", smoothing=0.05, flips=True, patience=3),
+        Recipe("probe-first", 4, 32, 3e-3, "one-cycle", smoothing=0.05, flips=True, patience=3, probe=True),
     )
 }
 """``paper``: as arXiv 2503.08420 has it, whose batch and schedule are not known. ``finetune``: from weights that have
-learnt to see, in a few epochs."""
+learnt to see, in a few epochs. ``probe-first``: likewise, by small steps from a classifier that fits them (Kumar et al.
+2022, arXiv 2202.10054)."""
 
 
 def rate_at(recipe: Recipe, step: int, steps: int) -> float:

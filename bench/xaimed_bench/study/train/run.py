@@ -15,7 +15,7 @@ from xaimed_bench.data.folders import content_digest
 from xaimed_bench.data.sets import ImageSet, Leak, open_set
 from xaimed_bench.networks import Network, open_network, save_network
 from xaimed_bench.study.train.fit import Kept, fit
-from xaimed_bench.study.train.frozen import Features, features_of, fit_head
+from xaimed_bench.study.train.frozen import Features, Head, features_of, fit_head
 from xaimed_bench.study.train.images import Images, Machine, Outputs, computes_half, outputs_of
 from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
@@ -66,7 +66,7 @@ def train(asked: Asked, device: torch.device) -> dict[str, Any]:
             )
             network = open_network(
                 asked.model, classes=images.classes or ("",), init=asked.init, seed=asked.seed,
-                head=None if asked.recipe else "linear",
+                head=None if asked.recipe and not asked.recipe.probe else "linear",
             )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             raise UnusableError(str(error)) from error
@@ -138,27 +138,54 @@ def _whole(
         )
 
     kept = Kept(asked.out / "state" / "training.safetensors", asked.every_s, on_epoch)
+    found: list[LogRow] = []
+    if recipe.probe:
+        probed = _probe(asked, network, data, machine)
+        probed.judged.put_into(network.model)  # which leaves validation unseen
+        found = [probed.row]
     state = fit(network.model, data, recipe, asked.seed, machine, kept)
     exact = replace(machine, half=False)
     answers = [
         outputs_of(network.model, data, data.split(which), exact) for which in ("validation", "testing")
     ]
-    return state.log, answers[0], answers[1]
+    return [*found, *state.log], answers[0], answers[1]
 
 
 def _frozen(
     asked: Asked, network: Network, data: Images, machine: Machine
 ) -> tuple[list[LogRow], Outputs, Outputs]:
     """The classifier alone trained, and what it answers to the features; on validation one that has not seen it."""
-    kept = asked.out / "state" / "features"
-    found: dict[str, Features] = {
-        which: features_of(network.model, data, which, machine, kept)
-        for which in ("training", "validation", "testing")
-    }
-    judged, head = fit_head(found["training"], found["validation"], len(network.classes))
-    head.put_into(network.model)
-    log = [{"strength": head.strength}]
-    return log, judged.outputs(found["validation"]), head.outputs(found["testing"])
+    testing = features_of(network.model, data, "testing", machine, _features(asked))
+    probed = _probe(asked, network, data, machine)
+    probed.head.put_into(network.model)
+    return [probed.row], probed.judged.outputs(probed.validation), probed.head.outputs(testing)
+
+
+@final
+@dataclass(frozen=True)
+class _Probed:
+    """Classifiers on features: ``judged`` has not seen those of ``validation``, ``head`` has."""
+
+    judged: Head
+    head: Head
+    validation: Features
+
+    @property
+    def row(self) -> LogRow:
+        judged = {"validation_loss": self.judged.loss(self.validation)} if self.validation.there.any() else {}
+        return {"strength": self.head.strength, **judged}
+
+
+def _probe(asked: Asked, network: Network, data: Images, machine: Machine) -> _Probed:
+    training, validation = (
+        features_of(network.model, data, which, machine, _features(asked))
+        for which in ("training", "validation")
+    )
+    return _Probed(*fit_head(training, validation, len(network.classes)), validation)
+
+
+def _features(asked: Asked) -> Path:
+    return asked.out / "state" / "features"
 
 
 def _write_log(out: Path, log: list[LogRow]) -> None:

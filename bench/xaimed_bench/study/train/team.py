@@ -6,11 +6,17 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import final
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(days=1)
+"""How long a process waits for another. torch's 10 or 30 minutes are too short where one has more to do: shares of an
+evaluation differ, and thresholds are found by the first process alone. When a process dies, torchrun ends the others
+at once; this limit is for a machine that vanishes without a word."""
 
 
 @final
@@ -61,7 +67,7 @@ def team_on(device: torch.device) -> Generator[Team]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Team(device, distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -80,6 +80,51 @@ def test_boxes_of_no_image_are_said_and_other_texts_are_not(tmp_path):
     assert [f for f in images.findings if "boxes" in f] == ["1 files of boxes fit no image (first: 2.txt)"]
 
 
+@pytest.mark.parametrize(
+    ("image", "boxes"),
+    [
+        ("images/1.png", "labels/1.txt"),
+        ("images/train/1.png", "labels/train/1.txt"),
+        ("train/images/1.png", "train/labels/1.txt"),
+        ("images/images/1.png", "images/labels/1.txt"),
+        ("images/train/glioma/1.png", "labels/train/glioma/1.txt"),
+    ],
+)
+def test_boxes_in_the_folder_labels_are_those_of_the_folder_images(image, boxes, tmp_path):
+    paint(tmp_path / image)
+    for name in (boxes, str(Path(boxes).with_name("2.txt")), "labels/other/1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("3 0.5 0.25 0.5 0.25\n")
+    Path(tmp_path / boxes).with_name("classes.txt").write_text("glioma\nmeningioma\n")
+    images = open_set(tmp_path, validation=0)
+    assert images.items[0].boxes == (Box("3", 0.25, 0.125, 0.75, 0.375),)
+    stray = Path(boxes).with_name("2.txt").as_posix()
+    assert [f for f in images.findings if "boxes" in f] == [f"1 files of boxes fit no image (first: {stray})"]
+
+
+def test_of_boxes_in_two_places_those_beside_the_image_are_taken_and_that_is_said(tmp_path):
+    paint(tmp_path / "images" / "1.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images" / "1.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "labels" / "1.txt").write_text("2 0.5 0.5 0.5 0.5\n")
+    images = open_set(tmp_path, validation=0)
+    assert [box.label for box in images.items[0].boxes] == ["1"]
+    said = "1 files of boxes were left out, for their images have another beside them (first: labels/1.txt)"
+    assert said in images.findings
+
+
+def test_folders_of_images_within_class_folders_are_no_class(tmp_path):
+    for k, label in enumerate(("glioma", "meningioma")):
+        paint(tmp_path / "Train" / label / "images" / f"{k}.png")
+        (tmp_path / "Train" / label / "labels").mkdir()
+        (tmp_path / "Train" / label / "labels" / f"{k}.txt").write_text(f"{k} 0.5 0.5 0.5 0.5\n")
+    images = open_set(tmp_path, validation=0)
+    assert [(item.label, item.boxes[0].label) for item in images.items] == [
+        ("glioma", "0"),
+        ("meningioma", "1"),
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------- drawn
 def test_boxes_mark_every_pixel_that_they_touch():
     marked = draw([Box("0", 0.25, 0.5, 0.5, 0.76)], 8)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn import functional
 
-from tests.bench.study.train.conftest import about, equal
+from tests.bench.study.train.conftest import about, equal, weights
 from xaimed_bench.data import phantoms
 from xaimed_bench.networks import open_network
-from xaimed_bench.study.train.frozen import Features, fit_head
+from xaimed_bench.study.train import run
+from xaimed_bench.study.train.frozen import Features, Head, fit_head
 from xaimed_core import explain
 
 
@@ -46,6 +48,21 @@ def test_features_that_were_kept_are_not_computed_again(train, monkeypatch):
     monkeypatch.setattr(frozen, "_compute", compute)
     assert train("stopped", "--freeze", "features", "--resume") == 0
     assert equal("whole", "stopped")
+
+
+def test_fine_tuning_goes_on_from_the_classifier_that_has_not_seen_validation(train, monkeypatch):
+    """So small a step changes nothing: what is there after an epoch is what it began with, BatchNorm's part, too."""
+    monkeypatch.setattr(run, "fit_head", lambda *given: fitted.append(fit_head(*given)) or fitted[-1])
+    fitted: list[tuple[Head, Head]] = []
+    options = ("--recipe", "probe-first", "--epochs", "1", "--lr", "1e-9", "--precision", "float32")
+    assert train("out", *options, model="resnet18") == 0
+    ((judged, seen),) = fitted
+    assert not torch.allclose(judged.weight, seen.weight, rtol=1e-3)
+    assert torch.allclose(weights("out")["fc.weight"].double(), judged.weight, atol=1e-6)
+    probe, epoch = about("out")["log"]
+    assert epoch["validation_loss"] == pytest.approx(probe["validation_loss"], rel=1e-4)
+    drawn = dict(open_network("resnet18", classes=("dark", "light")).model.named_buffers())
+    assert all(torch.equal(weights("out")[name], buffer) for name, buffer in drawn.items())
 
 
 def test_the_classifier_is_the_least_of_its_loss():

@@ -21,7 +21,7 @@ def test_the_temperature_that_was_put_in_is_found():
     assert temperature_of(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
     assert calibration_error(logits * 2.5, labels, 2.5) < 0.03 < calibration_error(logits * 2.5, labels, 1.0)
     assert temperature_of(logits[:0], labels[:0]) == 1.0
-    assert temperature_of(logits, logits.argmax(1)) == pytest.approx(0.1, rel=1e-3)
+    assert temperature_of(logits, logits.argmax(1)) == 1.0, "all are met, and 0 would fit best"
 
 
 def test_scores_leave_out_what_leaks_and_count_only_what_was_read():

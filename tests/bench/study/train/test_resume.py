@@ -36,10 +36,12 @@ def test_killed_it_ends_in_the_same_weights(train, command, environment):
     assert without_times("whole") == without_times("killed")
 
 
-@pytest.mark.parametrize("writes", [0, 1, 3, 5, 11])
-def test_stopped_at_any_state_it_ends_in_the_same_weights(writes, train, monkeypatch):
+@pytest.mark.parametrize(
+    ("writes", "recipe"), [*((writes, "finetune") for writes in (0, 1, 3, 5, 11)), (3, "probe-first")]
+)
+def test_stopped_at_any_state_it_ends_in_the_same_weights(writes, recipe, train, monkeypatch):
     """Before the first state, within an epoch, at its end, and while the state is written."""
-    options = ("--epochs", "3", "--keep-every", "0", "--recipe", "finetune")
+    options = ("--epochs", "3", "--keep-every", "0", "--recipe", recipe)
     assert train("whole", *options) == 0
     left, write = writes, fit.write_state
 
