@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from tests.core.conftest import OF_ANY_NETWORK, fitting
 from xaimed_core import METHODS, explain, road
 
 LAYERS = {"stem": 6, "block": 6, "late": 8}
@@ -217,7 +218,7 @@ def used(width: int) -> list[weakref.ref[nn.Module]]:
     model = of_width(width)
     images = torch.rand(2, 3, 8, 8 + width % 4)
     for layer in ("0", "0.0", "0.2", None):
-        e = explain(model, images, list(METHODS), layer, targets=1)
+        e = explain(model, images, OF_ANY_NETWORK, layer, targets=1)
     explain(model, images, "ablationcam", "0.0", targets=[lambda row: row[0], lambda row: row[1]])
     if width == 1:
         road(model, images, e.maps["xgradcam"])
@@ -320,18 +321,19 @@ def test_an_exception_in_what_the_caller_gave_puts_everything_back(net, images, 
         fail()
         return given[1] if argument == "targets" else given
 
+    net, place = fitting(method, net, "block")
     net.train()
-    expected = explain(net, images, method, "block", targets=lambda row: row[1])
+    expected = explain(net, images, method, targets=lambda row: row[1], **place)
     before = state_of(net)
     raised = False
     try:
-        explain(net, images, method, "block", **{"targets": lambda row: row[1], argument: failing})
+        explain(net, images, method, **{**place, "targets": lambda row: row[1], argument: failing})
     except Broken:
         raised = True
     after = state_of(net)
     assert [what for what in before if not same(before[what], after[what])] == []
     assert raised == (fail.left <= 0)
-    again = explain(net, images, method, "block", targets=lambda row: row[1])
+    again = explain(net, images, method, targets=lambda row: row[1], **place)
     assert torch.equal(again.maps[method], expected.maps[method])
 
 
