@@ -102,14 +102,8 @@ def explain(
         run = Run(model, images, seen.logits, output, progress)
         maps = [
             [
-                read_layer(
-                    _view(seen, i, j, name, module, layouts[i], tails.get(name), value),
-                    chosen,
-                    reading,
-                    run,
-                    of_class,
-                )
-                for i, (name, module) in enumerate(layers.items())
+                read_layer(_view(seen, i, j, named, layouts[i], tails, value), chosen, reading, run, of_class)
+                for i, named in enumerate(layers.items())
             ]
             for j, of_class in enumerate(seen.targets or (None,))
         ]
@@ -200,20 +194,18 @@ def _view(
     seen: Observation,
     i: int,
     j: int,
-    name: str,
-    layer: nn.Module,
+    named: tuple[str, nn.Module],
     layout: Layout,
-    tail: Tail | None,
+    tails: Mapping[str, Tail],
     value: AblationValue,
 ) -> LayerView:
     return LayerView(
-        name,
-        layer,
+        *named,
         layout,
         activations=layout.to_maps(seen.activations[i]),
         gradients=layout.to_maps(seen.gradients[j][i]) if seen.gradients else None,
         pooled=seen.pooled,
-        tail=tail,
+        tail=tails.get(named[0]),
         value=value,
         besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
     )
