@@ -10,7 +10,7 @@ from xaimed_bench.device import device_named
 from xaimed_bench.models import MODELS
 from xaimed_bench.questions.explaining import explaining
 from xaimed_core import METHODS
-from xaimed_core.methods import PAPER, ChannelProbe, InputProbe
+from xaimed_core.methods import PAPER, ChannelProbe
 
 TOGETHER = tuple(m for m in PAPER if m != "ablationcam")  # one call, and no forward pass per channel
 
@@ -37,7 +37,7 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
     A GPU gets batches that fill it, and AblationCAM at full size, which takes grad-cam minutes per image on a CPU.
     """
     paper = [name for name, spec in MODELS.items() if spec.paper]
-    whole = [m for m in METHODS if kind(m) not in (ChannelProbe, InputProbe)]
+    whole = [m for m, method in METHODS.items() if method.oracle and not method.runs_again]
     probing = [m for m in METHODS if kind(m) is ChannelProbe]
     batch = "64" if cuda else "4"
     probed = [Cam(m, batch="1") if cuda else Cam(m, model="resnet18", batch="1", size="96") for m in probing]

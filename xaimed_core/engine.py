@@ -18,7 +18,7 @@ from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_size, resolve_layers
 from xaimed_core.layout import Layout, LayoutLike, check_layout
 from xaimed_core.maps import Maps
-from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, InputProbe, Method
+from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, Method
 from xaimed_core.methods.method import check_value, method_of, names_of, slopes_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
@@ -103,8 +103,8 @@ def explain(
         run = Run(model, images, seen.logits, output, progress)
         maps = [
             [
-                read_layer(_view(seen, i, j, layouts[i], tails.get(name), value), chosen, reading, run, one)
-                for i, name in enumerate(layers)
+                read_layer(_view(seen, i, j, named, layouts[i], tails, value), chosen, reading, run, one)
+                for i, named in enumerate(layers.items())
             ]
             for j, one in enumerate(seen.targets or (None,))
         ]
@@ -194,13 +194,21 @@ def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
 
 
 def _view(
-    seen: Observation, i: int, j: int, layout: Layout, tail: Tail | None, value: AblationValue
+    seen: Observation,
+    i: int,
+    j: int,
+    named: tuple[str, nn.Module],
+    layout: Layout,
+    tails: Mapping[str, Tail],
+    value: AblationValue,
 ) -> LayerView:
     return LayerView(
+        *named,
+        layout,
         activations=layout.to_maps(seen.activations[i]),
         gradients=layout.to_maps(seen.gradients[j][i]) if seen.gradients else None,
         pooled=seen.pooled,
-        tail=tail,
+        tail=tails.get(named[0]),
         value=value,
         besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
     )
@@ -256,7 +264,7 @@ def _refuse_folded(
             f"layer {', '.join(layers)} returned {', '.join(map(str, sorted(counts)))} rows for {len(images)} images; "
             "a layer must return one row per image, or the same number for each"
         )
-    probes = [method.name for method in methods if isinstance(method.kind, ChannelProbe | InputProbe)]
+    probes = [method.name for method in methods if method.runs_again]
     if probes:
         raise ValueError(
             f"layer {', '.join(layers)} returns {count // len(images)} rows per image (frames, or parts), for which "

@@ -14,14 +14,18 @@ from torch import Tensor, nn
 
 from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import subject_of, undisturbed
+from xaimed_core.layout import Layout
 from xaimed_core.methods import (
     AblationValue,
+    Attention,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Method,
+    PositionProbe,
     Projection,
     Reduction,
+    Smoothing,
     Weighing,
 )
 from xaimed_core.outputs import OutputChoice
@@ -46,9 +50,13 @@ CANCELLED = 1e-4
 class LayerView:
     """One layer's activations and gradients as ``[n, c, *positions]``, and its tail where a method runs it again.
 
-    ``besides``: the other slopes that reductions read, by name.
+    ``name``, ``layer``, ``layout``: the layer, and how what it returns lies. ``besides``: the other slopes that
+    reductions read, by name.
     """
 
+    name: str
+    layer: nn.Module
+    layout: Layout
     activations: Tensor
     gradients: Tensor | None
     pooled: bool
@@ -102,15 +110,37 @@ def read_layer(
                 found[method.name] = _project_by_kernel(view)
             case Weighing(weigh):
                 found[method.name] = _weigh(view, weigh)
-            case ChannelProbe():
+            case Attention(by_gradient=False):
+                from xaimed_core.probes.attention import rollout
+
+                found[method.name] = rollout(view, run)
+            case ChannelProbe() | InputProbe() | PositionProbe() | Smoothing() | Attention():
                 assert targets is not None
-                found[method.name] = _ablate(view, semantics, targets)
-            case InputProbe():
-                assert targets is not None
-                found[method.name] = _mask(run, view, semantics, targets)
+                found[method.name] = _run_again(method, view, semantics, run, targets)
             case _:
                 assert_never(method.kind)
     return found
+
+
+def _run_again(method: Method, view: LayerView, semantics: Semantics, run: Run, targets: Targets) -> RawMap:
+    """The map of a method that asks the model for more scores."""
+    match method.kind:
+        case ChannelProbe():
+            return _ablate(view, semantics, targets)
+        case InputProbe() as probe:
+            return _mask(run, view, semantics, targets, probe, method.title)
+        case PositionProbe():
+            from xaimed_core.probes.positions import shown_alone
+
+            return shown_alone(view, run, targets)
+        case Smoothing() as smoothing:
+            from xaimed_core.probes.noisy import smoothed
+
+            return smoothed(view, run, targets, smoothing)
+        case _:
+            from xaimed_core.probes.attention import legrad
+
+            return legrad(view, run, targets)
 
 
 def _reduce(
@@ -191,7 +221,9 @@ def _ablate(view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
     return RawMap(weighted_map(view.activations, weights), weights, drops.route)
 
 
-def _mask(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> RawMap:
+def _mask(
+    run: Run, view: LayerView, semantics: Semantics, targets: Targets, probe: InputProbe, title: str
+) -> RawMap:
     from xaimed_core.input_probe import masked_scores
     from xaimed_kernels.weighted_map import weighted_map
 
@@ -202,10 +234,15 @@ def _mask(run: Run, view: LayerView, semantics: Semantics, targets: Targets) -> 
             run.images,
             view.activations,
             targets,
+            scales=probe.scales,
+            deviation=probe.deviation,
             align_corners=semantics.align_mask_corners,
             output=run.output,
             progress=run.progress,
+            title=title,
         )
     weights = scores.softmax(1)
-    route = Route("full-forward", "full-forward", f"{weights.shape[1]} masked images each")
+    route = Route(
+        "full-forward", "full-forward", f"{weights.shape[1] * len(probe.scales)} masked images each"
+    )
     return RawMap(weighted_map(view.activations, weights), weights, route)

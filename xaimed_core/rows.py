@@ -53,7 +53,7 @@ class Proof:
 
     def __init__(self, model: nn.Module, images: Tensor, outputs: Tensor, choice: OutputChoice) -> None:
         self.model, self.images, self.outputs, self.choice = model, images, outputs, choice
-        self.allowed = _allowed(outputs)
+        self.allowed = rounding_of(outputs)
         self.done = 0
 
     def run(self, part: slice) -> Tensor:
@@ -196,7 +196,8 @@ def _proven(prove: Callable[[], None]) -> bool:
     return True
 
 
-def _allowed(outputs: Tensor) -> float:
+def rounding_of(outputs: Tensor) -> float:
+    """What rounding may leave between two forwards of the same images that differ in their batch; absolute."""
     kind = outputs.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else outputs.dtype
     tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32

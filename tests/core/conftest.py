@@ -4,6 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.families.written import Block
+from xaimed_core import METHODS, Tokens
+
+OF_ANY_NETWORK = [name for name, method in METHODS.items() if not method.needs_attention]
+"""Methods that a network without attention has a map of."""
+
 
 class SmallNet(nn.Module):
     def __init__(self) -> None:
@@ -22,6 +28,37 @@ class SmallNet(nn.Module):
         x = torch.relu_(y) + x
         x = torch.relu(self.late(self.dropout(x)))
         return self.head(x.mean((2, 3)))
+
+
+class Attentive(nn.Module):
+    """Two transformer blocks over 5 x 6 patches and a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.blocks = nn.ModuleList([Block(16), Block(16)])
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.stem(images).flatten(2).mT
+        tokens = torch.cat([self.token.expand(len(patches), 1, 16), patches], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.head(self.norm(tokens)[:, 0])
+
+
+def attentive() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return Attentive().eval()
+
+
+def fitting(method: str, net: nn.Module, layer: str) -> tuple[nn.Module, dict[str, object]]:
+    """``net`` and how to explain it by the method; a transformer for methods that read attention."""
+    if METHODS[method].needs_attention:
+        return attentive(), {"layer": "blocks.1.norm1", "layout": Tokens((5, 6), 1)}
+    return net, {"layer": layer}
 
 
 @pytest.fixture

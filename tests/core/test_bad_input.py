@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.core.conftest import OF_ANY_NETWORK, fitting
 from xaimed_bench.models import build_model
 from xaimed_core import (
     METHODS,
@@ -526,13 +527,64 @@ def test_the_table_is_long_enough():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_names_images_that_are_nan(method):
+    model, place = fitting(method, NET, "block")
     with pytest.raises(ValueError, match="could be made: the images hold NaN or infinite"):
-        explain(NET, X * NAN, method, "block")
+        explain(model, X * NAN, method, **place)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ANY_NETWORK])
+def test_methods_of_attention_name_what_they_need(method):
+    model, place = fitting(method, NET, "block")
+    windows = copy.deepcopy(model)
+    windows.blocks[0].attention = Mixing()
+    for changed, at, words in (
+        (
+            NET,
+            {"layer": "block"},
+            f"{method} reads what the tokens .* and layer block holds none; give a layer of",
+        ),
+        (model, {**place, "layer": "norm"}, f"{method} finds the blocks .* and norm lies in no list of them"),
+        (
+            windows,
+            place,
+            f"{method} needs one attention of all tokens to all in each block, and blocks.0 has not",
+        ),
+        (
+            Backwards(model),
+            {**place, "layer": "whole.blocks.1.norm1"},
+            f"{method} needs blocks that run once, in",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            explain(changed, X, method, targets=1, **at)
 
 
 def test_a_gradient_that_is_not_finite_is_named():
     with pytest.raises(ValueError, match="gradient is not"):
         explain(NET, X, "xgradcam", "block", targets=lambda row: (row[0] - row[0].detach()).sqrt())
+
+
+class Mixing(nn.Module):
+    """In attention's place: every token reads the mean of all."""
+
+    def forward(self, x: Tensor, *_: Tensor, need_weights: bool) -> tuple[Tensor, None]:
+        return x.mean(1, keepdim=True).expand_as(x) + 0 * x, None
+
+
+class Backwards(nn.Module):
+    """Runs a transformer's blocks from the last to the first."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.whole = copy.deepcopy(model)
+
+    def forward(self, images: Tensor) -> Tensor:
+        whole = self.whole
+        patches = whole.stem(images).flatten(2).mT
+        tokens = torch.cat([whole.token.expand(len(patches), 1, 16), patches], 1)
+        for block in reversed(list(whole.blocks)):
+            tokens = block(tokens)
+        return whole.head(whole.norm(tokens)[:, 0])
 
 
 class Wandering(nn.Module):
@@ -572,7 +624,7 @@ def test_channels_last_is_not_read_as_channels_first():
     assert forced.raw["layercam"].shape == (3, 6, 16)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_ANY_NETWORK)
 def test_a_model_with_a_compiled_part_is_explained(method):
     plain = nn.Sequential(SCRIPT_INSIDE[0], nn.ReLU(), *SCRIPT_INSIDE[2:])
     for mode in (False, True):

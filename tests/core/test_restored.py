@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.core.conftest import fitting
 from xaimed_core import METHODS, explain, road
 
 
@@ -104,18 +105,19 @@ def test_an_exception_in_what_the_caller_gave_puts_everything_back(net, images, 
         fail()
         return given[1] if argument == "targets" else given
 
+    net, place = fitting(method, net, "block")
     net.train()
-    expected = explain(net, images, method, "block", targets=lambda row: row[1])
+    expected = explain(net, images, method, targets=lambda row: row[1], **place)
     before = state_of(net)
     raised = False
     try:
-        explain(net, images, method, "block", **{"targets": lambda row: row[1], argument: failing})
+        explain(net, images, method, **{**place, "targets": lambda row: row[1], argument: failing})
     except Broken:
         raised = True
     after = state_of(net)
     assert [what for what in before if not same(before[what], after[what])] == []
     assert raised == (fail.left <= 0)
-    again = explain(net, images, method, "block", targets=lambda row: row[1])
+    again = explain(net, images, method, targets=lambda row: row[1], **place)
     assert torch.equal(again.maps[method], expected.maps[method])
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from xaimed_core import METHODS
 from xaimed_core.methods import (
+    Attention,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Method,
+    PositionProbe,
     Projection,
     Reduction,
+    Smoothing,
     Weighing,
 )
 
@@ -30,6 +33,10 @@ TORCHCAM = {
     "layercam": "LayerCAM",
     "finercam": "FinerCAM",
     "scorecam": "ScoreCAM",
+    "sscam": "SSCAM",
+    "iscam": "ISCAM",
+    "smoothgradcam++": "SmoothGradCAMpp",
+    "legrad": "LeGrad",
 }
 CAPTUM = {"gradcam": "LayerGradCam"}
 
@@ -45,8 +52,18 @@ def cost(method: Method) -> str:
             return "F"
         case ChannelProbe():
             return "F + linear algebra or replays of the tail"
-        case InputProbe():
+        case InputProbe(scales=(_,)):
             return "F for each channel"
+        case InputProbe(scales=scales):
+            return f"{len(scales)} F for each channel"
+        case PositionProbe():
+            return "2 F + the tail for each position"
+        case Smoothing(samples=samples):
+            return f"{samples + 1} (F + B)"
+        case Attention(by_gradient=True):
+            return "2 F + a backward of each block"
+        case Attention():
+            return "2 F"
 
 
 def line_of(method: Method) -> str:
@@ -56,7 +73,7 @@ def line_of(method: Method) -> str:
         f"`{method.equation}`".replace("|", "\\|"),
         method.paper,
         cost(method),
-        f"`{method.oracle}`",
+        f"`{method.oracle}`" if method.oracle else "",
         f"`{TORCHCAM[method.name]}`" if method.name in TORCHCAM else "",
         f"`{CAPTUM[method.name]}`" if method.name in CAPTUM else "",
     )

@@ -18,7 +18,7 @@ def test_the_table_is_made_of_the_methods():
 
 
 def test_every_class_that_is_named_is_there():
-    assert all(hasattr(pytorch_grad_cam, method.oracle) for method in METHODS.values())
+    assert all(hasattr(pytorch_grad_cam, method.oracle) for method in METHODS.values() if method.oracle)
     assert all(hasattr(torchcam_methods, name) for name in TORCHCAM.values())
     assert all(hasattr(captum_attr, name) for name in CAPTUM.values())
     assert set(TORCHCAM) | set(CAPTUM) <= set(METHODS)

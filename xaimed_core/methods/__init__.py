@@ -8,13 +8,16 @@ from typing import final
 
 from xaimed_core.methods.method import (
     AblationValue,
+    Attention,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Kind,
     Method,
+    PositionProbe,
     Projection,
     Reduction,
+    Smoothing,
     Weighing,
 )
 
@@ -35,6 +38,12 @@ _HOMES = {
     "randomcam": "weighing.randomcam:RANDOMCAM",
     "ablationcam": "probe.ablationcam:ABLATIONCAM",
     "scorecam": "probe.scorecam:SCORECAM",
+    "sscam": "probe.sscam:SSCAM",
+    "iscam": "probe.iscam:ISCAM",
+    "reciprocam": "probe.reciprocam:RECIPROCAM",
+    "smoothgradcam++": "smoothing.smoothgradcampp:SMOOTHGRADCAM_PLUS_PLUS",
+    "legrad": "attention.legrad:LEGRAD",
+    "attentionrollout": "attention.attentionrollout:ATTENTIONROLLOUT",
 }
 
 
@@ -62,12 +71,15 @@ __all__ = [
     "METHODS",
     "PAPER",
     "AblationValue",
+    "Attention",
     "ChannelProbe",
     "InputProbe",
     "KernelProjection",
     "Kind",
     "Method",
+    "PositionProbe",
     "Projection",
     "Reduction",
+    "Smoothing",
     "Weighing",
 ]

@@ -1,4 +1,4 @@
-"""What a CAM method is: a value that one engine runs, of one of six kinds."""
+"""What a CAM method is: a value that one engine runs, of one of nine kinds."""
 
 from __future__ import annotations
 
@@ -70,10 +70,58 @@ class ChannelProbe:
 @final
 @dataclass(frozen=True)
 class InputProbe:
-    """Each channel masks the image in turn and weighs the score that is left: one forward per channel."""
+    """Each channel masks the image in turn and weighs the score that is left: ``len(scales)`` forwards per channel.
+
+    The i-th of them shows the image through ``scales[i]`` times the mask, plus noise of this standard ``deviation``.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    deviation: float = 0.0
 
 
-Kind = Reduction | Projection | KernelProjection | Weighing | ChannelProbe | InputProbe
+@final
+@dataclass(frozen=True)
+class PositionProbe:
+    """Each position of the layer is shown alone and weighs the score that it gives: the tail once per position.
+
+    Positions share a forward of what lies before the layer, as many as memory allows.
+    """
+
+
+@final
+@dataclass(frozen=True)
+class Smoothing:
+    """GradCAM++'s weights of derivatives averaged over noisy images: ``samples`` forwards and tail backwards more.
+
+    ``spread``: the noise's standard deviation, as a share of each image's range.
+    """
+
+    samples: int
+    spread: float
+
+
+@final
+@dataclass(frozen=True)
+class Attention:
+    """What the tokens of a transformer's blocks attend to: one forward more, with attention written out.
+
+    ``by_gradient``: how the score of each block changes with it, for a backward through each block besides.
+    """
+
+    by_gradient: bool
+
+
+Kind = (
+    Reduction
+    | Projection
+    | KernelProjection
+    | Weighing
+    | ChannelProbe
+    | InputProbe
+    | PositionProbe
+    | Smoothing
+    | Attention
+)
 
 
 @final
@@ -81,8 +129,8 @@ Kind = Reduction | Projection | KernelProjection | Weighing | ChannelProbe | Inp
 class Method:
     """A CAM method.
 
-    ``oracle`` is the class of the reference package grad-cam it must agree with; ``differs`` says where and
-    why it does not; ``revision`` grows when the formula changes, so that a measured history breaks its line.
+    ``oracle`` is the class of the reference package grad-cam it must agree with, "" where it has none; ``differs`` says
+    where and why it does not; ``revision`` grows when the formula changes, so that a measured history breaks its line.
     ``divides_by_sum``: whether channels are weighed by a quotient below which their signed sum stands.
     """
 
@@ -91,7 +139,7 @@ class Method:
     paper: str
     equation: str
     kind: Kind
-    oracle: str
+    oracle: str = ""
     differs: str = ""
     revision: int = 1
     divides_by_sum: bool = False
@@ -103,11 +151,11 @@ class Method:
     def needs_gradient(self) -> bool:
         """Whether the tail has to be differentiated."""
         match self.kind:
-            case Reduction():
+            case Reduction() | Smoothing():
                 return True
             case Projection(by_gradient=by_gradient):
                 return by_gradient
-            case KernelProjection() | Weighing() | ChannelProbe() | InputProbe():
+            case _:
                 return False
 
     @property
@@ -118,7 +166,21 @@ class Method:
     @property
     def needs_score(self) -> bool:
         """Whether it explains a score: EigenCAM looks at the layer alone."""
-        return self.needs_gradient or isinstance(self.kind, ChannelProbe | InputProbe)
+        match self.kind:
+            case ChannelProbe() | InputProbe() | PositionProbe() | Attention(by_gradient=True):
+                return True
+            case _:
+                return self.needs_gradient
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it reads the attention between tokens, so that only a transformer has such a map."""
+        return isinstance(self.kind, Attention)
+
+    @property
+    def runs_again(self) -> bool:
+        """Whether it runs the model again, or a part of it, after the one forward that methods share."""
+        return isinstance(self.kind, ChannelProbe | InputProbe | PositionProbe | Smoothing | Attention)
 
 
 def slopes_of(methods: Iterable[Method]) -> frozenset[Slope]:
@@ -137,7 +199,9 @@ def method_of(name: str, table: Mapping[str, Method]) -> Method:
     if isinstance(name, str) and name in table:  # pyright: ignore[reportUnnecessaryIsInstance]
         return table[name]
     spelled = {
-        way: m.name for m in table.values() for way in (m.name, m.name.replace("+", "p"), m.oracle.lower())
+        way: m.name
+        for m in table.values()
+        for way in filter(None, (m.name, m.name.replace("+", "p"), m.oracle.lower()))
     }
     close = get_close_matches(str(name).lower().replace("-", "").replace("_", ""), spelled, n=1)
     hint = f"did you mean {spelled[close[0]]!r}? The" if close else "the"

@@ -11,10 +11,11 @@ import torch
 from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.fidelity import LEAST_SPREAD_SHARE, of_maps
 from xaimed_bench.measure.subject import Subject
+from xaimed_bench.profile.methods import on_the_card
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core import Explanation, explain
-from xaimed_core.methods import METHODS, InputProbe
+from xaimed_core.methods import METHODS
 from xaimed_reports.profile.card import Agreement
 
 COMPILED = "compiled"
@@ -24,7 +25,7 @@ MOST_IMAGES = 8
 def measure_agreement(setting: Setting) -> tuple[Agreement, ...]:
     """Largest and RMS difference of each method's maps in each variant; the same classes are explained in all."""
     subject = setting.subject(min(setting.batch, MOST_IMAGES))
-    methods = [name for name, method in METHODS.items() if not isinstance(method.kind, InputProbe)]
+    methods = [name for name, method in METHODS.items() if on_the_card(method)]
     exact = _explain(_exact(subject), methods)
     rows: list[Agreement] = []
     for variant in list_variants(setting.device):

@@ -13,13 +13,13 @@ from xaimed_bench.measure.subject import Subject
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core import explain
-from xaimed_core.methods import METHODS, PAPER, InputProbe
+from xaimed_core.methods import METHODS, PAPER, ChannelProbe, Method
 from xaimed_reports.compare.ratio import ratio
 from xaimed_reports.profile.card import MethodRate
 
 FORWARD = "plain forward"
 FIVE = "five together"
-PROBED = "a forward pass per channel: not timed on the card"
+PROBED = "a forward pass per channel or sample, or attention: not timed on the card"
 
 
 def measure_methods(setting: Setting) -> tuple[MethodRate, ...]:
@@ -53,6 +53,11 @@ def measure_methods(setting: Setting) -> tuple[MethodRate, ...]:
     return tuple(rows)
 
 
+def on_the_card(method: Method) -> bool:
+    """Whether any network has its map, at the cost of a few forwards at most."""
+    return isinstance(method.kind, ChannelProbe) or not method.runs_again
+
+
 def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Callable[[], Any]]:
     """The plain forward, each method that needs no forward pass per channel, and the five from one call."""
     seen = variant.of(subject)
@@ -63,7 +68,7 @@ def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Cal
 
     found: dict[str, Callable[[], Any]] = {FORWARD: partial(run, seen.forward)}
     for name, method in METHODS.items():
-        if not isinstance(method.kind, InputProbe):
+        if on_the_card(method):
             found[name] = partial(run, explaining(seen, name))
     found[FIVE] = partial(run, explaining(seen, *PAPER))
     return found

@@ -1,0 +1,1 @@
+"""Methods that read the attention between the tokens of a transformer."""
