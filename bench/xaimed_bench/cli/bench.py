@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--methods", metavar="NAMES",
-        help="with commas between; default: all that do not run the model once per channel, as ablationcam does",
+        help="with commas between; default: grad-cam's, but for those that run the model many times",
     )  # fmt: skip
     parser.add_argument(
         "--layer",

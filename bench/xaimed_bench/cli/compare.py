@@ -43,12 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=count(FEWEST_RUNS),
         help=f"processes a side, {FEWEST_RUNS} at least (default {FEWEST_RUNS})",
     )
-    parser.add_argument(
-        "--only",
-        type=words,
-        metavar="WORDS",
-        help="measure only rows whose name holds these words (pytest -k)",
-    )
+    parser.add_argument("--only", type=words, metavar="WORDS", help="measure only rows so named (pytest -k)")
     parser.add_argument("--confirm", action="store_true", help="run slower rows again; both runs must agree")
     parser.add_argument(
         "--keep",

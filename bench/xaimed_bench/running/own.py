@@ -19,10 +19,11 @@ from xaimed_bench.questions import explaining, scoring
 from xaimed_bench.running.asked import question_of
 from xaimed_bench.running.outputs import Outputs
 from xaimed_core import METHODS
-from xaimed_core.methods import ChannelProbe, InputProbe
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import OURS, Case
 from xaimed_reports.store.rows import Run
+
+NO_ORACLE = "grad-cam has no such method"
 
 
 @final
@@ -35,14 +36,12 @@ class OwnCase:
 
 
 def chosen_methods(text: str | None) -> tuple[str, ...]:
-    """The methods named, with commas between; None: those that do not run the model once per channel.
+    """The methods named, with commas between; None: those of grad-cam that do not run the model once per channel.
 
     Raises UnusableError for another name.
     """
     if text is None:
-        return tuple(
-            m for m, known in METHODS.items() if not isinstance(known.kind, ChannelProbe | InputProbe)
-        )
+        return tuple(m for m, known in METHODS.items() if known.oracle and not known.runs_again)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in METHODS]:
         raise UnusableError(f"--methods: no {unknown[0]!r}; there are {', '.join(METHODS)}")
@@ -56,14 +55,17 @@ def own_cases(
 ) -> list[OwnCase]:
     """Each method, in the order given, then ROAD of one image. ``name``: of the model."""
     count, size = len(subject.images), str(subject.images.shape[-1])
-    without = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
-    beside = not alone and subject.layout is None
+    tokens = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
     found: list[OwnCase] = []
     for method in methods:
         axes = {"method": method, "model": name, "layer": subject.layer, "batch": str(count)}
         case = Case(explaining.BENCH, {**axes, "dtype": "fp32", "size": size}, count)
-        ask = partial(explaining.explaining, subject, (method,), reference="timed" if beside else "none")
-        found.append(OwnCase(case, ask if beside or alone else partial(ask, without=without)))
+        without = (
+            "" if alone else NO_ORACLE if not METHODS[method].oracle else tokens if subject.layout else ""
+        )
+        reference = "none" if alone or without else "timed"
+        ask = partial(explaining.explaining, subject, (method,), reference=reference, without=without)
+        found.append(OwnCase(case, ask))
     if road:
         one = replace(
             subject, images=subject.images[:1], classes=subject.classes[:1], pixels=subject.pixels[:1]
