@@ -45,7 +45,11 @@ def test_an_evaluation_of_a_resnet50_costs_its_forwards() -> None:
 
 @pytest.mark.parametrize(
     ("name", "begins"),
-    [("evaluation-resnet50", "The evaluation took"), ("evaluation-ten-thousand-images", "Peak memory")],
+    [
+        ("evaluation-resnet50", "The evaluation took"),
+        ("evaluation-resnet50-two-layers", "The evaluation took"),
+        ("evaluation-ten-thousand-images", "Peak memory"),
+    ],
 )
 def test_the_page_repeats_what_the_findings_say(name: str, begins: str) -> None:
     said = findings(load_evaluation(RESULTS / f"{name}.json"))
