@@ -15,6 +15,7 @@ from xaimed_core.anatomy import layers_of
 from xaimed_core.compat import XGradCAM
 from xaimed_core.findings import SIGNED
 from xaimed_core.layers import default_layer
+from xaimed_core.layout import ChannelsFirst
 from xaimed_reports.study.evaluation import load as load_evaluation
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +134,7 @@ def test_maps_that_are_there_are_not_lost_to_a_look_that_fails():
 
     model = Net(Block(nn.ReLU()))
     model.stem = nn.Sequential(model.stem, Gate())
-    assert said(model, "block.norm") == []
+    assert said(model, "block.norm", layout=ChannelsFirst()) == []
 
 
 def test_the_activation_must_be_made_of_the_layer():
