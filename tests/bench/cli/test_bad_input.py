@@ -21,7 +21,7 @@ CARD = ROOT / "reports/results/intel-xeon-2-threads/profile.json"
 
 BAD = """
 | argv                                                    | exit | words in the message                            |
-| benches                                                 | 2 | no command 'benches'; bench, report, compare, history, trial |
+| benches                                                 | 2 | no command 'benches'; report, compare, history |
 | --versions                                              | 2 | no command '--versions'                            |
 | bench                                                   | 2 | required: --model, --json; xaimed bench --help     |
 | bench --model resnet18                                  | 2 | required: --json                                   |
@@ -29,9 +29,9 @@ BAD = """
 | bench --model resnet18 --json folder                    | 2 | --json; folder is a folder                         |
 | bench --model resnet18 --json -                         | 2 | --json -: give the name of a file                  |
 | bench --model resnet18 --json run.json/x.json           | 2 | run.json is a file, not a folder                   |
-| bench --model resnet --json o.json                      | 2 | no network is called 'resnet'; timm:NAME; package.module:function |
+| bench --model resnet --json o.json                      | 2 | no network is called 'resnet'; timm:NAME |
 | bench --model timm:none --json o.json                   | 2 | timm has no network 'none'                         |
-| bench --model none:build --json o.json                  | 2 | none:build cannot be imported; package.module:function |
+| bench --model none:build --json o.json                  | 2 | none:build cannot be imported          |
 | bench --model json:none --json o.json                   | 2 | json:none cannot be imported                       |
 | bench --model json:loads --json o.json                  | 2 | json:loads raised TypeError                        |
 | bench --model resnet18 --checkpoint none.pt --json o.json | 2 | no checkpoint at none.pt                         |
