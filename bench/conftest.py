@@ -22,7 +22,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "default")  # what is measured may warn: no error of xaimed
-    plugin.activate(config)
+    measuring = plugin.activate(config)
+    if not measuring.option.data:
+        measuring.images_from = "phantoms (mri), seed 0"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The steps that post the comment, as they stand in the workflow and in docs/tracking.md, on made platforms."""
+"""The steps that post the comment, as the workflow and docs/tracking.md have them, run against made platforms."""
 
 import json
 import os
@@ -22,8 +22,8 @@ if "FORK" in os.environ and body:
     sys.exit("HTTP 403")
 if not body:
     assert "--paginate" in words
-    own = [c for c in kept if c["user"] == "github-actions[bot]"]
-    print(*[c["id"] for c in own if c["body"].startswith(os.environ["MARKER"])], sep="\\n")
+    mine = [c for c in kept if c["user"] == "github-actions[bot]" and c["body"].startswith(os.environ["MARKER"])]
+    print(*[c["id"] for c in mine], sep="\\n")
 elif "PATCH" in words:
     (old,) = [c for c in kept if words[3].endswith(f"issues/comments/{c['id']}")]
     old["body"] = open(body[0]).read()

@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The model, the images, what is measured, and where it goes."""
     parser.add_argument(
         "--model", type=words, required=True, metavar="NAME",
-        help="package.module:function, timm:NAME, or a name of the list in the docs",
+        help="package.module:function, timm:NAME, or a known network such as resnet50",
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights: a state_dict file")
     parser.add_argument(

@@ -1,1 +1,1 @@
-"""How `pytest bench` runs: which cases in which order, and where their results go."""
+"""How benches run, by pytest or by `xaimed bench`: which cases in which order, and where their results go."""

@@ -42,6 +42,9 @@ class Measuring:
         with usage():
             need_usable(self.option)
         self.device = device_named(self.option.device)
+        self.images_from = "as each bench makes them"
+        if self.option.data:  # a folder's own name may say too much
+            self.images_from = self.option.data_name or "a folder of images"
         self._config = config
         self._session: Session | None = None
         stored = Path(self.option.benchmark_json) if self.option.benchmark_json else None
@@ -103,7 +106,7 @@ class Measuring:
             head = new_run(
                 self.device,
                 profile=option.profile,
-                images_from=self._images(tests),
+                images_from=self.images_from,
                 root=self._config.rootpath,
             )
             if not checks_only:
@@ -133,12 +136,6 @@ class Measuring:
         if alone and not self._config.option.verbose:
             benchmarks.quiet = True
             benchmarks.logger.level = Logger.QUIET
-
-    def _images(self, tests: Sequence[pytest.Function]) -> str:
-        if self.option.data:
-            return self.option.data_name or "a folder of images"  # a folder's own name may say too much
-        shared = any("subjects" in test.fixturenames for test in tests)
-        return "phantoms (mri), seed 0" if shared else "as each bench makes them"
 
     def _plan(self, tests: Sequence[pytest.Function]) -> Plan:
         """The profile's plan; a bench whose cases take long says how long they may take together (``TOTAL_S``)."""
