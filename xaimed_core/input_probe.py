@@ -31,6 +31,7 @@ def masked_scores(
     output: OutputChoice = None,
     progress: bool = True,
     title: str = "ScoreCAM",
+    owner: nn.Module | None = None,
 ) -> Tensor:
     """Scores ``[n, c]`` of each image multiplied with each of its upsampled, min-max scaled channels.
 
@@ -39,7 +40,8 @@ def masked_scores(
     normal noise: one seeded draw for a pass, the same for every channel and image.
     ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
     A constant channel masks everything out. The model must be in evaluation mode. Every forward holds all images in
-    their order, channel by channel; ``batch`` (rows per forward) as in `xaimed_core.road`, ``output`` as in `explain`.
+    their order, channel by channel; ``batch`` (rows per forward) as in `xaimed_core.road`, ``output`` as in `explain`,
+    ``owner`` as in `rows_per_forward`.
     """
     n, channels = maps.shape[:2]
     if n != len(images):
@@ -61,7 +63,7 @@ def masked_scores(
             )
         return (images * masks).flatten(0, 1)
 
-    rows = rows_per_forward(model, images, None, channels * passes, batch, output)
+    rows = rows_per_forward(model, images, None, channels * passes, batch, output, owner=owner)
     found: list[Tensor] = []
     with Progress(title, channels * passes * n, "masked images", show=progress) as step:
         for outputs in outputs_of_each(model, masked, channels * passes, n, rows, output):

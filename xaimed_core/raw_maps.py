@@ -240,6 +240,7 @@ def _mask(
             output=run.output,
             progress=run.progress,
             title=title,
+            owner=run.model,
         )
     weights = scores.softmax(1)
     route = Route(

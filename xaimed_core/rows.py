@@ -90,17 +90,20 @@ def rows_per_forward(
     count: int,
     batch: int | None = None,
     choice: OutputChoice = None,
+    *,
+    owner: nn.Module | None = None,
 ) -> int:
     """How many rows `outputs_of_each` may put into one forward: n, more or fewer only after a proof.
 
     ``count``: perturbations of each image. ``outputs``: of the images as they are; None lets a forward find them, if a
     proof is needed. ``batch`` None: the fastest count, measured on the forwards of the proof where the work is worth
-    it, else by rule. Out of memory is never the answer.
+    it, else by rule. Out of memory is never the answer. ``owner``: the caller's model, where a replica of it runs, for
+    which what was measured is remembered.
     Raises ValueError where ``batch`` was asked for and rows depend on each other or on their place.
     """
     n = len(images)
     measure = batch is None and _worth_measuring(images, count)
-    measured = _fastest.setdefault(model, {}) if measure else {}
+    measured = _fastest.setdefault(owner or model, {}) if measure else {}
     kind = images.device.type
     key = (
         images.shape[1:],

@@ -39,7 +39,7 @@ REDUCTIONS = [
     if isinstance(method.kind, Reduction) and method.slope == "score"
 ]
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")
-PLACES = [(name, role) for name in NETWORKS for role in MODELS[name].layers]
+PLACES = [(name, role) for name in NETWORKS for role in MODELS[name].layers] + [("efficientnet_b0", "last")]
 
 
 def layer_of(name: str, role: str) -> tuple[nn.Module, nn.Module]:
@@ -242,13 +242,15 @@ def grid_of_tokens(tokens: Tensor) -> Tensor:
     return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("method", REDUCTIONS)
+@pytest.mark.parametrize("method", ONE_PASS)
 def test_reshape_transform_opens_a_vit(method, vit):
     layer = vit.encoder.layers[-1].ln_1
     batch = images(64, 3).repeat_interleave(4, 0)
     targets = [ClassifierOutputTarget(k) for k in range(4)] * 3
     given = {"reshape_transform": grid_of_tokens}
+    np.random.seed(3)  # noqa: NPY002 # RandomCAM's numbers, for both
     ours = getattr(compat, method)(vit, [layer], **given)(batch, targets)
+    np.random.seed(3)  # noqa: NPY002
     assert_same_maps(ours, reference(method, vit, [layer], batch, targets, **given))
 
 

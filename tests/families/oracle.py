@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from xaimed_core import ChannelsLast, Tokens
+from xaimed_core import METHODS, ChannelsLast, Tokens
 from xaimed_core.layout import Layout
 
 Hook = Callable[[nn.Module, Any, Any], Any]
@@ -48,6 +49,27 @@ def target_score(returned: Any, target: int | Score) -> Tensor:
     return torch.stack([target(row) for row in rows]) if callable(target) else rows[:, target]
 
 
+def finer_score(returned: Any, target: int | Score) -> Tensor:
+    """By how much a class is ahead of the three of nearest score, weighed by their probabilities; of a class alone."""
+    if callable(target):
+        return target_score(returned, target)
+    found: list[Tensor] = []
+    for row in scores_of(returned):
+        apart = {c: abs(float(row[c] - row[target])) for c in range(len(row)) if c != target}
+        nearest = sorted(apart, key=apart.__getitem__)[:3]
+        chance = row.softmax(0)[nearest]
+        found.append((chance * (row[target] - row[nearest])).sum() / chance.sum())
+    return torch.stack(found)
+
+
+def curvature(slope: Tensor, at: Tensor) -> Tensor:
+    """The second derivative times the activation; 0 where the score is linear in it."""
+    if not slope.requires_grad:
+        return torch.zeros_like(at)
+    found = torch.autograd.grad(slope, at, at.detach(), retain_graph=True, allow_unused=True)[0]
+    return torch.zeros_like(at) if found is None else found
+
+
 @contextmanager
 def hooked(module: nn.Module, hook: Hook) -> Iterator[None]:
     handle = module.register_forward_hook(hook)
@@ -67,22 +89,27 @@ class Probe:
     layout: Layout | None
     target: int | Score | None
 
-    def activation_and_gradient(self, *, differentiable: bool) -> tuple[Tensor, Tensor | None]:
-        """Both as ``[n, c, *positions]``; no gradient where the methods need none."""
+    def activation_and_slopes(self, slopes: set[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """All as ``[n, c, *positions]``: what methods read for the gradient, by its name in `xaimed_core.forward`."""
         kept: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
             kept.append(output if output.requires_grad else output.requires_grad_())
             return output.clone()
 
-        with hooked(self.model.get_submodule(self.layer), keep):
+        with hooked(self.model.get_submodule(self.layer), keep), sdpa_kernel(SDPBackend.MATH):
             returned = self.model(self.images)
-        activation = as_maps(kept[0], self.layout).detach()
-        if not differentiable:
-            return activation, None
+        activation, found = as_maps(kept[0], self.layout).detach(), dict[str, Tensor]()
+        if not slopes:
+            return activation, found
         assert self.target is not None
-        (gradient,) = torch.autograd.grad(target_score(returned, self.target).sum(), kept[0])
-        return activation, as_maps(gradient, self.layout)
+        scores = {"score": target_score(returned, self.target), "finer": finer_score(returned, self.target)}
+        for name, score in scores.items():
+            (slope,) = torch.autograd.grad(score.sum(), kept[0], retain_graph=True, create_graph=True)
+            found[name] = slope.detach()
+            if name == "score" and "shapley" in slopes:
+                found["shapley"] = slope.detach() - curvature(slope, kept[0]) / 2
+        return activation, {name: as_maps(slope, self.layout) for name, slope in found.items()}
 
     @torch.no_grad()
     def drops(self, channels: list[int]) -> Tensor:
@@ -140,6 +167,33 @@ def principal(x: Tensor) -> Tensor:
     return torch.where(flip.unsqueeze(1), -found, found)
 
 
+def segmented(a: Tensor, g: Tensor) -> Tensor:
+    found = principal(a * g.abs())
+    return torch.where((-found.amin(1) > found.amax(1)).unsqueeze(1), -found, found)
+
+
+def kernel_principal(a: Tensor, _g: Tensor) -> Tensor:
+    """Of one image after another, by the centring matrix; the value farthest from 0 is positive."""
+    found: list[Tensor] = []
+    for places in a.mT:
+        x = places - places.mean(0)
+        centring = torch.eye(len(x), dtype=x.dtype) - 1 / len(x)
+        values, vectors = torch.linalg.eigh(centring @ torch.tanh(x @ x.T / x.shape[1] + 1) @ centring)
+        first = vectors[:, -1] * values[-1].clamp(min=0).sqrt()
+        found.append(first * first[first.abs().argmax()].sign())
+    return torch.stack(found)
+
+
+def feature_explanation(a: Tensor, _g: Tensor) -> Tensor:
+    bound = a.mean(2) + 2 * ((a - a.mean(2, keepdim=True)) ** 2).mean(2).sqrt()
+    return ((a > bound.unsqueeze(2)).to(a.dtype).mean(2, keepdim=True) * a).sum(1)
+
+
+def randomly_weighted(a: Tensor, _g: Tensor) -> Tensor:
+    drawn = torch.rand(a.shape[1], generator=torch.Generator().manual_seed(0))
+    return torch.einsum("c,ncs->ns", (2 * drawn - 1).to(a.dtype), a)
+
+
 FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gradcam": gradcam,
     "gradcam++": gradcam_plus_plus,
@@ -148,11 +202,18 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hirescam": hirescam,
     "eigencam": lambda a, _g: principal(a),
     "eigengradcam": lambda a, g: principal(a * g),
+    "gradcamelementwise": lambda a, g: (g * a).clamp(min=0).sum(1),
+    "finercam": gradcam,
+    "shapleycam": gradcam,
+    "segeigencam": segmented,
+    "kpcacam": kernel_principal,
+    "fem": feature_explanation,
+    "randomcam": randomly_weighted,
 }
 
 
-def raw_map(method: str, activation: Tensor, gradient: Tensor | None) -> Tensor:
+def raw_map(method: str, activation: Tensor, slopes: dict[str, Tensor]) -> Tensor:
     """``[n, *positions]`` by the definition."""
     flat = activation.flatten(2)
-    flat_gradient = flat if gradient is None else gradient.flatten(2)  # eigencam asks for none
+    flat_gradient = slopes.get(METHODS[method].slope, activation).flatten(2)  # eigencam asks for none
     return FORMULAS[method](flat, flat_gradient).unflatten(1, activation.shape[2:])

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from tests.families import published as p
 from tests.families import written as w
 from tests.families.oracle import Score
-from xaimed_core import ChannelsLast, Tokens
+from xaimed_core import METHODS, ChannelsLast, Tokens
 from xaimed_core.layout import Layout
+from xaimed_core.methods import ChannelProbe
 
-GRADIENT = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam", "eigengradcam")
-EVERY = (*GRADIENT, "ablationcam")
+SHARED = tuple(name for name, method in METHODS.items() if not method.runs_again)
+"""Methods that explain from one forward."""
+EVERY = (*SHARED, *(name for name, method in METHODS.items() if isinstance(method.kind, ChannelProbe)))
 
 
 PACKAGES = {
@@ -137,7 +139,7 @@ TABLE: tuple[Row, ...] = (
     Row("MONAI 3-D", "ResNet", p.monai_resnet_3d, (2, 1, 24, 48, 48), "layer4", chosen="layer4",
         wrap=p.metatensor, note="a volume; the map is a volume"),
     Row("MONAI 2-D", "SwinUNETR", p.swin_unetr, (1, 1, 96, 96), "swinViT.layers1.0.blocks.0.norm1",
-        ChannelsLast(), chosen="decoder1", methods=GRADIENT, target=inside,
+        ChannelsLast(), chosen="decoder1", methods=SHARED, target=inside,
         note="48 features at 96 px: `[n, 48, 48, 48]` can be read in two ways; the norm that makes it decides"),
     Row("torchxrayvision", "DenseNet", p.torchxrayvision, (2, 1, 224, 224), "features", chosen="features"),
     Row("LoRA (peft)", "vit", p.lora, RGB, "base_model.model.blocks.2.norm1", GRID8,
@@ -155,10 +157,10 @@ TABLE: tuple[Row, ...] = (
         output=1, note="`output=1` says which output holds the scores"),
     Row("one number", "regression, `[n]`", w.OneNumber, RGB, "features", chosen="features", target=itself,
         note="there are no classes: the target is a callable, `lambda row: row`"),
-    Row("video", "CNN + GRU", w.FramesThenGRU, (2, 4, 24, 24), "features", chosen="features", methods=GRADIENT,
+    Row("video", "CNN + GRU", w.FramesThenGRU, (2, 4, 24, 24), "features", chosen="features", methods=SHARED,
         note="frames are folded into the batch: a map for each frame, `[n t, h, w]`"),
     Row("video", "ViT per frame", w.FramesThroughTransformer, (2, 3, 4, 32, 32), "block.norm1", GRID4,
-        methods=GRADIENT, note="as above, with tokens for places"),
+        methods=SHARED, note="as above, with tokens for places"),
     Row("signals", "1-D CNN", lambda: w.Pooled(1, 2, 8, 12, 16), (2, 2, 128), "features", chosen="norm"),
     Row("spectrogram", "64 x 512, layer 4 x 128", w.Spectrogram, (2, 1, 64, 512), "features",
         chosen="features", note="strides differ by axis"),

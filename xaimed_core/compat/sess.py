@@ -106,23 +106,35 @@ class SESS:
         window = min(height, width) if self.window_size is None else self.window_size
         target = self.get_target(input_tensor) if target is None else target
         patches, places = self.collect_patches(input_tensor, window, self.step_size or window)
-        scores = self.get_scores(patches, target)
-        order = np.argsort(scores)[int(len(scores) * self.pre_filter_ratio) :]
-        best = scores[order[-1]]
-        weights = scores[order] / best if best > 0 else np.ones(len(order), np.float32)
+        if (
+            self.pre_filter_ratio > 0
+        ):  # only then are scores needed before maps, for one forward more of each window
+            scores = self.get_scores(patches, target)
+            kept = np.argsort(scores)[int(len(scores) * self.pre_filter_ratio) :]
+            patches, places = patches[kept], [places[index] for index in kept]
+        maps, scores = self._explained(patches, target, eigen_smooth)
+        weights = scores / scores.max() if scores.max() > 0 else np.ones_like(scores)
         total, count = torch.zeros(2, height, width)
-        for start in range(0, len(order), self.batch_size):
-            here = order[start : start + self.batch_size]
-            maps = self.base_cam(patches[here], [target] * len(here), eigen_smooth=eigen_smooth)
-            for map_, weight, index in zip(maps, weights[start:], here, strict=False):
-                pasted = torch.from_numpy(self.paste_cam(map_ * weight, places[index], (height, width)))
-                if self.pool == "max":
-                    total = torch.maximum(total, pasted)
-                else:
-                    above = pasted > self.theta
-                    total, count = total + pasted * above, count + above
+        for map_, weight, place in zip(maps, weights, places, strict=True):
+            pasted = torch.from_numpy(self.paste_cam(map_ * weight, place, (height, width)))
+            if self.pool == "max":
+                total = torch.maximum(total, pasted)
+            else:
+                above = pasted > self.theta
+                total, count = total + pasted * above, count + above
         fused = total if self.pool == "max" else total / count.clamp(min=1)
         return (_blurred(fused) if self.smooth else fused).numpy()
+
+    def _explained(
+        self, patches: Tensor, target: ScoreFunction, eigen_smooth: bool
+    ) -> tuple[list[Maps], NDArray[np.float32]]:
+        """Each window's map and score, both of one forward."""
+        maps: list[Maps] = []
+        scores: list[NDArray[np.float32]] = []
+        for batch in patches.split(self.batch_size):
+            maps.extend(self.base_cam(batch, [target] * len(batch), eigen_smooth=eigen_smooth))
+            scores.append(self._scores_of(self.base_cam.outputs, target))
+        return maps, np.concatenate(scores)
 
     def get_scales(self, window_size: int) -> Sequence[int]:
         """The lengths of the shorter side."""
@@ -160,11 +172,13 @@ class SESS:
     @torch.no_grad()
     def get_scores(self, patches: Tensor, target: ScoreFunction) -> NDArray[np.float32]:
         """Each window's score, at least 0."""
-        scores: list[Tensor] = []
-        for batch in patches.split(self.batch_size):
-            outputs = self.model(batch)
-            scores.append(target(outputs.softmax(-1) if self.use_softmax_scores else outputs))
-        return torch.cat(scores).clamp(min=0).float().cpu().numpy()
+        batches = patches.split(self.batch_size)
+        return np.concatenate([self._scores_of(self.model(batch), target) for batch in batches])
+
+    @torch.no_grad()
+    def _scores_of(self, outputs: Tensor, target: ScoreFunction) -> NDArray[np.float32]:
+        score = target(outputs.softmax(-1) if self.use_softmax_scores else outputs)
+        return score.detach().clamp(min=0).float().cpu().numpy()
 
     def paste_cam(self, cam: NDArray[Any], coordinates: Place, target_size: tuple[int, int]) -> Maps:
         """A window's map put back where it was cut, at the image's size."""

@@ -32,7 +32,9 @@ def smoothed(view: LayerView, run: Run, targets: Targets, kind: Smoothing) -> Ra
     n, samples = len(run.images), kind.samples
     subject = subject_of(run.model)
     with undisturbed(subject, run.images.device):
-        rows = rows_per_forward(subject.root, run.images, run.logits, samples, None, run.output)
+        rows = rows_per_forward(
+            subject.root, run.images, run.logits, samples, None, run.output, owner=run.model
+        )
     noisy = _noisy_images(run.images, samples, kind.spread)
     first = second = third = torch.zeros((), dtype=torch.float64, device=run.images.device)
     with Progress("Smooth Grad-CAM++", samples * n, "noisy images", show=run.progress) as step:
