@@ -80,7 +80,7 @@ def test_what_it_took_is_said_in_the_forwards_that_it_needed() -> None:
     ) in findings(replace(made(), spent=took))
     weighed = replace(took, tenth_bytes=2**30, peak_bytes=3 * 2**29)
     said = "Peak memory of a process: 1 GiB after a tenth of the images, 1.5 GiB after all 100."
-    assert said in " ".join(findings(replace(made(), spent=weighed)))
+    assert said in findings(replace(made(), spent=weighed))
 
 
 def test_the_paper_s_values_for_glioma_stand_beside_no_other_disease() -> None:
@@ -99,7 +99,7 @@ def test_findings_name_the_best_method_of_each_layer_and_what_it_is_worth() -> N
     assert "At before (conv_head) ablationcam has the highest ROAD, +0.200" in said
     assert "and no method differs from it" in said
     assert said.count("1 of 5 maps are clearly above it") == 2
-    assert "AblationCAM scores 0.100 lower than XGradCAM, at 2x its time, 3 forward passes." in said
+    assert "AblationCAM scores 0.100 lower than XGradCAM, at 2x its time, 3x a forward pass." in said
     assert "AblationCAM scores no different from XGradCAM, not timed here." in said
     assert len(findings(made())) == 4, "the network, two layers, the hypothesis"
 

@@ -27,8 +27,7 @@ SIGNED = 0.01
 def findings(found: Evaluation) -> list[str]:
     """A paragraph on the network, one on each layer, one on the price of it all, one on the hypothesis."""
     layers = [" ".join([*_at(found, layer), *_price(found, layer)]) for layer in found.layers]
-    spent = " ".join(_spent(found))
-    return [said for said in (*_accuracy(found), *layers, spent, *_hypothesis(found)) if said]
+    return [said for said in (*_accuracy(found), *layers, *_spent(found), *_hypothesis(found)) if said]
 
 
 def is_baseline(method: str) -> bool:
@@ -118,7 +117,7 @@ def _price(found: Evaluation, layer: str) -> Iterator[str]:
         return
     costs = {c.method: c.forwards for c in found.costs if c.layer == layer}
     price = (
-        f"at {times(costs['ablationcam'] / costs['xgradcam'])} its time, {number(costs['ablationcam'])} forward passes"
+        f"at {times(costs['ablationcam'] / costs['xgradcam'])} its time, {times(costs['ablationcam'])} a forward pass"
         if {"ablationcam", "xgradcam"} <= costs.keys()
         else "not timed here"
     )
