@@ -289,7 +289,7 @@ def test_stored_runs_are_shown_and_compared_without_torch(command, tmp_path):
 
 
 def test_an_unknown_command_names_the_known_ones(capsys):
-    assert main(["bench"]) == 2
+    assert main(["benches"]) == 2
     said = capsys.readouterr().err
     assert all(name in said for name in COMMANDS)
 

@@ -19,7 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from xaimed_bench.cli.given import STDOUT, count, file_to_write, folder_to_write, keep_apart, words, write
+from xaimed_bench.cli.given import (
+    STDOUT,
+    count,
+    file_to_write,
+    folder_to_write,
+    keep_apart,
+    share,
+    words,
+    write,
+)
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -65,12 +74,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on", type=_verdicts, metavar="VERDICTS", help="what exits 1, e.g. slower,wrong,gone"
     )
-    parser.add_argument(
-        "--require-judged",
-        type=_share,
-        metavar="PERCENT",
-        help="exit 3 where fewer of the base's rows were judged, e.g. 80%%; default: one row is enough",
-    )
+    parser.add_argument("--require-judged", type=share, metavar="PERCENT",
+                        help="exit 3 where fewer of the base's rows were judged, e.g. 80%%")  # fmt: skip
     parser.add_argument(
         "--markdown", type=file_to_write, metavar="FILE", help="write the comment of a pull request"
     )
@@ -182,19 +187,6 @@ def _show(given: argparse.Namespace, found: Comparison, base: Sequence[Run], new
     if given.export:
         write(given.export, exported_run(new[-1], "github-action-benchmark"))
     show_comparison(found, console())
-
-
-def _share(text: str) -> float:
-    """The type of --require-judged: a percentage as a share."""
-    try:
-        found = float(text.removesuffix("%")) / 100 if text.endswith("%") else 0.0
-    except ValueError:
-        found = 0.0
-    if not 0 < found <= 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} given; give a percentage above 0% and up to 100%, e.g. 80%"
-        )
-    return found
 
 
 def _verdicts(text: str) -> frozenset[Verdict]:

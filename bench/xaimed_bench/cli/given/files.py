@@ -1,48 +1,17 @@
-"""What a user gives on the command line: read, and refused before anything is measured or written."""
+"""Files of the command line: which may be written, and how."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn, final
 
+from xaimed_bench.cli.given.values import words
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import write_whole
 
 STDOUT = Path("-")
-
-
-@final
-class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line; the usage is for --help."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UnusableError."""
-        raise UnusableError(f"{message}; see {self.prog} --help")
-
-
-def count(least: int) -> Callable[[str], int]:
-    """The type of an option that takes a whole number, ``least`` at least."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number < 2**31:
-            raise argparse.ArgumentTypeError(f"{text!r} given; give a whole number, {least} at least")
-        return number
-
-    return read
-
-
-def words(text: str) -> str:
-    """The type of an option that takes a text: an empty one would mean that it was not given."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("nothing given; give a value, or leave the option out")
-    return text
 
 
 def file_to_write(text: str) -> Path:
