@@ -197,11 +197,11 @@ def begin(tmp_path, *words):
 
 
 def wait_for(condition):
-    for _ in range(600):
+    for _ in range(3600):
         if condition():
             return
         time.sleep(0.05)
-    pytest.fail("waited 30 s in vain")
+    pytest.fail("waited three minutes in vain")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -209,7 +209,7 @@ def test_a_search_goes_on_after_a_kill_and_measures_nothing_twice(number, made, 
     commits = made(*quiet(1, 1, 1, 1.1, 1.1))
     with begin(tmp_path, commits[0], commits[-1], "--only", KEY) as process:
         process.send_signal(number)
-        assert process.wait(30) != 0
+        assert process.wait(180) != 0
     if number != signal.SIGKILL:
         assert git(".", "worktree", "list", "--porcelain").count("worktree ") == 1
     assert main(["bisect", commits[0], commits[-1], "--only", KEY]) == 2
