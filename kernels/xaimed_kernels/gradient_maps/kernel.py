@@ -18,6 +18,12 @@ def total(x):
 
 
 @triton.jit
+def relu(x):
+    """What ``x.relu()`` of a formula becomes: one instruction, and a NaN stays one, as in torch."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def load(pointers, mask, MASKED: tl.constexpr):
     """Values as float32, 0 where they are masked."""
     values = tl.load(pointers, mask=mask, other=0.0) if MASKED else tl.load(pointers)
@@ -85,11 +91,8 @@ def gradient_maps_kernel(
             if weight_rows[i] >= 0:
                 channel = c0 + tl.arange(0, BLOCK_C)
                 p_w = weights_ptr + (tl.cast(weight_rows[i], tl.int64) * images + i_n) * channels + channel
-                tl.store(
-                    p_w,
-                    tl.reshape(w[0] + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C]),
-                    mask=channel < last,
-                )
+                per_channel = tl.reshape(w[0] + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C])
+                tl.store(p_w, per_channel, mask=channel < last)
         grown = ()
         for k in tl.static_range(len(PIECES)):
             for i in tl.static_range(len(formulas)):
@@ -97,9 +100,8 @@ def gradient_maps_kernel(
                 if not EVEN:
                     weighed = tl.where(c0 + c < last, weighed, 0.0)
                 if FOLD > 1:
-                    weighed = tl.sum(
-                        tl.reshape(weighed, [PIECES[k][1], BLOCK_C // FOLD, FOLD, LANES]), axis=2
-                    )
+                    neighbours = tl.reshape(weighed, [PIECES[k][1], BLOCK_C // FOLD, FOLD, LANES])
+                    weighed = tl.sum(neighbours, axis=2)
                 grown = grown + (maps[len(formulas) * k + i] + weighed,)  # noqa: RUF005
         maps = grown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import gcd
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ def gradient_maps_triton(
     tile = tile_of(a, len(formulas))
     unit_c, unit_s = units_of(a, g, most=tile.vector)
     pieces, rows = tile.pieces(s), weight_rows(formulas)
-    settings = {
+    settings: dict[str, Any] = {
         "formulas": tuple(triton_formula(formula, len(pieces)) for formula in formulas),
         "weight_rows": rows, "PIECES": pieces, "BLOCK_C": tile.channels, "LANES": tile.lanes,
         "UNIT_C": unit_c, "UNIT_S": unit_s, "FOLD": unit_s if tile.fold else 1, "EVEN": c % tile.channels == 0,

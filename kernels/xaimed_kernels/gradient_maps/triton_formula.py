@@ -14,13 +14,8 @@ import triton
 import triton.language as tl
 
 from xaimed_kernels.gradient_maps.formula import Formula
+from xaimed_kernels.gradient_maps.kernel import relu
 from xaimed_kernels.gradient_maps.pieces import in_pieces
-
-
-@triton.jit
-def relu(x):
-    """What ``x.relu()`` of a formula becomes: one instruction, and a NaN stays one, as in torch."""
-    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @cache
