@@ -23,7 +23,7 @@ Tile = Any
 
 def _gradcam_plus_plus(a: Tile, g: Tile, total: Any, positions: int) -> Tile:
     """``GradCAMPlusPlus``: eps 1e-6 beside 2 g^2 + sum(A) g^3."""
-    rising = g * (g > 0)  # a falling g weighs 0 there too, but for 0 / 0 where its denominator vanishes
+    rising = g.relu()  # a falling g weighs 0 there too, but for 0 / 0 where its denominator vanishes
     squared = rising * rising
     return total(squared * rising / (2 * squared + total(a) * squared * rising + 1e-6))
 

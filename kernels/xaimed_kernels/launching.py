@@ -65,7 +65,7 @@ def launch(
         recorded.append(_case(kernel, arguments, constants, warps, stages))
         return
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
-    with _on(device):
+    with on_device(device):
         kernel[(programs,)](*arguments, **constants, num_warps=warps, num_stages=stages)
 
 
@@ -102,7 +102,7 @@ def is_standing_in() -> bool:
 
 def is_capturing(device: torch.device) -> bool:
     """Whether the current stream of ``device`` (not of the current device) is captured: nothing can be read back."""
-    with _on(device):
+    with on_device(device):
         return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
@@ -156,7 +156,8 @@ def ceil_div(value: int, divisor: int) -> int:
     return -(-value // divisor)
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside, ``device`` is the current one."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 

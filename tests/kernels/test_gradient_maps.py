@@ -64,10 +64,11 @@ def test_the_definition_is_the_formulas_written_in_loops() -> None:
 ONE = Case(Activations((3, 40, 3, 3)))
 
 
+@pytest.mark.parametrize("spoilt", [0, 1], ids=["activation", "gradient"])
 @pytest.mark.parametrize(("case", "backend", "device"), runs([ONE]))
-def test_a_nan_stays_in_its_image(case: Case, backend: str, device: str) -> None:
+def test_a_nan_stays_in_its_image(case: Case, backend: str, device: str, spoilt: int) -> None:
     activations, gradients = case.make(device)
-    activations[1, 3, 2, 2] = torch.nan
+    (activations, gradients)[spoilt][1, 3, 2, 2] = torch.nan
     maps = gradient_maps(activations, gradients, case.formulas, backend=backend).maps
     assert maps[:, 1].isnan().flatten(1).any(1).all()
     assert maps[:, [0, 2]].isfinite().all()

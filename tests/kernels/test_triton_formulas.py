@@ -25,10 +25,18 @@ def above(a, g, total, positions):
 
 def everything(a, g, total, positions):
     middle = (a > 0.1) & (a <= 1) | (g == 0)
-    return middle * -g.sigmoid() / (1 + total(a.abs()) / positions)
+    size = total(a.abs() + g.relu())
+    middle = middle * -g.sigmoid()
+    return middle / (1 + size / positions)
 
 
 EVERYTHING = Formula("everything", everything, per_channel=False)
+
+
+def branching(a, g, total, positions):
+    if positions > 4:
+        return g
+    return a
 
 
 def with_factor(factor: float) -> Formula:
@@ -93,6 +101,13 @@ def test_what_triton_cannot_compile_is_refused_by_the_formulas_name() -> None:
     nameless = Formula("nameless", lambda a, g, total, positions: g, per_channel=False)
     with recording(), pytest.raises(ValueError, match=r"'nameless' cannot run on a GPU.*written with def"):
         gradient_maps(a, a, [nameless], backend="triton")
+
+
+@pytest.mark.offline
+def test_a_statement_that_has_no_pieces_is_refused_with_its_text() -> None:
+    a = torch.empty(1, 2, 2, 2, device="meta")
+    with recording(), pytest.raises(ValueError, match=r"'branching' cannot run on a GPU: 'if positions > 4"):
+        gradient_maps(a, a, [Formula("branching", branching, per_channel=False)], backend="triton")
 
 
 def test_cases_cover_every_layout_dtype_and_content() -> None:

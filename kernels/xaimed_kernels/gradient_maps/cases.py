@@ -25,11 +25,11 @@ def _ratio(a: Any, g: Any, total: Any, positions: int) -> Any:
 
 def _nested(a: Any, g: Any, total: Any, positions: int) -> Any:
     """A total inside a total."""
-    return total(g * (g > 0) / (2 + total(a).abs() * g.abs()))
+    return total(g.relu() / (2 + total(a).abs() * g.abs()))
 
 
 def _positive(a: Any, g: Any, total: Any, positions: int) -> Any:
-    return g * (g > 0)
+    return g.relu()
 
 
 def _plain(a: Any, g: Any, total: Any, positions: int) -> Any:

@@ -1,11 +1,11 @@
 """A gradient CAM's formula, written once for torch tensors and Triton tiles.
 
 Plain operators are what both share. A formula may use ``+ - * /``, comparisons (a truth value multiplies as
-0 or 1), ``&`` and ``|`` between comparisons, ``x.abs()``, ``x.sigmoid()``, local names, ``total``, and
+0 or 1), ``&`` and ``|`` between comparisons, ``x.abs()``, ``x.relu()``, ``x.sigmoid()``, local names, ``total``, and
 numbers, its own or plain ones of its module or closure. It may not use torch functions, keyword arguments,
 ``**``, indices or axes (tiles have others than tensors), ``if`` on a tensor, or any other name from
-outside. It is a ``def`` in a file, for Triton compiles its source; annotations and docstring are left out
-there.
+outside. It is a ``def`` in a file, of assignments to names and a return at the end, for Triton compiles its source,
+once for each piece of a tile; annotations and docstring are left out there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Triton kernel of ``gradient_maps``: one reading of activations and gradients for a tuple of formulas.
 
-A tile is [ROWS, BLOCK_C, LANES]: position = row * LANES + lane, all positions of BLOCK_C channels. With few
-positions, LANES is small, so that a warp spans several channels and a total over positions takes few shuffles
-(README).
+A tile holds all positions of BLOCK_C channels: position = row * LANES + lane. Triton's tensors have as many rows as a
+power of two, so that a tile comes in pieces, [rows of the piece, BLOCK_C, LANES] each (README).
 """
 
 import triton
@@ -11,11 +10,27 @@ import triton.language as tl
 
 @triton.jit
 def total(x):
-    """The sum over positions, the axes kept: [ROWS, BLOCK_C, LANES] -> [1, BLOCK_C, 1]."""
-    return tl.sum(tl.sum(x, axis=0, keep_dims=True), axis=2, keep_dims=True)
+    """The sum over the positions of all pieces, axes kept: [rows, BLOCK_C, LANES] each -> [1, BLOCK_C, 1]."""
+    lanes = tl.sum(x[0], axis=0, keep_dims=True)
+    for k in tl.static_range(1, len(x)):
+        lanes += tl.sum(x[k], axis=0, keep_dims=True)
+    return tl.sum(lanes, axis=2, keep_dims=True)
 
 
 @triton.jit
+def relu(x):
+    """What ``x.relu()`` of a formula becomes: one instruction, and a NaN stays one, as in torch."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def load(pointers, mask, MASKED: tl.constexpr):
+    """Values as float32, 0 where they are masked."""
+    values = tl.load(pointers, mask=mask, other=0.0) if MASKED else tl.load(pointers)
+    return values.to(tl.float32)
+
+
+@triton.jit(do_not_specialize=["a_stride_n", "g_stride_n", "splits"])
 def gradient_maps_kernel(
     a_ptr, a_stride_n, a_stride_c, a_stride_s,  # [n, c, s]
     g_ptr, g_stride_n, g_stride_c, g_stride_s,  # [n, c, s]
@@ -24,7 +39,12 @@ def gradient_maps_kernel(
     images, channels, positions, splits,
     formulas: tl.constexpr,  # m Triton functions
     weight_rows: tl.constexpr,  # for each formula its row in weights, or -1
-    ROWS: tl.constexpr, BLOCK_C: tl.constexpr, LANES: tl.constexpr,
+    PIECES: tl.constexpr,  # of each piece its first row, its rows, and whether positions end inside
+    BLOCK_C: tl.constexpr, LANES: tl.constexpr,
+    UNIT_C: tl.constexpr,  # divides positions, the strides of n and of c
+    UNIT_S: tl.constexpr,  # divides the strides of n and of s
+    FOLD: tl.constexpr,  # adjacent channels that are added up before they go to the maps
+    EVEN: tl.constexpr,  # whether BLOCK_C divides channels
     WIDE: tl.constexpr,  # whether offsets inside a tile pass 2^31
 ):  # fmt: skip
     """Program (image, split): the maps of one image over one part of its channels."""
@@ -34,34 +54,60 @@ def gradient_maps_kernel(
     first = i_split * per_split
     last = tl.minimum(first + per_split, channels)
 
-    s = tl.arange(0, ROWS)[:, None, None] * LANES + tl.arange(0, LANES)[None, None, :]
+    # stride // unit * unit is the stride, and shows the compiler what divides it
+    UNIT: tl.constexpr = UNIT_C * UNIT_S
+    p_n_a = a_ptr + i_n.to(tl.int64) * (a_stride_n // UNIT * UNIT)
+    p_n_g = g_ptr + i_n.to(tl.int64) * (g_stride_n // UNIT * UNIT)
+    a_stride_c, g_stride_c = a_stride_c // UNIT_C * UNIT_C, g_stride_c // UNIT_C * UNIT_C
+    a_stride_s, g_stride_s = a_stride_s // UNIT_S * UNIT_S, g_stride_s // UNIT_S * UNIT_S
+    positions = positions // UNIT_C * UNIT_C
     c = tl.arange(0, BLOCK_C)[None, :, None]
-    offset_s, offset_c = s, c
-    if WIDE:
-        offset_s, offset_c = s.to(tl.int64), c.to(tl.int64)
-    p_a = a_ptr + i_n.to(tl.int64) * a_stride_n + (offset_c * a_stride_c + offset_s * a_stride_s)
-    p_g = g_ptr + i_n.to(tl.int64) * g_stride_n + (offset_c * g_stride_c + offset_s * g_stride_s)
+    lane = tl.arange(0, LANES)[None, None, :]
+    places, p_a, p_g, maps = (), (), (), ()
+    for k in tl.static_range(len(PIECES)):
+        s = (PIECES[k][0] + tl.arange(0, PIECES[k][1]))[:, None, None] * LANES + lane
+        places = places + (s,)  # noqa: RUF005
+        offset_c, offset_s = c, s
+        if WIDE:
+            offset_c, offset_s = c.to(tl.int64), s.to(tl.int64)
+        p_a = p_a + (p_n_a + (offset_c * a_stride_c + offset_s * a_stride_s),)  # noqa: RUF005
+        p_g = p_g + (p_n_g + (offset_c * g_stride_c + offset_s * g_stride_s),)  # noqa: RUF005
+        for _ in tl.static_range(len(formulas)):
+            maps = maps + (tl.zeros([PIECES[k][1], BLOCK_C // FOLD, LANES], tl.float32),)  # noqa: RUF005
 
-    maps = ()
-    for _ in tl.static_range(len(formulas)):
-        maps = maps + (tl.zeros([ROWS, BLOCK_C, LANES], tl.float32),)  # noqa: RUF005
     for c0 in tl.range(first, last, BLOCK_C):
-        m_tile = (c0 + c < last) & (s < positions)
         skip = tl.cast(c0, tl.int64)
-        a = tl.load(p_a + skip * a_stride_c, mask=m_tile, other=0.0).to(tl.float32)
-        g = tl.load(p_g + skip * g_stride_c, mask=m_tile, other=0.0).to(tl.float32)
-        grown = ()
+        a, g = (), ()
+        for k in tl.static_range(len(PIECES)):
+            mask = places[k] < positions
+            if not EVEN:
+                mask = mask & (c0 + c < last)
+            a = a + (load(p_a[k] + skip * a_stride_c, mask, PIECES[k][2] or not EVEN),)  # noqa: RUF005
+            g = g + (load(p_g[k] + skip * g_stride_c, mask, PIECES[k][2] or not EVEN),)  # noqa: RUF005
+        weights = ()
         for i in tl.static_range(len(formulas)):
             w = formulas[i](a, g, total, positions)
-            grown = grown + (maps[i] + tl.where(m_tile, w * a, 0.0),)  # noqa: RUF005
+            weights = weights + (w,)  # noqa: RUF005
             if weight_rows[i] >= 0:
                 channel = c0 + tl.arange(0, BLOCK_C)
                 p_w = weights_ptr + (tl.cast(weight_rows[i], tl.int64) * images + i_n) * channels + channel
-                per_channel = tl.reshape(w + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C])
+                per_channel = tl.reshape(w[0] + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C])
                 tl.store(p_w, per_channel, mask=channel < last)
+        grown = ()
+        for k in tl.static_range(len(PIECES)):
+            for i in tl.static_range(len(formulas)):
+                weighed = weights[i][k] * a[k]
+                if not EVEN:
+                    weighed = tl.where(c0 + c < last, weighed, 0.0)
+                if FOLD > 1:
+                    neighbours = tl.reshape(weighed, [PIECES[k][1], BLOCK_C // FOLD, FOLD, LANES])
+                    weighed = tl.sum(neighbours, axis=2)
+                grown = grown + (maps[len(formulas) * k + i] + weighed,)  # noqa: RUF005
         maps = grown
 
-    place = tl.arange(0, ROWS)[:, None] * LANES + tl.arange(0, LANES)[None, :]
-    for i in tl.static_range(len(formulas)):
-        row = (i_split.to(tl.int64) * len(formulas) + i) * images + i_n
-        tl.store(maps_ptr + row * positions + place, tl.sum(maps[i], axis=1), mask=place < positions)
+    for k in tl.static_range(len(PIECES)):
+        place = (PIECES[k][0] + tl.arange(0, PIECES[k][1]))[:, None] * LANES + tl.arange(0, LANES)[None, :]
+        for i in tl.static_range(len(formulas)):
+            row = (i_split.to(tl.int64) * len(formulas) + i) * images + i_n
+            p_map = maps_ptr + row * positions + place
+            tl.store(p_map, tl.sum(maps[len(formulas) * k + i], axis=1), mask=place < positions)

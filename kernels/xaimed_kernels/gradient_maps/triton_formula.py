@@ -14,11 +14,13 @@ import triton
 import triton.language as tl
 
 from xaimed_kernels.gradient_maps.formula import Formula
+from xaimed_kernels.gradient_maps.kernel import relu
+from xaimed_kernels.gradient_maps.pieces import in_pieces
 
 
 @cache
-def triton_formula(formula: Formula) -> Any:
-    """``formula.weights`` for Triton tiles.
+def triton_formula(formula: Formula, pieces: int) -> Any:
+    """``formula.weights`` for Triton tiles that come in ``pieces``: ``a`` and ``g`` are tuples, and so is the result.
 
     The source is compiled without its annotations (Triton would look them up as if they were values) and with
     only the numbers it refers to outside itself. The function's name carries a hash of both, because Triton
@@ -26,7 +28,7 @@ def triton_formula(formula: Formula) -> Any:
 
     Raises ValueError for a lambda or anything else that is no plain ``def`` in a file.
     """
-    definition = _definition(formula)
+    definition = in_pieces(_definition(formula), formula.name, pieces)
     numbers = _numbers(formula)
     text = ast.unparse(definition)
     digest = hashlib.sha256(f"{text}{sorted(numbers.items())}".encode()).hexdigest()[:12]
@@ -34,7 +36,7 @@ def triton_formula(formula: Formula) -> Any:
     text = ast.unparse(definition) + "\n"
     file = f"<formula {definition.name}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    scope: dict[str, Any] = {"__name__": __name__, "tl": tl}
+    scope: dict[str, Any] = {"__name__": __name__, "tl": tl, "relu": relu}
     scope |= {name: tl.constexpr(value) for name, value in numbers.items()}
     exec(compile(text, file, "exec"), scope)
     return triton.jit(scope[definition.name])

@@ -6,7 +6,7 @@ from xaimed_kernels.gradient_maps import Formula
 
 def weights(a: Tile, g: Tile, total: Total, positions: int) -> Tile:
     """sum relu(g) / (2 + S g) with S = sum A: eq. 19 cancelled by g^2, which would underflow."""
-    rising = g * (g > 0)  # also below the line: a falling g could meet the pole and give 0 / 0
+    rising = g.relu()  # also below the line: a falling g could meet the pole and give 0 / 0
     return total(rising / (2 + total(a) * rising))
 
 

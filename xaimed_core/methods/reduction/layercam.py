@@ -6,7 +6,7 @@ from xaimed_kernels.gradient_maps import Formula
 
 def weights(a: Tile, g: Tile, total: Total, positions: int) -> Tile:
     """Each position keeps its own gradient where it is positive."""
-    return g * (g > 0)
+    return g.relu()
 
 
 LAYERCAM = Method(

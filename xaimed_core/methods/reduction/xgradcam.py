@@ -7,7 +7,7 @@ from xaimed_kernels.gradient_maps import Formula
 def weights(a: Tile, g: Tile, total: Total, positions: int) -> Tile:
     """sum (A g) / sum A; 0 where the channel is empty or its signed sum cancels to 1e-6 of its size."""
     signed = total(a)
-    size = 2 * total(a * (a > 0)) - signed
+    size = 2 * total(a.relu()) - signed
     defined = signed.abs() > 1e-6 * size
     return total(a * g) * defined / (signed + (1 - defined * 1))
 
