@@ -6,46 +6,96 @@ What has no equation, outside and where no pixel near is removed, is 0 in all ar
 import triton
 import triton.language as tl
 
-from xaimed_kernels.impute.kernel_stencil import interpolated, three, tile_of
+from xaimed_kernels.impute.kernel_stencil import interpolated, quad, six, store_pair, store_quad, tile_of
 
 
 @triton.jit
-def coarse_residual(p_b, p_a, points, stride, above, here, below, K: tl.constexpr):
-    """``b - A x`` at the points of column K; storage of A: see `kernel_operators`."""
-    p_east, p_southwest, p_south, p_southeast = p_a + points, p_a + 2 * points, p_a + 3 * points, p_a + 4 * points
-    r = tl.load(p_b) - tl.load(p_a) * here[K]
-    r -= tl.load(p_east - 1) * here[K - 1] + tl.load(p_east) * here[K + 1]
-    r -= tl.load(p_southeast - stride - 1) * above[K - 1] + tl.load(p_southeast) * below[K + 1]
-    r -= tl.load(p_south - stride) * above[K] + tl.load(p_south) * below[K]
-    return r - (tl.load(p_southwest - stride + 1) * above[K + 1] + tl.load(p_southwest) * below[K - 1])
-
-
-@triton.jit
-def pass_points(p_x, p_new, p_b, p_a, points, stride, damping, smoothing):
-    """A Jacobi sweep of points, or only their residual."""
-    here = three(p_x)
-    r = coarse_residual(p_b, p_a, points, stride, three(p_x - stride), here, three(p_x + stride), 1)
-    if smoothing != 0:
-        r = here[1] + damping * tl.load(p_a + 5 * points) * r
-    tl.store(p_new, r)
-
-
-@triton.jit
-def joined(p_x, taken, by):
-    """The columns -1, 0, 1, 2 from points of x, or of 0, corrected."""
+def couplings(p_a, points, stride):
+    """Of a quad's points: the diagonal, then to the east (from column -1 on), southwest, south and southeast, and to the
+    northwest (from -1 on), north and northeast (to 4), which are the row above's. Storage: see `kernel_operators`."""
+    p_east, p_southwest, p_south, p_southeast = (
+        p_a + points,
+        p_a + 2 * points,
+        p_a + 3 * points,
+        p_a + 4 * points,
+    )
+    east, northwest, northeast = quad(p_east), quad(p_southeast - stride), quad(p_southwest - stride)
     return (
-        taken * tl.load(p_x - 1) + by[0],
-        taken * tl.load(p_x) + by[1],
-        taken * tl.load(p_x + 1) + by[2],
-        taken * tl.load(p_x + 2) + by[3],
+        quad(p_a),
+        (tl.load(p_east - 1), east[0], east[1], east[2], east[3]),
+        quad(p_southwest),
+        quad(p_south),
+        quad(p_southeast),
+        (tl.load(p_southeast - stride - 1), northwest[0], northwest[1], northwest[2]),
+        quad(p_south - stride),
+        (northeast[1], northeast[2], northeast[3], tl.load(p_southwest - stride + 4)),
     )
 
 
 @triton.jit
-def smoothed(p_new, p_b, p_a, points, stride, damping, above, here, below, K: tl.constexpr):
-    scale = tl.load(p_a + 5 * points)
-    r = coarse_residual(p_b, p_a, points, stride, above, here, below, K)
-    tl.store(p_new, tl.where(scale > 0.0, here[K] + damping * scale * r, 0.0))
+def point_residual(b, a, above, here, below, K: tl.constexpr):
+    """``b - A x`` at the points of column K."""
+    r = b[K] - a[0][K] * here[K + 1]
+    r -= a[1][K] * here[K] + a[1][K + 1] * here[K + 2]
+    r -= a[2][K] * below[K] + a[7][K] * above[K + 2]
+    r -= a[3][K] * below[K + 1] + a[6][K] * above[K + 1]
+    return r - (a[4][K] * below[K + 2] + a[5][K] * above[K])
+
+
+@triton.jit
+def coarse_residual(p_b, p_a, points, stride, above, here, below):
+    b, a = quad(p_b), couplings(p_a, points, stride)
+    return (
+        point_residual(b, a, above, here, below, 0),
+        point_residual(b, a, above, here, below, 1),
+        point_residual(b, a, above, here, below, 2),
+        point_residual(b, a, above, here, below, 3),
+    )
+
+
+@triton.jit
+def pass_points(p_x, p_new, p_b, p_a, points, stride, damping, smoothing):
+    """A Jacobi sweep of quads, or only their residual."""
+    here, scale, sweeping = six(p_x), quad(p_a + 5 * points), smoothing != 0
+    r = coarse_residual(p_b, p_a, points, stride, six(p_x - stride), here, six(p_x + stride))
+    values = (
+        tl.where(sweeping, here[1] + damping * scale[0] * r[0], r[0]),
+        tl.where(sweeping, here[2] + damping * scale[1] * r[1], r[1]),
+        tl.where(sweeping, here[3] + damping * scale[2] * r[2], r[2]),
+        tl.where(sweeping, here[4] + damping * scale[3] * r[3], r[3]),
+    )
+    store_quad(p_new, values)
+
+
+@triton.jit
+def joined(p_x, taken, by):
+    """Columns -1 to 4 of x, or of 0, corrected."""
+    x = six(p_x)
+    return (
+        taken * x[0] + by[0],
+        taken * x[1] + by[1],
+        taken * x[2] + by[2],
+        taken * x[3] + by[3],
+        taken * x[4] + by[4],
+        taken * x[5] + by[5],
+    )
+
+
+@triton.jit
+def moved(here, scale, r, damping):
+    return tl.where(scale > 0.0, here + damping * scale * r, 0.0)
+
+
+@triton.jit
+def smoothed(p_b, p_a, points, stride, damping, above, here, below):
+    """A Jacobi sweep of quads; 0 where there is no equation."""
+    r, scale = coarse_residual(p_b, p_a, points, stride, above, here, below), quad(p_a + 5 * points)
+    return (
+        moved(here[1], scale[0], r[0], damping),
+        moved(here[2], scale[1], r[1], damping),
+        moved(here[3], scale[2], r[2], damping),
+        moved(here[4], scale[3], r[3], damping),
+    )
 
 
 @triton.jit
@@ -53,39 +103,43 @@ def correct_tile(
     tile, p_x, p_new, p_e, p_b, p_a, points, stride, narrow, height, width, damping, taken,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """A Jacobi sweep of a tile of 2 x 2 points, of x (or of 0) and the interpolation of the next coarser grid."""
-    y, x = tile_of(tile, (height + 1) // 2, (width + 1) // 2, TILE_Y, TILE_X)
-    at = 2 * y * stride + 2 * x
+    """A Jacobi sweep of a tile of two rows' quads, of x (or of 0) and the interpolation of the next coarser grid."""
+    y, x = tile_of(tile, tl.cdiv(height, 2), tl.cdiv(width, 4), TILE_Y, TILE_X)
+    at = 2 * y * stride + 4 * x
     p_x, p_new, p_b, p_a = p_x + at, p_new + at, p_b + at, p_a + at
-    to_a, to_b, to_c, to_d = interpolated(p_e + y * narrow + x, narrow)
+    to_a, to_b, to_c, to_d = interpolated(p_e + y * narrow + 2 * x, narrow)
     a, b = joined(p_x - stride, taken, to_a), joined(p_x, taken, to_b)
     c, d = joined(p_x + stride, taken, to_c), joined(p_x + 2 * stride, taken, to_d)
-    smoothed(p_new, p_b, p_a, points, stride, damping, a, b, c, 1)
-    smoothed(p_new + 1, p_b + 1, p_a + 1, points, stride, damping, a, b, c, 2)
-    p_new, p_b, p_a = p_new + stride, p_b + stride, p_a + stride
-    smoothed(p_new, p_b, p_a, points, stride, damping, b, c, d, 1)
-    smoothed(p_new + 1, p_b + 1, p_a + 1, points, stride, damping, b, c, d, 2)
+    upper = smoothed(p_b, p_a, points, stride, damping, a, b, c)
+    lower = smoothed(p_b + stride, p_a + stride, points, stride, damping, b, c, d)
+    store_quad(p_new, upper)
+    store_quad(p_new + stride, lower)
+
+
+@triton.jit
+def five_of_rows(p, stride):
+    """Columns -1 to 3 of a row and half the rows beside it."""
+    upper, here, lower = quad(p - stride), quad(p), quad(p + stride)
+    before = tl.load(p - 1) + 0.5 * (tl.load(p - stride - 1) + tl.load(p + stride - 1))
+    return (
+        before,
+        here[0] + 0.5 * (upper[0] + lower[0]),
+        here[1] + 0.5 * (upper[1] + lower[1]),
+        here[2] + 0.5 * (upper[2] + lower[2]),
+        here[3] + 0.5 * (upper[3] + lower[3]),
+    )
 
 
 @triton.jit
 def restrict_tile(
     tile, p_fine, p_coarse, stride, narrow, height, width, TILE_Y: tl.constexpr, TILE_X: tl.constexpr
 ):
-    """A tile of the next coarser right-hand side: ``P^T`` of a right-hand side or a residual."""
-    y, x = tile_of(tile, height // 2 + 1, width // 2 + 1, TILE_Y, TILE_X)
-    p_fine += 2 * y * stride + 2 * x
-    upper, here, lower = three(p_fine - stride), three(p_fine), three(p_fine + stride)
-    rows = mixed_sum(upper, here, lower)
-    tl.store(p_coarse + y * narrow + x, rows[1] + 0.5 * (rows[0] + rows[2]))
-
-
-@triton.jit
-def mixed_sum(upper, here, lower):
-    return (
-        here[0] + 0.5 * (upper[0] + lower[0]),
-        here[1] + 0.5 * (upper[1] + lower[1]),
-        here[2] + 0.5 * (upper[2] + lower[2]),
-    )
+    """A tile of pairs of the next coarser right-hand side: ``P^T`` of a right-hand side or a residual."""
+    columns = width // 2 + 1
+    y, x = tile_of(tile, height // 2 + 1, tl.cdiv(columns, 2), TILE_Y, TILE_X)
+    c = five_of_rows(p_fine + (2 * y * stride + 4 * x), stride)
+    second = tl.where(2 * x + 1 < columns, c[3] + 0.5 * (c[2] + c[4]), 0.0)
+    store_pair(p_coarse + (y * narrow + 2 * x), c[1] + 0.5 * (c[0] + c[2]), second)
 
 
 @triton.jit(
@@ -104,7 +158,7 @@ def pass_kernel(
     if tl.load(done_ptr + plane) != 0:
         return
     points = 4 * points4
-    at = 4 * start4 + tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
+    at = 4 * start4 + tl.program_id(0) % tiles * BLOCK + 4 * tl.arange(0, BLOCK // 4)
     base = plane * points + at
     p_a = planes_ptr + plane // channels * 6 * points + at
     pass_points(x_ptr + base, new_ptr + base, b_ptr + base, p_a, points, 4 * stride4, damping, smoothing)
@@ -124,7 +178,7 @@ def correct_kernel(
     tiles,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (plane, tile of 2 x 2 points of a large grid): add the next coarser solution to x (or to 0), and sweep."""
+    """Program (plane, tile of two rows' quads of a large grid): add the next coarser solution to x (or to 0), and sweep."""
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
         return
@@ -146,7 +200,7 @@ def restrict_kernel(
     points4, start4, stride4, height, width, below4, narrow4, tiles,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (plane, tile): a large grid's right-hand side or residual to the next coarser one, large too."""
+    """Program (plane, tile of pairs): a large grid's right-hand side or residual to the next coarser one, large too."""
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
         return
@@ -159,7 +213,7 @@ def restrict_kernel(
 @triton.jit
 def pass_grid(p_x, p_new, p_b, p_a, points, stride, height, damping, smoothing, BLOCK: tl.constexpr):
     for first in tl.range(0, height * stride, BLOCK):
-        at = first + tl.arange(0, BLOCK)
+        at = first + 4 * tl.arange(0, BLOCK // 4)
         pass_points(p_x + at, p_new + at, p_b + at, p_a + at, points, stride, damping, smoothing)
     tl.debug_barrier()
 
@@ -197,7 +251,7 @@ def small_grids_kernel(
             pass_grid(p_x, p_new, p_b, p_a, points, stride, height, 0.0, 0, BLOCK)
         elif what >= 3:
             taken = (what - 3).to(tl.float32)
-            for tile in tl.range(0, tl.cdiv((height + 1) // 2, TILE) * tl.cdiv((width + 1) // 2, TILE)):
+            for tile in tl.range(0, tl.cdiv(tl.cdiv(height, 2), TILE) * tl.cdiv(tl.cdiv(width, 4), TILE)):
                 correct_tile(
                     tile, p_x, p_new, x_ptr + plane * points + below, p_b, p_a, points, stride, narrow, height, width,
                     first, taken, TILE, TILE,
@@ -208,7 +262,9 @@ def small_grids_kernel(
             p_fine = p_b
             if what == 2:
                 p_fine = p_new
-            for tile in tl.range(0, tl.cdiv(height // 2 + 1, TILE) * tl.cdiv(width // 2 + 1, TILE)):
+            for tile in tl.range(
+                0, tl.cdiv(height // 2 + 1, TILE) * tl.cdiv(tl.cdiv(width // 2 + 1, 2), TILE)
+            ):
                 restrict_tile(
                     tile, p_fine, b_ptr + plane * points + below, stride, narrow, height, width, TILE, TILE
                 )

@@ -49,7 +49,7 @@ def galerkin_term(
     part: tl.constexpr = 0.5 ** (iy * iy + ix * ix + off_y * off_y + off_x * off_x)
     p_point = p_fine + (iy * stride + ix)
     if off_y * off_y > 1 or off_x * off_x > 1:
-        term = tl.zeros_like((row + column).to(tl.float32))
+        term = tl.zeros(row.shape, tl.float32)
     elif FROM_IMAGE:
         y, x = 2 * row + iy, 2 * column + ix
         term = part * image_coupling(p_point, y, x, height, width, stride, dy, dx)
@@ -59,17 +59,31 @@ def galerkin_term(
 
 
 @triton.jit
+def galerkin_sum(
+    p_fine, row, column, height, width, points, stride, FROM_IMAGE: tl.constexpr, PLANE: tl.constexpr
+):
+    total = tl.zeros(row.shape, tl.float32)
+    for pair in tl.static_range(81):
+        total += galerkin_term(
+            p_fine, row, column, height, width, points, stride, FROM_IMAGE, PLANE, pair // 9, pair % 9
+        )
+    return total
+
+
+@triton.jit
 def galerkin_tile(
     p_fine, p_out, row, column, height, width, fine_points, points, stride, FROM_IMAGE: tl.constexpr
 ):
     """A tile of the 5 planes of a coarse operator."""
-    for plane in tl.static_range(5):
-        total = tl.zeros_like((row + column).to(tl.float32))
-        for pair in tl.static_range(81):
-            total += galerkin_term(
-                p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, plane, pair // 9, pair % 9
-            )
-        tl.store(p_out + plane * points, total)
+    totals = (
+        galerkin_sum(p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, 0),
+        galerkin_sum(p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, 1),
+        galerkin_sum(p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, 2),
+        galerkin_sum(p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, 3),
+        galerkin_sum(p_fine, row, column, height, width, fine_points, stride, FROM_IMAGE, 4),
+    )
+    for plane in tl.static_range(5):  # all loads before the first store: those of one place are one
+        tl.store(p_out + plane * points, totals[plane])
 
 
 @triton.jit

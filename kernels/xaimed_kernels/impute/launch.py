@@ -10,7 +10,12 @@ from torch import Tensor
 
 from xaimed_kernels.impute.imputation import Filled
 from xaimed_kernels.impute.kernel import judge_kernel, load_kernel, store_kernel
-from xaimed_kernels.impute.kernel_coarse import correct_kernel, pass_kernel, restrict_kernel, small_grids_kernel
+from xaimed_kernels.impute.kernel_coarse import (
+    correct_kernel,
+    pass_kernel,
+    restrict_kernel,
+    small_grids_kernel,
+)
 from xaimed_kernels.impute.kernel_image import correct_image_kernel, restrict_image_kernel, sweep_image_kernel
 from xaimed_kernels.impute.kernel_operators import galerkin_kernel, inverse_kernel
 from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, STIFFER, damping
@@ -20,12 +25,12 @@ from xaimed_kernels.launching import ceil_div, is_aligned, launch, power_of_two
 WARPS = 8
 """Warps of a program that goes along a line: 4 points a thread, which one instruction loads."""
 
-TILE_Y, TILE_X, TILE_WARPS = 8, 16, 4
-"""Rows and columns of a tile, and warps: a vertex, or 2 x 2 points, a thread."""
+TILE_Y, TILE_X, TILE_WARPS = 8, 8, 2
+"""Threads down and across a tile, and their warps: a thread has a vertex or two, or the quads of two rows."""
 
 SMALL, SMALL_TILE = 64 * 64, 16
 """Points of the largest grid that one program solves with all that are coarser (from here on a launch for each step
-would cost more than the step), and rows and columns of that program's tiles."""
+would cost more than the step), and threads down and across that program's tiles."""
 
 USUAL_CYCLES = 4
 """Cycles after which the host looks for planes that are not done: what the slowest masks need for 1e-4."""
@@ -105,14 +110,14 @@ def _cycle(work: Work) -> None:
     image, below = work.grids[:2]
     m, stride4 = len(u), image.place[1]
     where = (work.channels, work.room4, stride4, image.height, image.width, work.points4, *below.place)
-    tiles = _tiles(below.height, below.width)
+    tiles = _tiles(below.height, ceil_div(below.width, 2))
     launch(
         restrict_image_kernel, m * tiles, u, work.relax, b, work.done, *where, tiles,
         TILE_Y=TILE_Y, TILE_X=TILE_X, warps=TILE_WARPS,
     )  # fmt: skip
     _solve_coarse(work)
     steps = damping(0, image.shape)
-    tiles = _tiles(ceil_div(image.height, 2), ceil_div(image.width, 2))
+    tiles = _tiles(ceil_div(image.height, 2), ceil_div(image.width, 4))
     launch(
         correct_image_kernel, m * tiles, u, first, work.relax, x, work.done, *where, steps[0], tiles,
         TILE_Y=TILE_Y, TILE_X=TILE_X, warps=TILE_WARPS,
@@ -149,7 +154,7 @@ def _descend(work: Work, level: int, small: int, *, full: bool) -> None:
     _, other, b = work.coarse
     for lower in range(level, small - 1):
         grid, below = work.grids[lower], work.grids[lower + 1]
-        tiles = _tiles(below.height, below.width)
+        tiles = _tiles(below.height, ceil_div(below.width, 2))
         launch(
             restrict_kernel, len(b) * tiles, b if full or lower > level else other, b, work.done, work.points4,
             *grid.place, *grid.shape, *below.place, tiles, TILE_Y=TILE_Y, TILE_X=TILE_X, warps=TILE_WARPS,
@@ -161,7 +166,7 @@ def _smooth(work: Work, level: int, *, taken: float) -> None:
     """Two sweeps, the first of which adds the next coarser solution to x (0 of it, or 1); the result is in x again."""
     x, other, b = work.coarse
     grid, below = work.grids[level], work.grids[level + 1]
-    tiles = _tiles(ceil_div(grid.height, 2), ceil_div(grid.width, 2))
+    tiles = _tiles(ceil_div(grid.height, 2), ceil_div(grid.width, 4))
     launch(
         correct_kernel, len(x) * tiles, x, other, b, work.planes, work.done, work.channels, work.points4,
         *grid.place, *grid.shape, *below.place, damping(level, grid.shape)[0], taken, tiles,
