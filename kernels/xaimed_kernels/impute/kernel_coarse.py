@@ -1,4 +1,4 @@
-"""Triton kernels of the cycle's steps on coarse grids: one launch a step, or all steps of the small grids in one.
+"""Triton kernels of the cycle's steps on coarse grids, one launch a step where a grid is large.
 
 What has no equation, outside and where no pixel near is removed, is 0 in all arrays and stays 0.
 """
@@ -11,8 +11,8 @@ from xaimed_kernels.impute.kernel_stencil import interpolated, quad, six, store_
 
 @triton.jit
 def couplings(p_a, points, stride):
-    """Of a quad's points: the diagonal, then to the east (from column -1 on), southwest, south and southeast, and to the
-    northwest (from -1 on), north and northeast (to 4), which are the row above's. Storage: see `kernel_operators`."""
+    """Of a quad: the diagonal, couplings to the east (5 from column -1 on), southwest, south and southeast, and to the
+    northwest, north and northeast, which are stored elsewhere. Storage: see `kernel_operators`."""
     p_east, p_southwest, p_south, p_southeast = (
         p_a + points,
         p_a + 2 * points,
@@ -178,7 +178,7 @@ def correct_kernel(
     tiles,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (plane, tile of two rows' quads of a large grid): add the next coarser solution to x (or to 0), and sweep."""
+    """Program (plane, tile of two rows' quads of a large grid): x (or 0), plus the next coarser solution, swept."""
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
         return
@@ -208,76 +208,3 @@ def restrict_kernel(
     restrict_tile(
         tl.program_id(0) % tiles, p_fine, p_coarse, 4 * stride4, 4 * narrow4, height, width, TILE_Y, TILE_X
     )
-
-
-@triton.jit
-def pass_grid(p_x, p_new, p_b, p_a, points, stride, height, damping, smoothing, BLOCK: tl.constexpr):
-    for first in tl.range(0, height * stride, BLOCK):
-        at = first + 4 * tl.arange(0, BLOCK // 4)
-        pass_points(p_x + at, p_new + at, p_b + at, p_a + at, points, stride, damping, smoothing)
-    tl.debug_barrier()
-
-
-@triton.jit(do_not_specialize=("steps", "channels", "points4"))
-def small_grids_kernel(
-    x_ptr, new_ptr, b_ptr,  # [planes, points]
-    planes_ptr,  # [systems, 6, points]
-    inverse_ptr,  # [systems, size * size]
-    done_ptr,  # [planes]
-    schedule_ptr,  # [steps, 8]: what, start4, stride4, height, width; start4 and stride4 of the next coarser grid
-    steps, channels, points4, first, second,
-    TILE: tl.constexpr, BLOCK: tl.constexpr, SIZE: tl.constexpr,
-):  # fmt: skip
-    """Program (plane): run a schedule of steps on the small grids.
-
-    What: 0 restricts b, 1 computes b - A x, 2 restricts that, 3 takes the coarser solution and smooths it, 4 adds it
-    and smooths, 5 solves the coarsest grid. A schedule in memory instead of unrolled code: the code is there once.
-    """
-    plane = tl.program_id(0).to(tl.int64)
-    if tl.load(done_ptr + plane) != 0:
-        return
-    system, points = plane // channels, 4 * points4
-    for step in tl.range(0, steps):
-        p_step = schedule_ptr + 8 * step
-        what, start, stride = tl.load(p_step), 4 * tl.load(p_step + 1), 4 * tl.load(p_step + 2)
-        height, width = tl.load(p_step + 3), tl.load(p_step + 4)
-        below, narrow = 4 * tl.load(p_step + 5), 4 * tl.load(p_step + 6)
-        base = plane * points + start
-        p_x, p_new, p_b = x_ptr + base, new_ptr + base, b_ptr + base
-        p_a = planes_ptr + system * 6 * points + start
-        if what == 5:
-            solve(p_x, p_b, inverse_ptr + system * SIZE * SIZE, stride, height, width, SIZE)
-        elif what == 1:
-            pass_grid(p_x, p_new, p_b, p_a, points, stride, height, 0.0, 0, BLOCK)
-        elif what >= 3:
-            taken = (what - 3).to(tl.float32)
-            for tile in tl.range(0, tl.cdiv(tl.cdiv(height, 2), TILE) * tl.cdiv(tl.cdiv(width, 4), TILE)):
-                correct_tile(
-                    tile, p_x, p_new, x_ptr + plane * points + below, p_b, p_a, points, stride, narrow, height, width,
-                    first, taken, TILE, TILE,
-                )  # fmt: skip
-            tl.debug_barrier()
-            pass_grid(p_new, p_x, p_b, p_a, points, stride, height, second, 1, BLOCK)
-        else:
-            p_fine = p_b
-            if what == 2:
-                p_fine = p_new
-            for tile in tl.range(
-                0, tl.cdiv(height // 2 + 1, TILE) * tl.cdiv(tl.cdiv(width // 2 + 1, 2), TILE)
-            ):
-                restrict_tile(
-                    tile, p_fine, b_ptr + plane * points + below, stride, narrow, height, width, TILE, TILE
-                )
-            tl.debug_barrier()
-
-
-@triton.jit
-def solve(p_x, p_b, p_inverse, stride, height, width, SIZE: tl.constexpr):
-    """The coarsest grid by its inverse."""
-    j = tl.arange(0, SIZE)
-    m_j = j < height * width
-    place = j // width * stride + j % width
-    b = tl.load(p_b + place, mask=m_j, other=0.0)
-    solved = tl.sum(tl.load(p_inverse + j[:, None] * SIZE + j[None, :]) * b[None, :], axis=1)
-    tl.store(p_x + place, solved, mask=m_j)
-    tl.debug_barrier()

@@ -14,10 +14,10 @@ from xaimed_kernels.impute.kernel_coarse import (
     correct_kernel,
     pass_kernel,
     restrict_kernel,
-    small_grids_kernel,
 )
 from xaimed_kernels.impute.kernel_image import correct_image_kernel, restrict_image_kernel, sweep_image_kernel
 from xaimed_kernels.impute.kernel_operators import galerkin_kernel, inverse_kernel
+from xaimed_kernels.impute.kernel_small import small_grids_kernel
 from xaimed_kernels.impute.levels import MOST_CYCLES, MOST_REFINING_CYCLES, RATE, STIFFER, damping
 from xaimed_kernels.impute.scratch import BLOCK, Grid, Work, allocate
 from xaimed_kernels.launching import ceil_div, is_aligned, launch, power_of_two
