@@ -148,14 +148,14 @@ def test_large_images_are_filled_on_a_gpu():
 
 
 def test_memory_on_a_gpu_is_linear_in_the_systems():
-    """The constant: 22 bytes of scratch for a pixel and channel (of 3), whatever the number of systems and the size."""
-    for side in (224, 512):
+    """Scratch for a pixel and channel (of 3) in bytes, whatever the number of systems; zeros around weigh more at 224."""
+    for side, constant in ((224, 23.1), (512, 21.4)):
         for n in (1, 2, 7):
             keep = torch.empty(n, 2, side, side, dtype=torch.bool, device="meta")
             work = allocate(torch.empty(n, 3, side, side, device="meta"), keep)
             arrays = (work.keep, work.relax, work.u[0], work.coarse[0], work.planes, work.inverse)
             held = sum(array.untyped_storage().nbytes() for array in arrays)
-            assert 21 < held / (n * 2 * 3 * side**2) < 22
+            assert constant - 0.1 < held / (n * 2 * 3 * side**2) < constant
 
 
 @pytest.mark.parametrize(
