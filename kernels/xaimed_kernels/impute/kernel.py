@@ -53,7 +53,7 @@ def load_kernel(
     scale = tl.where(spread > 0.0, 1.0 / tl.where(spread > 0.0, spread, 1.0), 0.0)
     room, stride = 4 * room4, 4 * stride4
     base, system_base = plane.to(tl.int64) * room, system.to(tl.int64) * room
-    for start in tl.range(0, room, BLOCK):
+    for start in tl.range(0, room, BLOCK):  # whole blocks
         at = start + tl.arange(0, BLOCK)
         pixel = at - first_pixel(stride)
         y, x = pixel // stride, pixel % stride
@@ -61,13 +61,12 @@ def load_kernel(
         removed = tl.load(p_keep + y * width + x, mask=inside, other=1) == 0
         kept = inside & (removed == 0)
         value = tl.load(p_image + y * width + x, mask=kept, other=0.0)
-        m_at = at < room
-        tl.store(u_ptr + base + at, tl.where(kept, (value - mean) * scale, 0.0), mask=m_at)
-        tl.store(first_ptr + base + at, tl.zeros([BLOCK], dtype), mask=m_at)
-        tl.store(second_ptr + base + at, tl.zeros([BLOCK], dtype), mask=m_at)
+        tl.store(u_ptr + base + at, tl.where(kept, (value - mean) * scale, 0.0))
+        tl.store(first_ptr + base + at, tl.zeros([BLOCK], dtype))
+        tl.store(second_ptr + base + at, tl.zeros([BLOCK], dtype))
         if plane % channels == 0:
             weights = tl.maximum(diagonal(y, x, height, width), 1).to(dtype)
-            tl.store(relax_ptr + system_base + at, tl.where(removed, 1.0 / weights, 0.0), mask=m_at)
+            tl.store(relax_ptr + system_base + at, tl.where(removed, 1.0 / weights, 0.0))
     idle = (spread == 0.0) | (spread != spread) | (kept_pixels == pixels)
     tl.store(means_ptr + plane, mean)
     tl.store(spreads_ptr + plane, spread)

@@ -134,12 +134,14 @@ def five_of_rows(p, stride):
 def restrict_tile(
     tile, p_fine, p_coarse, stride, narrow, height, width, TILE_Y: tl.constexpr, TILE_X: tl.constexpr
 ):
-    """A tile of pairs of the next coarser right-hand side: ``P^T`` of a right-hand side or a residual."""
-    columns = width // 2 + 1
-    y, x = tile_of(tile, height // 2 + 1, tl.cdiv(columns, 2), TILE_Y, TILE_X)
+    """A tile of pairs of the next coarser right-hand side: ``P^T`` of a right-hand side or a residual.
+
+    A pair may end behind its row: there, and up to three columns on, are zeros, and become zeros.
+    """
+    y, x = tile_of(tile, height // 2 + 1, tl.cdiv(width // 2 + 1, 2), TILE_Y, TILE_X)
     c = five_of_rows(p_fine + (2 * y * stride + 4 * x), stride)
-    second = tl.where(2 * x + 1 < columns, c[3] + 0.5 * (c[2] + c[4]), 0.0)
-    store_pair(p_coarse + (y * narrow + 2 * x), c[1] + 0.5 * (c[0] + c[2]), second)
+    first, second = c[1] + 0.5 * (c[0] + c[2]), c[3] + 0.5 * (c[2] + c[4])
+    store_pair(p_coarse + (y * narrow + 2 * x), first, second)
 
 
 @triton.jit(

@@ -82,8 +82,7 @@ def restrict_image_kernel(
         return
     stride = 4 * stride4
     dtype: tl.constexpr = u_ptr.dtype.element_ty
-    columns = width // 2 + 1
-    y, x = tile_of(tl.program_id(0) % tiles, height // 2 + 1, tl.cdiv(columns, 2), TILE_Y, TILE_X)
+    y, x = tile_of(tl.program_id(0) % tiles, height // 2 + 1, tl.cdiv(width // 2 + 1, 2), TILE_Y, TILE_X)
     pixel = first_pixel(stride) + 2 * y * stride + 4 * x
     p_u = u_ptr + plane * room4 * 4 + pixel
     p_relax = relax_ptr + plane // channels * room4 * 4 + pixel
@@ -102,7 +101,7 @@ def restrict_image_kernel(
     lower = residual_row(c, d, e, p_relax + stride, 1.0, (2 * y + 2 < height).to(dtype), left, rights)
     first, second = here[0] + 0.5 * (upper[0] + lower[0]), here[1] + 0.5 * (upper[1] + lower[1])
     p_b = b_ptr + plane * points4 * 4 + 4 * start4 + y * 4 * narrow4 + 2 * x
-    store_pair(p_b, first, tl.where(2 * x + 1 < columns, second, 0.0))
+    store_pair(p_b, first, second)
 
 
 @triton.jit

@@ -42,7 +42,7 @@ def small_grids_kernel(
         p_x, p_new, p_b = x_ptr + base, new_ptr + base, b_ptr + base
         p_a = planes_ptr + system * 6 * points + start
         if what == 5:
-            solve(p_x, p_b, inverse_ptr + system * SIZE * SIZE, stride, height, width, SIZE)
+            solve(p_x, p_b, inverse_ptr + system * SIZE * SIZE, stride, width, SIZE)
         elif what == 1:
             pass_grid(p_x, p_new, p_b, p_a, points, stride, height, 0.0, 0, BLOCK)
         elif what >= 3:
@@ -68,12 +68,10 @@ def small_grids_kernel(
 
 
 @triton.jit
-def solve(p_x, p_b, p_inverse, stride, height, width, SIZE: tl.constexpr):
-    """The coarsest grid by its inverse."""
+def solve(p_x, p_b, p_inverse, stride, width, SIZE: tl.constexpr):
+    """The coarsest grid by its inverse, which is the identity for what is outside: zeros there stay zeros."""
     j = tl.arange(0, SIZE)
-    m_j = j < height * width
     place = j // width * stride + j % width
-    b = tl.load(p_b + place, mask=m_j, other=0.0)
-    solved = tl.sum(tl.load(p_inverse + j[:, None] * SIZE + j[None, :]) * b[None, :], axis=1)
-    tl.store(p_x + place, solved, mask=m_j)
+    b = tl.load(p_b + place)
+    tl.store(p_x + place, tl.sum(tl.load(p_inverse + j[:, None] * SIZE + j[None, :]) * b[None, :], axis=1))
     tl.debug_barrier()

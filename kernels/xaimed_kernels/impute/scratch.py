@@ -105,7 +105,7 @@ def allocate(images: Tensor, keep: Tensor) -> Work:
     n, p, h, w = keep.shape
     c, device = images.shape[1], images.device
     laid = lay_out(h, w)
-    room, points = laid[0].end, laid[-1].end
+    room, points = (ceil_div(grid.end, BLOCK) * BLOCK for grid in (laid[0], laid[-1]))
     size = power_of_two(laid[-1].height * laid[-1].width)
     s, m = n * p, n * p * c
     means, spreads = apart(2, m, device=device, dtype=images.dtype)
@@ -115,8 +115,8 @@ def allocate(images: Tensor, keep: Tensor) -> Work:
         keep=keep.reshape(s, h, w).to(torch.uint8),
         relax=torch.empty(s, room, device=device, dtype=images.dtype),
         u=apart(3, m, room, device=device, dtype=images.dtype),
-        coarse=torch.zeros(3, m, ceil_div(points, 16) * 16, device=device).unbind(0),
-        planes=torch.zeros(s, 6, ceil_div(points, 16) * 16, device=device),
+        coarse=torch.zeros(3, m, points, device=device).unbind(0),
+        planes=torch.zeros(s, 6, points, device=device),
         inverse=torch.empty(s, size * size, device=device),
         means=means,
         spreads=spreads,

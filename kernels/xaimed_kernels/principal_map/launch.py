@@ -103,7 +103,7 @@ def _grams(a: Tensor, w: Tensor, means: Tensor, factors: Tensor) -> Tensor:
 def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Unit eigenvectors ``[n, side]`` of the largest eigenvalues ``[n]`` of ``grams`` (see `_grams`).
 
-    Up to side 64 a program of 4 warps holds its whole matrix, above it 8 to 32 warps read 16 rows at a time. Warps
+    Up to side 64 a program of 4 warps holds its whole matrix, above it up to 32 warps read 16 rows at a time. Warps
     share out the rows, so that each has whole vectors, whose norms need no other warp.
     """
     n, stride, _ = grams.shape
@@ -112,7 +112,7 @@ def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
     launch(
         top_eigenvector_kernel, n, grams, vectors, values, side, stride, CYCLES, TOLERANCE,
         STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=block_d if block_d == 64 else STEPS,
-        warps=min(32, max(4, block_d // 32)),
+        warps=min(32, block_d // 16),
     )  # fmt: skip
     return vectors[:, :side], values
 
