@@ -112,8 +112,9 @@ def top_eigenvector_kernel(
     grams_ptr,  # [n, stride, stride], contiguous; 0 beyond d
     vectors_ptr,  # [n, BLOCK_D]
     values_ptr,  # [n]
+    basis_ptr,  # [n, STEPS + 1, BLOCK_D], scratch for a basis that is too large for registers
     side, stride, cycles, tolerance,
-    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
+    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr, HELD: tl.constexpr,
 ):  # fmt: skip
     """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
     i_n = tl.program_id(0).to(tl.int64)
@@ -121,6 +122,8 @@ def top_eigenvector_kernel(
     d = tl.arange(0, BLOCK_D)
     k = tl.arange(0, STEPS)
     row, column = k[:, None], k[None, :]
+    p_basis = basis_ptr + i_n * (STEPS + 1) * BLOCK_D
+    p_rows = p_basis + row * BLOCK_D + d[None, :]
     gram = tl.zeros([1, 1], tl.float32)
     if BLOCK_R == BLOCK_D:
         m_gram = (d < stride)[:, None] & (d < stride)[None, :]
@@ -130,22 +133,35 @@ def top_eigenvector_kernel(
     value, residual, cycle = 0.0, 1.0, 0
     while (cycle < cycles) & (residual > tolerance):
         tridiagonal = tl.zeros([STEPS, STEPS], tl.float32)
-        basis = tl.zeros([STEPS, BLOCK_D], tl.float32)
+        if HELD:
+            basis = tl.zeros([STEPS, BLOCK_D], tl.float32)
         vector = best
         for step in tl.range(STEPS):
             before = tl.sqrt(tl.sum(vector * vector, axis=0))
+            seen = basis if HELD else tl.load(p_rows, mask=row < step, other=0.0)
             for _ in tl.static_range(2):  # once leaves what rounding left of it
-                vector -= tl.sum(tl.sum(basis * vector[None, :], axis=1)[:, None] * basis, axis=0)
+                vector -= tl.sum(tl.sum(seen * vector[None, :], axis=1)[:, None] * seen, axis=0)
             norm = tl.sqrt(tl.sum(vector * vector, axis=0))
             alive = norm > 1e-7 * before  # else the steps have spanned all there is, and the rest is rounding
             vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
-            basis = tl.where(row == step, vector[None, :], basis)
+            if HELD:
+                basis = tl.where(row == step, vector[None, :], basis)
+            else:
+                tl.store(p_basis + step * BLOCK_D + d, vector)
             image = product(p_gram, p_vector, vector, gram, stride, BLOCK_D, BLOCK_R)
             beside = ((row == step) & (column == step - 1)) | ((row == step - 1) & (column == step))
             tridiagonal += tl.where(beside, tl.where(alive, norm, 0.0), 0.0)
             tridiagonal += tl.where((row == step) & (column == step), tl.sum(vector * image, axis=0), 0.0)
             vector = image
-        best = tl.sum(top_mixture(tridiagonal, STEPS, SQUARINGS)[:, None] * basis, axis=0)
+        seen = basis if HELD else tl.load(p_rows)
+        mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
+        if (
+            not HELD
+        ):  # through memory: in the layout of its sums it would ask for all of `seen` in that layout, spilled
+            tl.store(p_basis + STEPS * BLOCK_D + k, mixture)
+            tl.debug_barrier()
+            mixture = tl.load(p_basis + STEPS * BLOCK_D + k)
+        best = tl.sum(mixture[:, None] * seen, axis=0)
         norm = tl.sqrt(tl.sum(best * best, axis=0))
         best = best / tl.where(norm > 0.0, norm, 1.0)
         image = product(p_gram, p_vector, best, gram, stride, BLOCK_D, BLOCK_R)

@@ -20,6 +20,9 @@ leaves one direction where eigenvalues differ by 1e-6 of the largest; closer one
 CYCLES, TOLERANCE = 16, 1e-6
 """Cycles at most, and the residual, as part of the eigenvalue, that ends them. Eigenvalues 5 % apart take 2."""
 
+LARGEST_HELD = 512
+"""Side of the largest matrix whose Lanczos vectors stay in registers: 16 of 1024 values spilled 3.5 KB a thread."""
+
 BLOCK_K = 16
 """Terms per step of a 64 x 64 Gram block: with 8 warps nothing spills, and two stages take 32 KiB of shared
 memory. 32 terms with 4 warps and 3 stages spilled 300 bytes a thread and did not fit sm_86, sm_89 and sm_120."""
@@ -103,16 +106,19 @@ def _grams(a: Tensor, w: Tensor, means: Tensor, factors: Tensor) -> Tensor:
 def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Unit eigenvectors ``[n, side]`` of the largest eigenvalues ``[n]`` of ``grams`` (see `_grams`).
 
-    Up to side 64 a program of 4 warps holds its whole matrix, above it up to 32 warps read 16 rows at a time. Warps
-    share out the rows, so that each has whole vectors, whose norms need no other warp.
+    Up to side 64 a program of 4 warps holds its whole matrix, above it more warps read 16 rows at a time. Up to
+    `LARGEST_HELD` they hold the vectors found so far, and share out rows, so that each warp has whole vectors, whose
+    norms need no other warp.
     """
     n, stride, _ = grams.shape
     block_d = max(64, power_of_two(side))
     vectors, values = torch.empty(n, block_d, device=grams.device), torch.empty(n, device=grams.device)
+    held = block_d <= LARGEST_HELD
+    basis = vectors if held else torch.empty(n, STEPS + 1, block_d, device=grams.device)
     launch(
-        top_eigenvector_kernel, n, grams, vectors, values, side, stride, CYCLES, TOLERANCE,
-        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=block_d if block_d == 64 else STEPS,
-        warps=min(32, block_d // 16),
+        top_eigenvector_kernel, n, grams, vectors, values, basis, side, stride, CYCLES, TOLERANCE,
+        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=block_d if block_d == 64 else STEPS, HELD=held,
+        warps=min(16, block_d // 16) if held else min(32, block_d // 64),
     )  # fmt: skip
     return vectors[:, :side], values
 
