@@ -128,7 +128,17 @@ def on_the_cpu(grams: Tensor) -> Tensor:
 def in_triton(grams: Tensor) -> Tensor:
     from xaimed_kernels.principal_map.launch import top_eigenvectors_triton
 
-    return top_eigenvectors_triton(grams)[0]
+    missing = -grams.shape[-1] % 16
+    padded = torch.nn.functional.pad(grams, (0, missing, 0, missing)).contiguous()
+    return top_eigenvectors_triton(padded, grams.shape[-1])[0]
+
+
+@pytest.mark.usefixtures("triton_on_a_cpu")
+def test_vectors_too_large_for_registers_are_found_alike(monkeypatch) -> None:
+    found = in_triton(two_blocks()[None])
+    monkeypatch.setattr("xaimed_kernels.principal_map.launch.LARGEST_HELD", 0)
+    in_memory = in_triton(two_blocks()[None])
+    torch.testing.assert_close(in_memory, found, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("matrix", [two_blocks, gapless, of_rank_two, nearly_tied], ids=lambda f: f.__name__)

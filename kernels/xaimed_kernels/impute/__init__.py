@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Literal, overload
 
@@ -103,22 +104,24 @@ def impute(
 def _fill(images: Tensor, keep: Tensor, tol: float, backend: Backend, *, verify: bool) -> Filled:
     """Fill in float32, or with residuals in float64 where ``tol`` needs them, or has turned out to need them."""
     refined = images.dtype == torch.float64 or tol < FLOAT32_TOL
-    filled = _solver(backend)(images.double() if refined else images.float(), keep, tol)
-    if not verify or bool((filled.error <= tol).all()):
+    filled = _solver(backend, verify)(images.double() if refined else images.float(), keep, tol)
+    if not verify or filled.settled or bool((filled.error <= tol).all()):
         return filled
     if refined or bool(filled.error.isnan().any()):
         raise _failure(filled, tol)
     return _fill(images.double(), keep, tol, backend, verify=verify)
 
 
-def _solver(backend: Backend) -> Callable[[Tensor, Tensor, float], Filled]:
+def _solver(backend: Backend, verify: bool) -> Callable[[Tensor, Tensor, float], Filled]:
     match backend:
         case "reference":
             from xaimed_kernels.impute.reference import impute_directly as solver
         case "cpu":
             from xaimed_kernels.impute.cpu import impute_by_multigrid as solver
         case "triton":
-            from xaimed_kernels.impute.launch import impute_triton as solver
+            from xaimed_kernels.impute.launch import impute_triton
+
+            solver = partial(impute_triton, watched=verify)
     return solver
 
 

@@ -31,8 +31,12 @@ class Imputation:
 @final
 @dataclass(frozen=True)
 class Filled:
-    """What a backend returns: float32 (or float64) images ``[n, p, c, h, w]``, cycles and errors ``[n, p, c]``."""
+    """What a backend returns: float32 (or float64) images ``[n, p, c, h, w]``, cycles and errors ``[n, p, c]``.
+
+    ``settled``: the errors have been read already, and are within the tolerance.
+    """
 
     images: Tensor
     cycles: Tensor
     error: Tensor
+    settled: bool = False

@@ -1,7 +1,7 @@
 """Triton kernels of the imputation: the multigrid cycle of `compiled.cycle`, matrix-free on the image.
 
-A *system* is a mask of an image, a *plane* one channel of a system. Grids are stored without a border: what lies
-outside is masked. The image's own grid has the image's precision, float32 or float64, coarser grids float32. Planes
+A *system* is a mask of an image, a *plane* one channel of a system. Grids are stored with zeros around them
+(`kernel_stencil`). The image's own grid has the image's precision, float32 or float64, coarser grids float32. Planes
 that have converged (`done`) return at once, so that a fixed list of launches serves all, without the host ever
 waiting. What a kernel is not specialised on differs between batches or between grids: each size of image
 compiles once. Here: images in, planes judged after each cycle, images out; the cycle's steps are in `kernel_image` and
@@ -11,22 +11,26 @@ compiles once. Here: images in, planes judged after each cycle, images out; the 
 import triton
 import triton.language as tl
 
+from xaimed_kernels.impute.kernel_image import first_pixel
+from xaimed_kernels.impute.kernel_stencil import diagonal
 
-@triton.jit(do_not_specialize=("masks", "channels"))
+
+@triton.jit(do_not_specialize=("masks", "channels", "height", "width", "room4", "stride4"))
 def load_kernel(
     images_ptr,  # [n, c, h, w]
     keep_ptr,  # [n, p, h, w], 1 or 0
-    u_ptr,  # [n, p, c, h, w]
+    u_ptr, first_ptr, second_ptr,  # [n, p, c, room]
+    relax_ptr,  # [n, p, room]
     means_ptr, spreads_ptr, errors_ptr, last_ptr, bits_ptr, done_ptr, cycles_ptr,  # [n, p, c]
-    masks, channels, pixels,
+    masks, channels, height, width,
+    room4, stride4,  # quarters
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (plane): kept pixels as (value - mean) / range, the rest 0; planes without a system are done."""
     plane = tl.program_id(0)
-    system = plane // channels
+    system, pixels = plane // channels, height * width
     p_image = images_ptr + (system // masks * channels + plane % channels).to(tl.int64) * pixels
     p_keep = keep_ptr + system.to(tl.int64) * pixels
-    p_u = u_ptr + plane.to(tl.int64) * pixels
     dtype: tl.constexpr = u_ptr.dtype.element_ty
     total = tl.zeros([BLOCK], dtype)
     count = tl.zeros([BLOCK], tl.int32)
@@ -47,11 +51,22 @@ def load_kernel(
     )  # NaN where a kept pixel is not finite
     spread = tl.where(kept_pixels == 0, 0.0, spread)
     scale = tl.where(spread > 0.0, 1.0 / tl.where(spread > 0.0, spread, 1.0), 0.0)
-    for start in tl.range(0, pixels, BLOCK):
+    room, stride = 4 * room4, 4 * stride4
+    base, system_base = plane.to(tl.int64) * room, system.to(tl.int64) * room
+    for start in tl.range(0, room, BLOCK):  # whole blocks
         at = start + tl.arange(0, BLOCK)
-        kept = tl.load(p_keep + at, mask=at < pixels, other=0) != 0
-        value = tl.load(p_image + at, mask=kept, other=0.0)
-        tl.store(p_u + at, tl.where(kept, (value - mean) * scale, 0.0), mask=at < pixels)
+        pixel = at - first_pixel(stride)
+        y, x = pixel // stride, pixel % stride
+        inside = (pixel >= 0) & (y < height) & (x < width)
+        removed = tl.load(p_keep + y * width + x, mask=inside, other=1) == 0
+        kept = inside & (removed == 0)
+        value = tl.load(p_image + y * width + x, mask=kept, other=0.0)
+        tl.store(u_ptr + base + at, tl.where(kept, (value - mean) * scale, 0.0))
+        tl.store(first_ptr + base + at, tl.zeros([BLOCK], dtype))
+        tl.store(second_ptr + base + at, tl.zeros([BLOCK], dtype))
+        if plane % channels == 0:
+            weights = tl.maximum(diagonal(y, x, height, width), 1).to(dtype)
+            tl.store(relax_ptr + system_base + at, tl.where(removed, 1.0 / weights, 0.0))
     idle = (spread == 0.0) | (spread != spread) | (kept_pixels == pixels)
     tl.store(means_ptr + plane, mean)
     tl.store(spreads_ptr + plane, spread)
@@ -85,23 +100,25 @@ def judge_kernel(
     tl.store(done_ptr + plane, ((error <= tol) | stray).to(tl.int32), mask=busy)
 
 
-@triton.jit(do_not_specialize=("masks", "channels", "tiles"))
+@triton.jit(do_not_specialize=("masks", "channels", "height", "width", "room4", "stride4", "tiles"))
 def store_kernel(
     images_ptr,  # [n, c, h, w]
     keep_ptr,  # [systems, h, w]
-    u_ptr, out_ptr,  # [planes, h, w]
+    u_ptr,  # [planes, room]
+    out_ptr,  # [planes, h, w]
     means_ptr, spreads_ptr,  # [planes]
-    masks, channels, pixels, tiles,
+    masks, channels, height, width, room4, stride4, tiles,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (plane, tile): kept pixels as they are, removed ones back in the image's units."""
     plane = tl.program_id(0) // tiles
     at = tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
+    system, pixels, stride = plane // channels, height * width, 4 * stride4
     m_at = at < pixels
-    system = plane // channels
     p_image = images_ptr + (system // masks * channels + plane % channels).to(tl.int64) * pixels
     kept = tl.load(keep_ptr + system.to(tl.int64) * pixels + at, mask=m_at, other=1) != 0
     value = tl.load(p_image + at, mask=m_at & kept, other=0.0)
-    filled = tl.load(u_ptr + plane.to(tl.int64) * pixels + at, mask=m_at & (kept == 0), other=0.0)
+    p_u = u_ptr + plane.to(tl.int64) * room4 * 4 + first_pixel(stride) + at // width * stride + at % width
+    filled = tl.load(p_u, mask=m_at & (kept == 0), other=0.0)
     filled = tl.load(means_ptr + plane) + tl.load(spreads_ptr + plane) * filled
     tl.store(out_ptr + plane.to(tl.int64) * pixels + at, tl.where(kept, value, filled), mask=m_at)

@@ -1,189 +1,212 @@
-"""Triton kernels of the cycle's steps on coarse grids: one launch a step, or all steps of the small grids in one."""
+"""Triton kernels of the cycle's steps on coarse grids, one launch a step where a grid is large.
+
+What has no equation, outside and where no pixel near is removed, is 0 in all arrays and stays 0.
+"""
 
 import triton
 import triton.language as tl
 
-from xaimed_kernels.impute.kernel_operators import coarse_coupling
-from xaimed_kernels.impute.kernel_stencil import hat, interpolated, is_inside
+from xaimed_kernels.impute.kernel_stencil import interpolated, quad, six, store_pair, store_quad, tile_of
 
 
 @triton.jit
-def coarse_value(p_x, p_e, row, column, height, width, m, CORRECT: tl.constexpr, FRESH: tl.constexpr):
-    """x, or 0 if FRESH, corrected by the interpolation of the next coarser grid if CORRECT; 0 outside."""
-    m_here = m & is_inside(row, column, height, width)
-    value = tl.zeros(row.shape, tl.float32)
-    if not FRESH:
-        value = tl.load(p_x + row * width + column, mask=m_here, other=0.0)
-    if CORRECT:
-        value += interpolated(p_e, row, column, width, m_here)
-    return value
+def couplings(p_a, points, stride):
+    """Of a quad: the diagonal, couplings to the east (5 from column -1 on), southwest, south and southeast, and to the
+    northwest, north and northeast, which are stored elsewhere. Storage: see `kernel_operators`."""
+    p_east, p_southwest, p_south, p_southeast = (
+        p_a + points,
+        p_a + 2 * points,
+        p_a + 3 * points,
+        p_a + 4 * points,
+    )
+    east, northwest, northeast = quad(p_east), quad(p_southeast - stride), quad(p_southwest - stride)
+    return (
+        quad(p_a),
+        (tl.load(p_east - 1), east[0], east[1], east[2], east[3]),
+        quad(p_southwest),
+        quad(p_south),
+        quad(p_southeast),
+        (tl.load(p_southeast - stride - 1), northwest[0], northwest[1], northwest[2]),
+        quad(p_south - stride),
+        (northeast[1], northeast[2], northeast[3], tl.load(p_southwest - stride + 4)),
+    )
 
 
 @triton.jit
-def coarse_residual(
-    p_x, p_e, p_b, p_a, row, column, height, width, m, CORRECT: tl.constexpr, FRESH: tl.constexpr
+def point_residual(b, a, above, here, below, K: tl.constexpr):
+    """``b - A x`` at the points of column K."""
+    r = b[K] - a[0][K] * here[K + 1]
+    r -= a[1][K] * here[K] + a[1][K + 1] * here[K + 2]
+    r -= a[2][K] * below[K] + a[7][K] * above[K + 2]
+    r -= a[3][K] * below[K + 1] + a[6][K] * above[K + 1]
+    return r - (a[4][K] * below[K + 2] + a[5][K] * above[K])
+
+
+@triton.jit
+def coarse_residual(p_b, p_a, points, stride, above, here, below):
+    b, a = quad(p_b), couplings(p_a, points, stride)
+    return (
+        point_residual(b, a, above, here, below, 0),
+        point_residual(b, a, above, here, below, 1),
+        point_residual(b, a, above, here, below, 2),
+        point_residual(b, a, above, here, below, 3),
+    )
+
+
+@triton.jit
+def pass_points(p_x, p_new, p_b, p_a, points, stride, damping, smoothing):
+    """A Jacobi sweep of quads, or only their residual."""
+    here, scale, sweeping = six(p_x), quad(p_a + 5 * points), smoothing != 0
+    r = coarse_residual(p_b, p_a, points, stride, six(p_x - stride), here, six(p_x + stride))
+    values = (
+        tl.where(sweeping, here[1] + damping * scale[0] * r[0], r[0]),
+        tl.where(sweeping, here[2] + damping * scale[1] * r[1], r[1]),
+        tl.where(sweeping, here[3] + damping * scale[2] * r[2], r[2]),
+        tl.where(sweeping, here[4] + damping * scale[3] * r[3], r[3]),
+    )
+    store_quad(p_new, values)
+
+
+@triton.jit
+def joined(p_x, taken, by):
+    """Columns -1 to 4 of x, or of 0, corrected."""
+    x = six(p_x)
+    return (
+        taken * x[0] + by[0],
+        taken * x[1] + by[1],
+        taken * x[2] + by[2],
+        taken * x[3] + by[3],
+        taken * x[4] + by[4],
+        taken * x[5] + by[5],
+    )
+
+
+@triton.jit
+def moved(here, scale, r, damping):
+    return tl.where(scale > 0.0, here + damping * scale * r, 0.0)
+
+
+@triton.jit
+def smoothed(p_b, p_a, points, stride, damping, above, here, below):
+    """A Jacobi sweep of quads; 0 where there is no equation."""
+    r, scale = coarse_residual(p_b, p_a, points, stride, above, here, below), quad(p_a + 5 * points)
+    return (
+        moved(here[1], scale[0], r[0], damping),
+        moved(here[2], scale[1], r[1], damping),
+        moved(here[3], scale[2], r[2], damping),
+        moved(here[4], scale[3], r[3], damping),
+    )
+
+
+@triton.jit
+def correct_tile(
+    tile, p_x, p_new, p_e, p_b, p_a, points, stride, narrow, height, width, damping, taken,
+    TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
+):  # fmt: skip
+    """A Jacobi sweep of a tile of two rows' quads, of x (or of 0) and the interpolation of the next coarser grid."""
+    y, x = tile_of(tile, tl.cdiv(height, 2), tl.cdiv(width, 4), TILE_Y, TILE_X)
+    at = 2 * y * stride + 4 * x
+    p_x, p_new, p_b, p_a = p_x + at, p_new + at, p_b + at, p_a + at
+    to_a, to_b, to_c, to_d = interpolated(p_e + y * narrow + 2 * x, narrow)
+    a, b = joined(p_x - stride, taken, to_a), joined(p_x, taken, to_b)
+    c, d = joined(p_x + stride, taken, to_c), joined(p_x + 2 * stride, taken, to_d)
+    upper = smoothed(p_b, p_a, points, stride, damping, a, b, c)
+    lower = smoothed(p_b + stride, p_a + stride, points, stride, damping, b, c, d)
+    store_quad(p_new, upper)
+    store_quad(p_new + stride, lower)
+
+
+@triton.jit
+def five_of_rows(p, stride):
+    """Columns -1 to 3 of a row and half the rows beside it."""
+    upper, here, lower = quad(p - stride), quad(p), quad(p + stride)
+    before = tl.load(p - 1) + 0.5 * (tl.load(p - stride - 1) + tl.load(p + stride - 1))
+    return (
+        before,
+        here[0] + 0.5 * (upper[0] + lower[0]),
+        here[1] + 0.5 * (upper[1] + lower[1]),
+        here[2] + 0.5 * (upper[2] + lower[2]),
+        here[3] + 0.5 * (upper[3] + lower[3]),
+    )
+
+
+@triton.jit
+def restrict_tile(
+    tile, p_fine, p_coarse, stride, narrow, height, width, TILE_Y: tl.constexpr, TILE_X: tl.constexpr
 ):
-    """``b - A x``, the smoothing scale 1/(diagonal + positive couplings), and x itself."""
-    m_here = m & is_inside(row, column, height, width)
-    x = coarse_value(p_x, p_e, row, column, height, width, m, CORRECT, FRESH)
-    centre = coarse_coupling(p_a, row, column, 0, 0, height, width, m)
-    r = tl.load(p_b + row * width + column, mask=m_here, other=0.0) - centre * x
-    scale = centre
-    for e in tl.static_range(9):
-        if e != 4:
-            a = coarse_coupling(p_a, row, column, e // 3 - 1, e % 3 - 1, height, width, m)
-            y, x_there = row + e // 3 - 1, column + e % 3 - 1
-            r -= a * coarse_value(p_x, p_e, y, x_there, height, width, m, CORRECT, FRESH)
-            scale += tl.maximum(a, 0.0)
-    return r, tl.where(centre > 0.0, 1.0 / tl.where(centre > 0.0, scale, 1.0), 0.0), x
+    """A tile of pairs of the next coarser right-hand side: ``P^T`` of a right-hand side or a residual.
+
+    A pair may end behind its row: there, and up to three columns on, are zeros, and become zeros.
+    """
+    y, x = tile_of(tile, height // 2 + 1, tl.cdiv(width // 2 + 1, 2), TILE_Y, TILE_X)
+    c = five_of_rows(p_fine + (2 * y * stride + 4 * x), stride)
+    first, second = c[1] + 0.5 * (c[0] + c[2]), c[3] + 0.5 * (c[2] + c[4])
+    store_pair(p_coarse + (y * narrow + 2 * x), first, second)
 
 
-@triton.jit
-def sweep_points(
-    p_x, p_new, p_e, p_b, p_a, at, height, width, damping, CORRECT: tl.constexpr, FRESH: tl.constexpr
-):
-    """A Jacobi sweep of the points ``at`` of a coarse grid."""
-    m_at = at < height * width
-    row, column = at // width, at % width
-    r, scale, x = coarse_residual(p_x, p_e, p_b, p_a, row, column, height, width, m_at, CORRECT, FRESH)
-    tl.store(p_new + at, x + damping * scale * r, mask=m_at)
-
-
-@triton.jit
-def restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, RESIDUAL: tl.constexpr):
-    """Points ``at`` of the next coarser right-hand side: ``P^T (b - A x)``, or ``P^T b``."""
-    m_at = at < rows * columns
-    row, column = at // columns, at % columns
-    total = tl.zeros(at.shape, tl.float32)
-    for i in tl.range(0, 9):
-        iy, ix = i // 3 - 1, i % 3 - 1
-        y, x = 2 * row + iy, 2 * column + ix
-        m_here = m_at & is_inside(y, x, height, width)
-        if RESIDUAL:
-            r, _, _ = coarse_residual(p_x, p_x, p_b, p_a, y, x, height, width, m_here, False, False)
-        else:
-            r = tl.load(p_b + y * width + x, mask=m_here, other=0.0)
-        total += hat(iy, ix) * r
-    tl.store(p_out + at, total, mask=m_at)
+@triton.jit(
+    do_not_specialize=("channels", "points4", "start4", "stride4", "tiles", "smoothing")
+)  # fmt: skip
+def pass_kernel(
+    x_ptr, new_ptr, b_ptr,  # [planes, points]
+    planes_ptr,  # [systems, 6, points]
+    done_ptr,  # [planes]
+    channels, points4, start4, stride4, damping, tiles,  # what ends in 4 is a quarter
+    smoothing,  # 1 or 0
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program (plane, part of a large grid's line): a Jacobi sweep, or the residual."""
+    plane = (tl.program_id(0) // tiles).to(tl.int64)
+    if tl.load(done_ptr + plane) != 0:
+        return
+    points = 4 * points4
+    at = 4 * start4 + tl.program_id(0) % tiles * BLOCK + 4 * tl.arange(0, BLOCK // 4)
+    base = plane * points + at
+    p_a = planes_ptr + plane // channels * 6 * points + at
+    pass_points(x_ptr + base, new_ptr + base, b_ptr + base, p_a, points, 4 * stride4, damping, smoothing)
 
 
 @triton.jit(
     do_not_specialize=(
-        "channels",
-        "points",
-        "start",
-        "height",
-        "width",
-        "rows",
-        "columns",
-        "tiles",
-        "otherwise",
+        "channels", "points4", "start4", "stride4", "height", "width", "below4", "narrow4", "tiles",
     )
-)
-def coarse_kernel(
+)  # fmt: skip
+def correct_kernel(
     x_ptr, new_ptr, b_ptr,  # [planes, points]
-    planes_ptr,  # [systems, 5 * points]
+    planes_ptr,  # [systems, 6, points]
     done_ptr,  # [planes]
-    channels, points, start, height, width, rows, columns, damping, tiles,
-    otherwise,  # 1 or 0
-    STEP: tl.constexpr, BLOCK: tl.constexpr,
+    channels, points4, start4, stride4, height, width, below4, narrow4, damping,
+    taken,  # 1.0 or 0.0
+    tiles,
+    TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (plane, tile): one step on a large coarse grid; the next coarser one is rows x columns.
-
-    STEP "correct": add what is interpolated from the coarser grid to x (``otherwise`` take it alone), and sweep;
-    "sweep"; "restrict": b (``otherwise`` b - A x) to the coarser grid.
-    """
+    """Program (plane, tile of two rows' quads of a large grid): x (or 0), plus the next coarser solution, swept."""
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
         return
-    at = tl.program_id(0) % tiles * BLOCK + tl.arange(0, BLOCK)
-    base = plane * points + start
-    below = base + height * width
-    p_a = planes_ptr + plane // channels * 5 * points + 5 * start
-    p_x, p_new, p_e, p_b, p_out = x_ptr + base, new_ptr + base, x_ptr + below, b_ptr + base, b_ptr + below
-    if STEP == "restrict":
-        if otherwise != 0:
-            restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, True)
-        else:
-            restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, False)
-    elif STEP == "sweep":
-        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, False, False)
-    elif otherwise != 0:
-        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, True, True)
-    else:
-        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, True, False)
+    points = 4 * points4
+    base = plane * points + 4 * start4
+    correct_tile(
+        tl.program_id(0) % tiles, x_ptr + base, new_ptr + base, x_ptr + plane * points + 4 * below4, b_ptr + base,
+        planes_ptr + plane // channels * 6 * points + 4 * start4, points, 4 * stride4, 4 * narrow4, height, width,
+        damping, taken, TILE_Y, TILE_X,
+    )  # fmt: skip
 
 
-@triton.jit
-def sweep_grid(
-    p_x, p_new, p_e, p_b, p_a, height, width, damping,
-    CORRECT: tl.constexpr, FRESH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    for first in tl.range(0, height * width, BLOCK):
-        at = first + tl.arange(0, BLOCK)
-        sweep_points(p_x, p_new, p_e, p_b, p_a, at, height, width, damping, CORRECT, FRESH)
-    tl.debug_barrier()
-
-
-@triton.jit
-def restrict_grid(
-    p_x, p_b, p_a, p_out, height, width, rows, columns, RESIDUAL: tl.constexpr, BLOCK: tl.constexpr
-):
-    for first in tl.range(0, rows * columns, BLOCK):
-        at = first + tl.arange(0, BLOCK)
-        restrict_points(p_x, p_b, p_a, p_out, at, height, width, rows, columns, RESIDUAL)
-    tl.debug_barrier()
-
-
-@triton.jit
-def ascend_grid(p_x, p_new, p_b, p_a, height, width, first, second, FRESH: tl.constexpr, BLOCK: tl.constexpr):
-    """Interpolate from the next coarser grid, add that to x (or take it alone, if FRESH), smooth twice."""
-    p_e = p_x + height * width
-    sweep_grid(p_x, p_new, p_e, p_b, p_a, height, width, first, True, FRESH, BLOCK)
-    sweep_grid(p_new, p_x, p_e, p_b, p_a, height, width, second, False, False, BLOCK)
-
-
-@triton.jit(do_not_specialize=("steps", "channels", "points"))
-def small_grids_kernel(
-    x_ptr, new_ptr, b_ptr,  # [planes, points]
-    planes_ptr,  # [systems, 5 * points]
-    inverse_ptr,  # [systems, size * size]
+@triton.jit(
+    do_not_specialize=("points4", "start4", "stride4", "height", "width", "below4", "narrow4", "tiles")
+)
+def restrict_kernel(
+    fine_ptr, b_ptr,  # [planes, points]
     done_ptr,  # [planes]
-    schedule_ptr,  # [steps, 6]: what, start, height, width, rows and columns of the next coarser grid
-    steps, channels, points, first, second,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+    points4, start4, stride4, height, width, below4, narrow4, tiles,
+    TILE_Y: tl.constexpr, TILE_X: tl.constexpr,
 ):  # fmt: skip
-    """Program (plane): run a schedule of steps on the small grids.
-
-    What: 0 restricts b, 1 restricts b - A x, 2 takes the coarser solution and smooths it, 3 adds it and smooths, 4
-    solves the coarsest grid. A schedule in memory instead of unrolled code: the code is there once, not 20 times.
-    """
-    plane = tl.program_id(0).to(tl.int64)
+    """Program (plane, tile of pairs): a large grid's right-hand side or residual to the next coarser one, large too."""
+    plane = (tl.program_id(0) // tiles).to(tl.int64)
     if tl.load(done_ptr + plane) != 0:
         return
-    system = plane // channels
-    p_inverse = inverse_ptr + system * SIZE * SIZE
-    for step in tl.range(0, steps):
-        what = tl.load(schedule_ptr + 6 * step)
-        start = tl.load(schedule_ptr + 6 * step + 1)
-        height, width = tl.load(schedule_ptr + 6 * step + 2), tl.load(schedule_ptr + 6 * step + 3)
-        rows, columns = tl.load(schedule_ptr + 6 * step + 4), tl.load(schedule_ptr + 6 * step + 5)
-        base = plane * points + start
-        p_x, p_new, p_b = x_ptr + base, new_ptr + base, b_ptr + base
-        p_a = planes_ptr + 5 * (system * points + start)
-        p_out = p_b + height * width
-        if what == 0:
-            restrict_grid(p_x, p_b, p_a, p_out, height, width, rows, columns, False, BLOCK)
-        elif what == 1:
-            restrict_grid(p_x, p_b, p_a, p_out, height, width, rows, columns, True, BLOCK)
-        elif what == 2:
-            ascend_grid(p_x, p_new, p_b, p_a, height, width, first, second, True, BLOCK)
-        elif what == 3:
-            ascend_grid(p_x, p_new, p_b, p_a, height, width, first, second, False, BLOCK)
-        else:
-            i, j = tl.arange(0, SIZE)[:, None], tl.arange(0, SIZE)[None, :]
-            b = tl.load(p_b + j, mask=j < height * width, other=0.0)
-            solved = tl.sum(tl.load(p_inverse + i * SIZE + j) * b, axis=1)
-            place = tl.arange(0, SIZE)
-            tl.store(p_x + place, solved, mask=place < height * width)
-            tl.debug_barrier()
+    p_fine, p_coarse = fine_ptr + plane * points4 * 4 + 4 * start4, b_ptr + plane * points4 * 4 + 4 * below4
+    restrict_tile(
+        tl.program_id(0) % tiles, p_fine, p_coarse, 4 * stride4, 4 * narrow4, height, width, TILE_Y, TILE_X
+    )

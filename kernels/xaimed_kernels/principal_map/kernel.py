@@ -19,8 +19,8 @@ def gram_kernel(
     w_ptr, w_stride_n, w_stride_d, w_stride_k,  # [n, d, k]
     mean_ptr, factor_ptr,  # [n, d, k], one of the last two strides is 0
     mean_stride_n, mean_stride_d, mean_stride_k,  # of both
-    grams_ptr,  # [splits, n, d, d], contiguous
-    images, side, inner, splits,
+    grams_ptr,  # [splits, n, stride, stride], contiguous; 0 beyond d
+    images, side, inner, splits, stride,
     BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Program (image, split, block pair): the sum over a part of k of x_dk x_ek, for d in one block, e in another.
@@ -58,22 +58,31 @@ def gram_kernel(
             )  # fmt: skip
             b_gram = tl.dot(x, y, b_gram, input_precision="ieee")
 
-        p_gram = grams_ptr + (i_split.to(tl.int64) * images + i_n) * side * side
-        m_block = (d < side)[:, None] & (e < side)[None, :]
-        tl.store(p_gram + wide_d * side + wide_e, b_gram, mask=m_block)
-        tl.store(p_gram + wide_e * side + wide_d, b_gram, mask=m_block)
+        p_gram = grams_ptr + (i_split.to(tl.int64) * images + i_n) * stride * stride
+        m_block = (d < stride)[:, None] & (e < stride)[None, :]
+        tl.store(p_gram + wide_d * stride + wide_e, b_gram, mask=m_block)
+        tl.store(p_gram + wide_e * stride + wide_d, b_gram, mask=m_block)
 
 
 @triton.jit
-def product(p_gram, p_vector, side, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr):
-    """The symmetric matrix [side, side] times a vector in memory."""
-    d = tl.arange(0, BLOCK_D)[None, :]
-    sums = tl.zeros([BLOCK_R, BLOCK_D], tl.float32)
-    for r0 in tl.range(0, side, BLOCK_R):
-        r = r0 + tl.arange(0, BLOCK_R)
-        entries = tl.load(p_gram + r[:, None] * side + d, mask=(r < side)[:, None] & (d < side), other=0.0)
-        sums += entries * tl.load(p_vector + r, mask=r < side, other=0.0)[:, None]
-    return tl.sum(sums, axis=0)
+def product(p_gram, p_vector, vector, gram, stride, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr):
+    """The symmetric matrix times a vector: held as a whole where BLOCK_R is its side, else read in rows."""
+    if BLOCK_R == BLOCK_D:
+        image = tl.sum(gram * vector[:, None], axis=0)
+    else:
+        d = tl.arange(0, BLOCK_D)
+        tl.store(p_vector + d, vector)
+        tl.debug_barrier()
+        sums = tl.zeros([BLOCK_R, BLOCK_D], tl.float32)
+        for r0 in tl.range(0, stride, BLOCK_R):
+            r = r0 + tl.arange(0, BLOCK_R)
+            entries = tl.load(
+                p_gram + r[:, None] * stride + d[None, :], mask=(d < stride)[None, :], other=0.0
+            )
+            sums += entries * tl.load(p_vector + r)[:, None]
+        image = tl.sum(sums, axis=0)
+        tl.debug_barrier()
+    return image
 
 
 @triton.jit
@@ -82,10 +91,13 @@ def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
     k = tl.arange(0, STEPS)
     diagonal = k[:, None] == k[None, :]
     powers = tridiagonal
-    for _ in tl.range(SQUARINGS):
+    for _ in tl.range(
+        SQUARINGS // 4
+    ):  # the largest is at least 1/16 of the trace: its 16th power is no underflow
         trace = tl.sum(tl.sum(tl.where(diagonal, powers, 0.0), axis=1), axis=0)
         powers = powers / tl.where(trace > 0.0, trace, 1.0)
-        powers = tl.dot(powers, powers, input_precision="ieee")
+        for _ in tl.static_range(4):
+            powers = tl.dot(powers, powers, input_precision="ieee")
     weight = tl.sum(tl.where(diagonal, powers, 0.0), axis=1)
     largest = tl.argmax(
         tl.where(weight == weight, weight, 0.0), axis=0
@@ -97,57 +109,67 @@ def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
 
 @triton.jit
 def top_eigenvector_kernel(
-    grams_ptr,  # [n, d, d], contiguous
-    vectors_ptr,  # [n, d]
+    grams_ptr,  # [n, stride, stride], contiguous; 0 beyond d
+    vectors_ptr,  # [n, BLOCK_D]
     values_ptr,  # [n]
-    basis_ptr,  # [n, STEPS, d], scratch
-    side, cycles, tolerance,
-    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
+    basis_ptr,  # [n, STEPS + 1, BLOCK_D], scratch for a basis that is too large for registers
+    side, stride, cycles, tolerance,
+    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr, HELD: tl.constexpr,
 ):  # fmt: skip
     """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
     i_n = tl.program_id(0).to(tl.int64)
-    p_gram, p_basis, p_best = (
-        grams_ptr + i_n * side * side,
-        basis_ptr + i_n * STEPS * side,
-        vectors_ptr + i_n * side,
-    )
+    p_gram, p_vector = grams_ptr + i_n * stride * stride, vectors_ptr + i_n * BLOCK_D
     d = tl.arange(0, BLOCK_D)
     k = tl.arange(0, STEPS)
-    p_rows = p_basis + k[:, None] * side + d[None, :]
+    row, column = k[:, None], k[None, :]
+    p_basis = basis_ptr + i_n * (STEPS + 1) * BLOCK_D
+    p_rows = p_basis + row * BLOCK_D + d[None, :]
+    gram = tl.zeros([1, 1], tl.float32)
+    if BLOCK_R == BLOCK_D:
+        m_gram = (d < stride)[:, None] & (d < stride)[None, :]
+        gram = tl.load(p_gram + d[:, None] * stride + d[None, :], mask=m_gram, other=0.0)
     golden = (d + 1).to(tl.float32) * 0.6180339887
     best = tl.where(d < side, golden - tl.floor(golden) - 0.5, 0.0)  # no data's structure is orthogonal to it
     value, residual, cycle = 0.0, 1.0, 0
     while (cycle < cycles) & (residual > tolerance):
         tridiagonal = tl.zeros([STEPS, STEPS], tl.float32)
+        if HELD:
+            basis = tl.zeros([STEPS, BLOCK_D], tl.float32)
         vector = best
         for step in tl.range(STEPS):
             before = tl.sqrt(tl.sum(vector * vector, axis=0))
-            seen = tl.load(p_rows, mask=(k < step)[:, None] & (d < side)[None, :], other=0.0)
+            seen = basis if HELD else tl.load(p_rows, mask=row < step, other=0.0)
             for _ in tl.static_range(2):  # once leaves what rounding left of it
                 vector -= tl.sum(tl.sum(seen * vector[None, :], axis=1)[:, None] * seen, axis=0)
             norm = tl.sqrt(tl.sum(vector * vector, axis=0))
             alive = norm > 1e-7 * before  # else the steps have spanned all there is, and the rest is rounding
             vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
-            tl.store(p_basis + step * side + d, vector, mask=d < side)
-            tl.debug_barrier()
-            image = product(p_gram, p_basis + step * side, side, BLOCK_D, BLOCK_R)
-            row, column = k[:, None], k[None, :]
+            if HELD:
+                basis = tl.where(row == step, vector[None, :], basis)
+            else:
+                tl.store(p_basis + step * BLOCK_D + d, vector)
+            image = product(p_gram, p_vector, vector, gram, stride, BLOCK_D, BLOCK_R)
             beside = ((row == step) & (column == step - 1)) | ((row == step - 1) & (column == step))
             tridiagonal += tl.where(beside, tl.where(alive, norm, 0.0), 0.0)
             tridiagonal += tl.where((row == step) & (column == step), tl.sum(vector * image, axis=0), 0.0)
             vector = image
+        seen = basis if HELD else tl.load(p_rows)
         mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
-        basis = tl.load(p_rows, mask=(d < side)[None, :], other=0.0)
-        best = tl.sum(mixture[:, None] * basis, axis=0)
+        if (
+            not HELD
+        ):  # through memory: in the layout of its sums it would ask for all of `seen` in that layout, spilled
+            tl.store(p_basis + STEPS * BLOCK_D + k, mixture)
+            tl.debug_barrier()
+            mixture = tl.load(p_basis + STEPS * BLOCK_D + k)
+        best = tl.sum(mixture[:, None] * seen, axis=0)
         norm = tl.sqrt(tl.sum(best * best, axis=0))
         best = best / tl.where(norm > 0.0, norm, 1.0)
-        tl.store(p_best + d, best, mask=d < side)
-        tl.debug_barrier()
-        image = product(p_gram, p_best, side, BLOCK_D, BLOCK_R)
+        image = product(p_gram, p_vector, best, gram, stride, BLOCK_D, BLOCK_R)
         value = tl.sum(best * image, axis=0)
         off = image - value * best
         residual = tl.sqrt(tl.sum(off * off, axis=0)) / tl.where(value > 0.0, value, 1.0)
         cycle += 1
+    tl.store(p_vector + d, best)
     tl.store(values_ptr + i_n, value)
 
 

@@ -20,6 +20,9 @@ leaves one direction where eigenvalues differ by 1e-6 of the largest; closer one
 CYCLES, TOLERANCE = 16, 1e-6
 """Cycles at most, and the residual, as part of the eigenvalue, that ends them. Eigenvalues 5 % apart take 2."""
 
+LARGEST_HELD = 512
+"""Side of the largest matrix whose Lanczos vectors stay in registers: 16 of 1024 values spilled 3.5 KB a thread."""
+
 BLOCK_K = 16
 """Terms per step of a 64 x 64 Gram block: with 8 warps nothing spills, and two stages take 32 KiB of shared
 memory. 32 terms with 4 warps and 3 stages spilled 300 bytes a thread and did not fit sm_86, sm_89 and sm_120."""
@@ -39,11 +42,11 @@ def principal_map_triton(activations: Tensor, weights: Tensor | None) -> Tensor:
     factors = varies / scale.unsqueeze(1)  # a constant channel is 0: its mean is right to a last digit alone
     if s <= c:
         grams = _grams(a.mT, w.mT, means.unsqueeze(1).expand(n, s, c), factors.unsqueeze(1).expand(n, s, c))
-        vectors, values = top_eigenvectors_triton(grams)
+        vectors, values = top_eigenvectors_triton(grams, s)
         raw = vectors * (values.sqrt() * scale).unsqueeze(1)
     else:
         grams = _grams(a, w, means.unsqueeze(2).expand(n, c, s), factors.unsqueeze(2).expand(n, c, s))
-        raw = _projections(a, w, means, top_eigenvectors_triton(grams)[0] * varies)
+        raw = _projections(a, w, means, top_eigenvectors_triton(grams, c)[0] * varies)
     return orient(raw, evidence).unflatten(1, activations.shape[2:])
 
 
@@ -83,34 +86,41 @@ def _is_constant(values: Tensor) -> Tensor:
 
 
 def _grams(a: Tensor, w: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """``sum_k x_dk x_ek``, ``[n, d, d]``, of x = (w * a - mean) * factor, from ``[n, d, k]`` views."""
+    """``sum_k x_dk x_ek`` of x = (w * a - mean) * factor, from ``[n, d, k]`` views.
+
+    ``[n, stride, stride]``, d and zeros up to a multiple of 16, so that rows are read 4 values at a time.
+    """
     n, d, k = a.shape
     block_d = min(64, max(16, power_of_two(d)))
     pairs = ceil_div(d, block_d) ** 2
     splits = splits_for(n * pairs, ceil_div(k, BLOCK_K), warps=8, device=a.device)
-    partial = torch.empty(splits, n, d, d, device=a.device)
+    stride = ceil_div(d, STEPS) * STEPS
+    partial = torch.empty(splits, n, stride, stride, device=a.device)
     launch(
         gram_kernel, n * splits * pairs, a, *a.stride(), w, *w.stride(), means, factors, *means.stride(), partial,
-        n, d, k, splits, BLOCK_D=block_d, BLOCK_K=BLOCK_K, warps=8, stages=2,
+        n, d, k, splits, stride, BLOCK_D=block_d, BLOCK_K=BLOCK_K, warps=8, stages=2,
     )  # fmt: skip
     return partial.sum(0) if splits > 1 else partial[0]
 
 
-def top_eigenvectors_triton(grams: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit eigenvectors ``[n, d]`` of the largest eigenvalues ``[n]`` of ``grams [n, d, d]``.
+def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Unit eigenvectors ``[n, side]`` of the largest eigenvalues ``[n]`` of ``grams`` (see `_grams`).
 
-    A warp for every 64 rows: basis and matrix rows are read 16 at a time, 32 values a thread, and up to side 64
-    no sum leaves its warp.
+    Up to side 64 a program of 4 warps holds its whole matrix, above it more warps read 16 rows at a time. Up to
+    `LARGEST_HELD` they hold the vectors found so far, and share out rows, so that each warp has whole vectors, whose
+    norms need no other warp.
     """
-    n, d, _ = grams.shape
-    vectors, values = torch.empty(n, d, device=grams.device), torch.empty(n, device=grams.device)
-    basis = torch.empty(n, STEPS, d, device=grams.device)
-    block_d = max(64, power_of_two(d))
+    n, stride, _ = grams.shape
+    block_d = max(64, power_of_two(side))
+    vectors, values = torch.empty(n, block_d, device=grams.device), torch.empty(n, device=grams.device)
+    held = block_d <= LARGEST_HELD
+    basis = vectors if held else torch.empty(n, STEPS + 1, block_d, device=grams.device)
     launch(
-        top_eigenvector_kernel, n, grams, vectors, values, basis, d, CYCLES, TOLERANCE,
-        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=STEPS, warps=min(32, block_d // 64),
+        top_eigenvector_kernel, n, grams, vectors, values, basis, side, stride, CYCLES, TOLERANCE,
+        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=block_d if block_d == 64 else STEPS, HELD=held,
+        warps=min(16, block_d // 16) if held else min(32, block_d // 64),
     )  # fmt: skip
-    return vectors, values
+    return vectors[:, :side], values
 
 
 def _projections(a: Tensor, w: Tensor, means: Tensor, vectors: Tensor) -> Tensor:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.kernels.emulator.written import aligned
-from xaimed_kernels.emulator import Device, Kernel, Storage, emulating
+from tests.kernels.emulator.mutants import CaughtError, captured, noticed
 from xaimed_kernels.emulator.findings import Findings
 from xaimed_kernels.emulator.program import Program
-from xaimed_kernels.emulator.schedule import Order
 from xaimed_kernels.gradient_maps import gradient_maps
 from xaimed_kernels.gradient_maps.cases import THREE
 from xaimed_kernels.impute.cases import image, mask
@@ -28,46 +24,6 @@ from xaimed_kernels.weighted_map import weighted_map
 pytestmark = pytest.mark.ptx
 
 BARRIERS = ("bar.", "barrier.", "cp.async.wait_group")
-FEW = Device(multiprocessors=1)
-"""Few programs, so that each goes round its loop several times."""
-
-
-class CaughtError(Exception):
-    """A fault was noted."""
-
-
-@dataclass
-class Captured:
-    """A launch, and the memory that it found, to be run again."""
-
-    program: Program
-    blocks: int
-    arguments: Sequence[bytes]
-    storages: Sequence[Storage]
-    contents: Sequence[np.ndarray]
-    shared_bytes: int
-
-    def run(self, program: Program, order: Order = "together") -> bytes:
-        """Run ``program`` instead, on copies of the memory; what it holds then."""
-        copies = [aligned(content) for content in self.contents]
-        moved = dict(zip(self.storages, copies, strict=True))
-        storages = [Storage(s.name, copy.ctypes.data, s.size) for s, copy in moved.items()]
-        arguments = [relocated(argument, moved) for argument in self.arguments]
-        Kernel(program).run(self.blocks, arguments, storages, self.shared_bytes, counted=False, order=order)
-        return b"".join(copy.tobytes() for copy in copies)
-
-
-def relocated(argument: bytes, moved: dict[Storage, np.ndarray]) -> bytes:
-    """An argument that points into memory points to the same place of the copy."""
-    value = int.from_bytes(argument, "little")
-    for storage, copy in moved.items():
-        if len(argument) == 8 and storage.address <= value < storage.address + storage.size:
-            return (value - storage.address + copy.ctypes.data).to_bytes(8, "little")
-    return argument
-
-
-def contents(storage: Storage) -> np.ndarray:
-    return np.frombuffer(ctypes.string_at(storage.address, storage.size), np.uint8)
 
 
 def without_each_barrier(program: Program) -> Iterator[Program]:
@@ -117,7 +73,7 @@ NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 1, rescaled: 0, imputed: 
 @pytest.mark.parametrize("operation", NEEDLESS, ids=lambda operation: operation.__name__)
 def test_a_barrier_that_is_missing_is_noticed(operation, monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
-    launches = captured(operation, monkeypatch)
+    launches = captured(operation, with_barriers(operation), monkeypatch)
     monkeypatch.setattr(Findings, "note", noticed)
     tried, survivors = 0, 0
     for launch in launches:
@@ -137,33 +93,17 @@ def test_a_barrier_that_is_missing_is_noticed(operation, monkeypatch):
     assert survivors <= NEEDLESS[operation]
 
 
-def noticed(self, fault, instruction, example, times=1):
-    raise CaughtError(str(fault))
-
-
-def captured(operation, monkeypatch) -> list[Captured]:
-    """The first launch of each compiled kernel that has barriers."""
-    found: dict[tuple, Captured] = {}
-    run = Kernel.run
-
-    def capturing(kernel, blocks, arguments, storages, shared_bytes, **settings):
-        program = kernel.program
-        # principal_map takes its moments by gradient_maps_kernel, here in a single turn of its loop
+def with_barriers(operation):
+    # principal_map takes its moments by gradient_maps_kernel, here in a single turn of its loop
+    def wanted(program: Program) -> bool:
         own = operation is gradients or program.name != "gradient_maps_kernel"
-        if own and any(i.opcode.startswith(BARRIERS) for i in program.instructions):
-            memory = [contents(storage) for storage in storages]
-            launch = Captured(program, blocks, arguments, storages, memory, shared_bytes)
-            found.setdefault(program.instructions, launch)
-        return run(kernel, blocks, arguments, storages, shared_bytes, **settings)
+        return own and any(i.opcode.startswith(BARRIERS) for i in program.instructions)
 
-    with monkeypatch.context() as patched, emulating(FEW):
-        patched.setattr(Kernel, "run", capturing)
-        operation()
-    return list(found.values())
+    return wanted
 
 
 @pytest.mark.parametrize("operation", NEEDLESS, ids=lambda operation: operation.__name__)
 def test_results_do_not_depend_on_the_order_of_warps(operation, monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_CYCLES", 1)
-    for launch in captured(operation, monkeypatch):
+    for launch in captured(operation, with_barriers(operation), monkeypatch):
         assert launch.run(launch.program, "last warp") == launch.run(launch.program), launch.program.name
