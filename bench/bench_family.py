@@ -83,7 +83,7 @@ def call_of(
         built.callback(one.activations_and_grads.release)
 
     def run() -> Any:
-        np.random.seed(3)  # noqa: NPY002 # RandomCAM's numbers, for both
+        np.random.seed(4)  # noqa: NPY002 # RandomCAM's numbers, for both
         return cam(subject.images, None)
 
     return run

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xaimed_core import METHODS, ChannelsLast, Tokens
 from xaimed_core.layout import Layout
@@ -55,19 +54,11 @@ def finer_score(returned: Any, target: int | Score) -> Tensor:
         return target_score(returned, target)
     found: list[Tensor] = []
     for row in scores_of(returned):
-        apart = {c: abs(float(row[c] - row[target])) for c in range(len(row)) if c != target}
+        apart = {c: abs(float((row[c] - row[target]).detach())) for c in range(len(row)) if c != target}
         nearest = sorted(apart, key=apart.__getitem__)[:3]
         chance = row.softmax(0)[nearest]
         found.append((chance * (row[target] - row[nearest])).sum() / chance.sum())
     return torch.stack(found)
-
-
-def curvature(slope: Tensor, at: Tensor) -> Tensor:
-    """The second derivative times the activation; 0 where the score is linear in it."""
-    if not slope.requires_grad:
-        return torch.zeros_like(at)
-    found = torch.autograd.grad(slope, at, at.detach(), retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(at) if found is None else found
 
 
 @contextmanager
@@ -97,7 +88,7 @@ class Probe:
             kept.append(output if output.requires_grad else output.requires_grad_())
             return output.clone()
 
-        with hooked(self.model.get_submodule(self.layer), keep), sdpa_kernel(SDPBackend.MATH):
+        with hooked(self.model.get_submodule(self.layer), keep):
             returned = self.model(self.images)
         activation, found = as_maps(kept[0], self.layout).detach(), dict[str, Tensor]()
         if not slopes:
@@ -105,10 +96,7 @@ class Probe:
         assert self.target is not None
         scores = {"score": target_score(returned, self.target), "finer": finer_score(returned, self.target)}
         for name, score in scores.items():
-            (slope,) = torch.autograd.grad(score.sum(), kept[0], retain_graph=True, create_graph=True)
-            found[name] = slope.detach()
-            if name == "score" and "shapley" in slopes:
-                found["shapley"] = slope.detach() - curvature(slope, kept[0]) / 2
+            (found[name],) = torch.autograd.grad(score.sum(), kept[0], retain_graph=True)
         return activation, {name: as_maps(slope, self.layout) for name, slope in found.items()}
 
     @torch.no_grad()
@@ -204,7 +192,6 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "eigengradcam": lambda a, g: principal(a * g),
     "gradcamelementwise": lambda a, g: (g * a).clamp(min=0).sum(1),
     "finercam": gradcam,
-    "shapleycam": gradcam,
     "segeigencam": segmented,
     "kpcacam": kernel_principal,
     "fem": feature_explanation,
