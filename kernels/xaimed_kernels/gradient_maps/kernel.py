@@ -30,6 +30,48 @@ def load(pointers, mask, MASKED: tl.constexpr):
     return values.to(tl.float32)
 
 
+@triton.jit
+def keep(p_weights, weights, first, last, BLOCK_C: tl.constexpr):
+    """The weights of channels from ``first`` on, of those before ``last``, go to their row."""
+    channel = first + tl.arange(0, BLOCK_C)
+    per_channel = tl.reshape(weights + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C])
+    tl.store(p_weights + channel, per_channel, mask=channel < last)
+
+
+@triton.jit
+def added(
+    maps, weights, a, there,
+    FORMULAS: tl.constexpr, PIECES: tl.constexpr, FOLD: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """The maps of all pieces and formulas, with these channels weighed and added. ``there``: which of them exist."""
+    grown = ()
+    for k in tl.static_range(len(PIECES)):
+        for i in tl.static_range(FORMULAS):
+            weighed = weights[i][k] * a[k]
+            if not EVEN:
+                weighed = tl.where(there, weighed, 0.0)
+            if FOLD > 1:
+                neighbours = tl.reshape(
+                    weighed, [PIECES[k][1], weighed.shape[1] // FOLD, FOLD, weighed.shape[2]]
+                )
+                weighed = tl.sum(neighbours, axis=2)
+            grown = grown + (maps[FORMULAS * k + i] + weighed,)  # noqa: RUF005
+    return grown
+
+
+@triton.jit
+def store(
+    maps_ptr, maps, row, rows, positions,
+    FORMULAS: tl.constexpr, PIECES: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Each formula's map goes to its row: ``row`` is the first formula's, ``rows`` lie between two formulas'."""
+    for k in tl.static_range(len(PIECES)):
+        place = (PIECES[k][0] + tl.arange(0, PIECES[k][1]))[:, None] * LANES + tl.arange(0, LANES)[None, :]
+        for i in tl.static_range(FORMULAS):
+            p_map = maps_ptr + (row + i * rows) * positions + place
+            tl.store(p_map, tl.sum(maps[FORMULAS * k + i], axis=1), mask=place < positions)
+
+
 @triton.jit(do_not_specialize=["a_stride_n", "g_stride_n", "splits"])
 def gradient_maps_kernel(
     a_ptr, a_stride_n, a_stride_c, a_stride_s,  # [n, c, s]
@@ -48,8 +90,7 @@ def gradient_maps_kernel(
     WIDE: tl.constexpr,  # whether offsets inside a tile pass 2^31
 ):  # fmt: skip
     """Program (image, split): the maps of one image over one part of its channels."""
-    i_n = tl.program_id(0) // splits
-    i_split = tl.program_id(0) % splits
+    i_n, i_split = tl.program_id(0) // splits, tl.program_id(0) % splits
     per_split = tl.cdiv(tl.cdiv(channels, BLOCK_C), splits) * BLOCK_C
     first = i_split * per_split
     last = tl.minimum(first + per_split, channels)
@@ -61,8 +102,7 @@ def gradient_maps_kernel(
     a_stride_c, g_stride_c = a_stride_c // UNIT_C * UNIT_C, g_stride_c // UNIT_C * UNIT_C
     a_stride_s, g_stride_s = a_stride_s // UNIT_S * UNIT_S, g_stride_s // UNIT_S * UNIT_S
     positions = positions // UNIT_C * UNIT_C
-    c = tl.arange(0, BLOCK_C)[None, :, None]
-    lane = tl.arange(0, LANES)[None, None, :]
+    c, lane = tl.arange(0, BLOCK_C)[None, :, None], tl.arange(0, LANES)[None, None, :]
     places, p_a, p_g, maps = (), (), (), ()
     for k in tl.static_range(len(PIECES)):
         s = (PIECES[k][0] + tl.arange(0, PIECES[k][1]))[:, None, None] * LANES + lane
@@ -89,25 +129,9 @@ def gradient_maps_kernel(
             w = formulas[i](a, g, total, positions)
             weights = weights + (w,)  # noqa: RUF005
             if weight_rows[i] >= 0:
-                channel = c0 + tl.arange(0, BLOCK_C)
-                p_w = weights_ptr + (tl.cast(weight_rows[i], tl.int64) * images + i_n) * channels + channel
-                per_channel = tl.reshape(w[0] + tl.zeros([1, BLOCK_C, 1], tl.float32), [BLOCK_C])
-                tl.store(p_w, per_channel, mask=channel < last)
-        grown = ()
-        for k in tl.static_range(len(PIECES)):
-            for i in tl.static_range(len(formulas)):
-                weighed = weights[i][k] * a[k]
-                if not EVEN:
-                    weighed = tl.where(c0 + c < last, weighed, 0.0)
-                if FOLD > 1:
-                    neighbours = tl.reshape(weighed, [PIECES[k][1], BLOCK_C // FOLD, FOLD, LANES])
-                    weighed = tl.sum(neighbours, axis=2)
-                grown = grown + (maps[len(formulas) * k + i] + weighed,)  # noqa: RUF005
-        maps = grown
+                row = tl.cast(weight_rows[i], tl.int64) * images + i_n
+                keep(weights_ptr + row * channels, w[0], c0, last, BLOCK_C)
+        maps = added(maps, weights, a, c0 + c < last, len(formulas), PIECES, FOLD, EVEN)
 
-    for k in tl.static_range(len(PIECES)):
-        place = (PIECES[k][0] + tl.arange(0, PIECES[k][1]))[:, None] * LANES + tl.arange(0, LANES)[None, :]
-        for i in tl.static_range(len(formulas)):
-            row = (i_split.to(tl.int64) * len(formulas) + i) * images + i_n
-            p_map = maps_ptr + row * positions + place
-            tl.store(p_map, tl.sum(maps[len(formulas) * k + i], axis=1), mask=place < positions)
+    row = i_split.to(tl.int64) * len(formulas) * images + i_n
+    store(maps_ptr, maps, row, images, positions, len(formulas), PIECES, LANES)

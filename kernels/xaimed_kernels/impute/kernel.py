@@ -15,23 +15,9 @@ from xaimed_kernels.impute.kernel_image import first_pixel
 from xaimed_kernels.impute.kernel_stencil import diagonal
 
 
-@triton.jit(do_not_specialize=("masks", "channels", "height", "width", "room4", "stride4"))
-def load_kernel(
-    images_ptr,  # [n, c, h, w]
-    keep_ptr,  # [n, p, h, w], 1 or 0
-    u_ptr, first_ptr, second_ptr,  # [n, p, c, room]
-    relax_ptr,  # [n, p, room]
-    means_ptr, spreads_ptr, errors_ptr, last_ptr, bits_ptr, done_ptr, cycles_ptr,  # [n, p, c]
-    masks, channels, height, width,
-    room4, stride4,  # quarters
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Program (plane): kept pixels as (value - mean) / range, the rest 0; planes without a system are done."""
-    plane = tl.program_id(0)
-    system, pixels = plane // channels, height * width
-    p_image = images_ptr + (system // masks * channels + plane % channels).to(tl.int64) * pixels
-    p_keep = keep_ptr + system.to(tl.int64) * pixels
-    dtype: tl.constexpr = u_ptr.dtype.element_ty
+@triton.jit
+def mean_and_spread(p_image, p_keep, pixels, dtype: tl.constexpr, BLOCK: tl.constexpr):
+    """Of a plane's kept pixels the mean, the range (NaN where one is not finite), and how many there are."""
     total = tl.zeros([BLOCK], dtype)
     count = tl.zeros([BLOCK], tl.int32)
     low = tl.full([BLOCK], float("inf"), dtype)
@@ -49,7 +35,27 @@ def load_kernel(
     spread = (
         tl.max(high, axis=0) - tl.min(low, axis=0) + (mean - mean)
     )  # NaN where a kept pixel is not finite
-    spread = tl.where(kept_pixels == 0, 0.0, spread)
+    return mean, tl.where(kept_pixels == 0, 0.0, spread), kept_pixels
+
+
+@triton.jit(do_not_specialize=("masks", "channels", "height", "width", "room4", "stride4"))
+def load_kernel(
+    images_ptr,  # [n, c, h, w]
+    keep_ptr,  # [n, p, h, w], 1 or 0
+    u_ptr, first_ptr, second_ptr,  # [n, p, c, room]
+    relax_ptr,  # [n, p, room]
+    means_ptr, spreads_ptr, errors_ptr, last_ptr, bits_ptr, done_ptr, cycles_ptr,  # [n, p, c]
+    masks, channels, height, width,
+    room4, stride4,  # quarters
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Program (plane): kept pixels as (value - mean) / range, the rest 0; planes without a system are done."""
+    plane = tl.program_id(0)
+    system, pixels = plane // channels, height * width
+    p_image = images_ptr + (system // masks * channels + plane % channels).to(tl.int64) * pixels
+    p_keep = keep_ptr + system.to(tl.int64) * pixels
+    dtype: tl.constexpr = u_ptr.dtype.element_ty
+    mean, spread, kept_pixels = mean_and_spread(p_image, p_keep, pixels, dtype, BLOCK)
     scale = tl.where(spread > 0.0, 1.0 / tl.where(spread > 0.0, spread, 1.0), 0.0)
     room, stride = 4 * room4, 4 * stride4
     base, system_base = plane.to(tl.int64) * room, system.to(tl.int64) * room

@@ -108,6 +108,20 @@ def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
 
 
 @triton.jit
+def mixed(mixture, seen, p_mixture, HELD: tl.constexpr):
+    """The basis vectors ``seen`` in this ``mixture``, as one vector of length 1."""
+    if (
+        not HELD
+    ):  # through memory: in the layout of its sums it would ask for all of `seen` in that layout, spilled
+        tl.store(p_mixture, mixture)
+        tl.debug_barrier()
+        mixture = tl.load(p_mixture)
+    best = tl.sum(mixture[:, None] * seen, axis=0)
+    norm = tl.sqrt(tl.sum(best * best, axis=0))
+    return best / tl.where(norm > 0.0, norm, 1.0)
+
+
+@triton.jit
 def top_eigenvector_kernel(
     grams_ptr,  # [n, stride, stride], contiguous; 0 beyond d
     vectors_ptr,  # [n, BLOCK_D]
@@ -119,8 +133,7 @@ def top_eigenvector_kernel(
     """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
     i_n = tl.program_id(0).to(tl.int64)
     p_gram, p_vector = grams_ptr + i_n * stride * stride, vectors_ptr + i_n * BLOCK_D
-    d = tl.arange(0, BLOCK_D)
-    k = tl.arange(0, STEPS)
+    d, k = tl.arange(0, BLOCK_D), tl.arange(0, STEPS)
     row, column = k[:, None], k[None, :]
     p_basis = basis_ptr + i_n * (STEPS + 1) * BLOCK_D
     p_rows = p_basis + row * BLOCK_D + d[None, :]
@@ -155,15 +168,7 @@ def top_eigenvector_kernel(
             vector = image
         seen = basis if HELD else tl.load(p_rows)
         mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
-        if (
-            not HELD
-        ):  # through memory: in the layout of its sums it would ask for all of `seen` in that layout, spilled
-            tl.store(p_basis + STEPS * BLOCK_D + k, mixture)
-            tl.debug_barrier()
-            mixture = tl.load(p_basis + STEPS * BLOCK_D + k)
-        best = tl.sum(mixture[:, None] * seen, axis=0)
-        norm = tl.sqrt(tl.sum(best * best, axis=0))
-        best = best / tl.where(norm > 0.0, norm, 1.0)
+        best = mixed(mixture, seen, p_basis + STEPS * BLOCK_D + k, HELD)
         image = product(p_gram, p_vector, best, gram, stride, BLOCK_D, BLOCK_R)
         value = tl.sum(best * image, axis=0)
         off = image - value * best
