@@ -257,7 +257,7 @@ def test_reshape_transform_opens_a_vit(method, vit):
 
 
 def test_shapleycam_opens_a_vit_as_its_definition_does(vit):
-    """grad-cam reads no tokens here ("Invalid activation shape. Get 3."): the second derivative is autograd's."""
+    """grad-cam reads no tokens there ("Invalid activation shape. Get 3."). By autograd twice, in float64."""
     layer, batch = vit.encoder.layers[-1].ln_1, images(64, 4)
     targets = [ClassifierOutputTarget(k) for k in range(4)]
     ours = compat.ShapleyCAM(vit, [layer], reshape_transform=grid_of_tokens)(batch, targets)
