@@ -45,7 +45,7 @@ RECIPES = {
     for recipe in (
         Recipe("paper", epochs=30, batch=32, rate=1e-3, schedule="constant"),
         Recipe("finetune", 10, 32, 0.03, "one-cycle", smoothing=0.05, flips=True, patience=3),
-        Recipe("probe-first", 4, 32, 3e-3, "one-cycle", smoothing=0.05, flips=True, patience=3, probe=True),
+        Recipe("probe-first", 4, 32, 3e-4, "one-cycle", smoothing=0.05, flips=True, patience=3, probe=True),
     )
 }
 """``paper``: as arXiv 2503.08420 has it, whose batch and schedule are not known. ``finetune``: from weights that have
