@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<file>[^\"]*)\")?\n(?P<text>.*?)^```", re.M | re.S)
 BISECT = "xaimed bisect GOOD BAD --only KEY"
 LEFT_OUT = {
-    BISECT: "it measures for minutes: the nightly run follows it below, tests/bench/cli/test_bisect.py made ones"
+    BISECT: "it measures for minutes: the nightly run follows it below, tests/bench/cli/test_bisect.py made ones",
+    "xaimed compare --base origin/main --confirm --markdown comment.md --require-judged 80%": (
+        "it measures for minutes, beside a remote's branch: tests/reports/test_comment.py judges stored runs so"
+    ),
 }
 EXITS = {"xaimed history check": 3}
 """One run is not enough to judge by, as the page says."""
