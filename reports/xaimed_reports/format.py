@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.records import OURS, REFERENCE, Fidelity, Machine
-from xaimed_reports.store.rows import Row, Run
+
+if TYPE_CHECKING:  # rows need msgspec, which `pip install .` alone does not bring
+    from xaimed_reports.store.rows import Row, Run
 
 SHOWN_VERSIONS = ("python", "torch", "triton", "grad-cam", "torchcam", "captum")
 

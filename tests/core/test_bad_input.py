@@ -624,6 +624,7 @@ def test_channels_last_is_not_read_as_channels_first():
     assert forced.raw["layercam"].shape == (3, 6, 16)
 
 
+@pytest.mark.filterwarnings("ignore:.* divides by each channel's sum")
 @pytest.mark.parametrize("method", OF_ANY_NETWORK)
 def test_a_model_with_a_compiled_part_is_explained(method):
     plain = nn.Sequential(SCRIPT_INSIDE[0], nn.ReLU(), *SCRIPT_INSIDE[2:])

@@ -155,7 +155,7 @@ def _read(tokens: Any, name: str, method: str) -> Block:
     """A block as its output's graph shows it."""
     if isinstance(tokens, Tensor) and tokens.ndim == 3:
         n, t = tokens.shape[:2]
-        softmaxes = [node for node in nodes_behind(tokens) if node.name() in SOFTMAX]
+        softmaxes = [node for node in nodes_behind(tokens.grad_fn) if node.name() in SOFTMAX]
         shapes = [tuple(node._saved_result.shape) for node in softmaxes]
         if len(shapes) == 1 and shapes[0][-2:] == (t, t) and prod(shapes[0]) % (n * t * t) == 0:
             return Block(tokens, softmaxes[0])
