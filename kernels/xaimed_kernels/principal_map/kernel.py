@@ -66,7 +66,10 @@ def gram_kernel(
 
 @triton.jit
 def product(p_gram, p_vector, vector, gram, stride, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr):
-    """The symmetric matrix times a vector: held as a whole where BLOCK_R is its side, else read in rows."""
+    """The symmetric matrix times a vector: held as a whole where BLOCK_R is its side, else read in rows.
+
+    Before the next product, sums over rows and columns pass from warp to warp: all have read this vector by then.
+    """
     if BLOCK_R == BLOCK_D:
         image = tl.sum(gram * vector[:, None], axis=0)
     else:
@@ -81,12 +84,18 @@ def product(p_gram, p_vector, vector, gram, stride, BLOCK_D: tl.constexpr, BLOCK
             )
             sums += entries * tl.load(p_vector + r)[:, None]
         image = tl.sum(sums, axis=0)
-        tl.debug_barrier()
     return image
 
 
 @triton.jit
-def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
+def over_rows(weights, rows, always):
+    """The sum of weighted rows. ``always`` is true, which the compiler cannot know: else it might fuse a lane's product
+    with the sum of another's, rounded once, so that lanes that hold the same sum would differ in its last digit."""
+    return tl.sum(tl.where(always[:, None], weights[:, None] * rows, 0.0), axis=0)
+
+
+@triton.jit
+def top_mixture(tridiagonal, always, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
     """Unit eigenvector [STEPS] of the largest eigenvalue of a small matrix: squared until one column is left."""
     k = tl.arange(0, STEPS)
     diagonal = k[:, None] == k[None, :]
@@ -103,20 +112,18 @@ def top_mixture(tridiagonal, STEPS: tl.constexpr, SQUARINGS: tl.constexpr):
         tl.where(weight == weight, weight, 0.0), axis=0
     )  # an order needs numbers; NaN comes below
     column = tl.sum(tl.where(k[None, :] == largest, powers, 0.0), axis=1)
-    norm = tl.sqrt(tl.sum(column * column, axis=0))
+    norm = tl.sqrt(tl.sum(tl.where(always, column * column, 0.0), axis=0))  # see `over_rows`
     return column / tl.where(norm > 0.0, norm, 1.0)
 
 
 @triton.jit
-def mixed(mixture, seen, p_mixture, HELD: tl.constexpr):
+def mixed(mixture, seen, p_mixture, always, HELD: tl.constexpr):
     """The basis vectors ``seen`` in this ``mixture``, as one vector of length 1."""
-    if (
-        not HELD
-    ):  # through memory: in the layout of its sums it would ask for all of `seen` in that layout, spilled
+    if not HELD:  # through memory: the layout of its sums would ask for all of `seen` in that layout, spilled
         tl.store(p_mixture, mixture)
         tl.debug_barrier()
         mixture = tl.load(p_mixture)
-    best = tl.sum(mixture[:, None] * seen, axis=0)
+    best = over_rows(mixture, seen, always)
     norm = tl.sqrt(tl.sum(best * best, axis=0))
     return best / tl.where(norm > 0.0, norm, 1.0)
 
@@ -134,7 +141,7 @@ def top_eigenvector_kernel(
     i_n = tl.program_id(0).to(tl.int64)
     p_gram, p_vector = grams_ptr + i_n * stride * stride, vectors_ptr + i_n * BLOCK_D
     d, k = tl.arange(0, BLOCK_D), tl.arange(0, STEPS)
-    row, column = k[:, None], k[None, :]
+    row, column, always = k[:, None], k[None, :], k < side + STEPS
     p_basis = basis_ptr + i_n * (STEPS + 1) * BLOCK_D
     p_rows = p_basis + row * BLOCK_D + d[None, :]
     gram = tl.zeros([1, 1], tl.float32)
@@ -153,7 +160,7 @@ def top_eigenvector_kernel(
             before = tl.sqrt(tl.sum(vector * vector, axis=0))
             seen = basis if HELD else tl.load(p_rows, mask=row < step, other=0.0)
             for _ in tl.static_range(2):  # once leaves what rounding left of it
-                vector -= tl.sum(tl.sum(seen * vector[None, :], axis=1)[:, None] * seen, axis=0)
+                vector -= over_rows(tl.sum(seen * vector[None, :], axis=1), seen, always)
             norm = tl.sqrt(tl.sum(vector * vector, axis=0))
             alive = norm > 1e-7 * before  # else the steps have spanned all there is, and the rest is rounding
             vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
@@ -167,8 +174,8 @@ def top_eigenvector_kernel(
             tridiagonal += tl.where((row == step) & (column == step), tl.sum(vector * image, axis=0), 0.0)
             vector = image
         seen = basis if HELD else tl.load(p_rows)
-        mixture = top_mixture(tridiagonal, STEPS, SQUARINGS)
-        best = mixed(mixture, seen, p_basis + STEPS * BLOCK_D + k, HELD)
+        mixture = top_mixture(tridiagonal, always, STEPS, SQUARINGS)
+        best = mixed(mixture, seen, p_basis + STEPS * BLOCK_D + k, always, HELD)
         image = product(p_gram, p_vector, best, gram, stride, BLOCK_D, BLOCK_R)
         value = tl.sum(best * image, axis=0)
         off = image - value * best

@@ -66,7 +66,7 @@ def imputed() -> None:
     impute_triton(image(33, 30, channels=1)[None], keep, 1e-4)
 
 
-NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 1, rescaled: 0, imputed: 2}
+NEEDLESS = {gradients: 1, weighted: 0, principal_maps: 2, rescaled: 0, imputed: 1}
 """Barriers that Triton places and could leave out: README of the emulator."""
 
 
