@@ -226,6 +226,7 @@ def used(width: int) -> list[weakref.ref[nn.Module]]:
 
 
 @pytest.mark.filterwarnings("ignore:every .* map is empty:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* by each channel's sum")
 def test_60_models_and_300_calls_leave_nothing_behind():
     alive = [reference for width in (1, 2, 3) for reference in used(width)]
     before = tensors()

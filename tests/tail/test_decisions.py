@@ -40,6 +40,7 @@ def test_the_self_check_runs_once_whatever_the_batch(model: nn.Module, watch: Ca
     assert batches == [4, 3, 4, 1, 2, 7]
 
 
+@pytest.mark.filterwarnings("ignore:.* by each channel's sum")
 @pytest.mark.parametrize("order", [["0", "1", "3"], ["3", "0", "1"]], ids=str)
 def test_several_layers_and_methods_share_one_forward(order: list[str], model: nn.Module) -> None:
     images, methods = torch.randn(4, 3, 8, 8), ("xgradcam", "ablationcam")

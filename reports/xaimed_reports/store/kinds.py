@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xaimed_reports.store.jsonform import UnreadableError, read_object
 
-Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation", "training"]
+Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation", "training", "simulation"]
 
 WORDS: dict[Kind, str] = {
     "run": "a stored run: xaimed report shows it, xaimed compare judges two",
@@ -17,6 +17,7 @@ WORDS: dict[Kind, str] = {
     "static": "figures of compiled kernels: xaimed profile --static compares them",
     "evaluation": "what maps are worth, found by xaimed evaluate: xaimed report shows it",
     "training": "how a network was trained, as xaimed train writes it",
+    "simulation": "how often simulated histories alarm, as a test of xaimed's writes it",
     "data": "a survey of a folder of images, as xaimed data --json writes it",
 }
 """What each is, and who reads it."""
@@ -31,6 +32,7 @@ _FIELDS: dict[Kind, frozenset[str]] = {
     "trial": frozenset(("trial",)),
     "evaluation": frozenset(("evaluation",)),
     "training": frozenset(("settings", "scores")),
+    "simulation": frozenset(("histories", "alarmed_without_step")),
     "data": frozenset(("digest", "classes", "counts", "findings")),
 }
 

@@ -63,7 +63,8 @@ def foreign(tmp_path):
         for name, text in files.items():
             (tmp_path / f"{name}.py").write_text(text)
         paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
-        settings = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+        alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+        settings = {**alone, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xaimed"]
         command += ["-p", "xaimed_bench.running.plugin", *words]
         return subprocess.run(

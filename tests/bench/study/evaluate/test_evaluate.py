@@ -276,7 +276,7 @@ def test_the_report_shows_the_published_values_and_the_command(scans, monkeypatc
     monkeypatch.setattr(sys, "argv", ["xaimed", "evaluate", "folder/scans"])
     assert evaluate("out") == 0
     text = Path("out/report.md").read_text()
-    assert "published, glioma" in text
+    assert "Published (arXiv 2503.08420): accuracy on skin 86.31 %" in text
     assert "Command: `xaimed evaluate scans`" in text
     page = Path("out/report.html").read_text()
     assert "<script" not in page
