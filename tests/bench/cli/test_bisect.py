@@ -190,7 +190,7 @@ def begin(tmp_path, *words):
         env={**os.environ, "PYTHONPATH": paths},
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 # jobs in the background ignore it
     )
     said = tmp_path / "processes"
     wait_for(lambda: (said.exists() and len(processes(tmp_path)) >= 15) or process.poll() is not None)
