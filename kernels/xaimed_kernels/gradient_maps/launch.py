@@ -102,6 +102,8 @@ def tile_along(positions: int, channels: int, formulas: int) -> Tile:
     lanes = min(whole, max(8, whole // most_rows))
     rows = ceil_div(positions, lanes)
     size = power_of_two(rows) * lanes
+    if whole < 8:  # a channel lies within a thread, whose totals and weights are values of their own
+        values //= 4
     block_c = min(max(1, values // size), power_of_two(channels))
     return Tile(rows, block_c, lanes, min(32, max(1, block_c * size // values)), vector=4)
 

@@ -23,6 +23,9 @@ CYCLES, TOLERANCE = 16, 1e-6
 LARGEST_HELD = 512
 """Side of the largest matrix whose Lanczos vectors stay in registers: 16 of 1024 values spilled 3.5 KB a thread."""
 
+LARGEST_HELD_BY_AMD = 128
+"""The same where a warp has 64 lanes: at 256 a thread spilled 1.1 KB (gfx942)."""
+
 BLOCK_K = 16
 """Terms per step of a 64 x 64 Gram block: with 8 warps nothing spills, and two stages take 32 KiB of shared
 memory. 32 terms with 4 warps and 3 stages spilled 300 bytes a thread and did not fit sm_86, sm_89 and sm_120."""
@@ -113,7 +116,7 @@ def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
     n, stride, _ = grams.shape
     block_d = max(64, power_of_two(side))
     vectors, values = torch.empty(n, block_d, device=grams.device), torch.empty(n, device=grams.device)
-    held = block_d <= LARGEST_HELD
+    held = block_d <= (LARGEST_HELD if torch.version.hip is None else LARGEST_HELD_BY_AMD)
     basis = vectors if held else torch.empty(n, STEPS + 1, block_d, device=grams.device)
     launch(
         top_eigenvector_kernel, n, grams, vectors, values, basis, side, stride, CYCLES, TOLERANCE,
