@@ -20,13 +20,15 @@ BRAIN = {
     "lite0-probe-first": "EfficientNet-Lite0 | `probe-first`, 2 epochs, `--lr 0.0003`",
     "lite0-probe-first-0.0001": "EfficientNet-Lite0 | `probe-first`, 2 epochs, `--lr 0.0001`",
     "lite0-probe-first-0.00003": "EfficientNet-Lite0 | `probe-first`, 2 epochs, `--lr 0.00003`",
+    "lite0-probe-first-refit": "EfficientNet-Lite0 | at `--lr 0.0001`, then a linear classifier",
     "resnet50-scratch": "ResNet-50 | from scratch",
 }
 SMALL = {"chest-lite0": "chest-xray-pneumonia-224", "skin-lite0": "skin-ham10000-224"}
 
 
 def training(name: str) -> dict:
-    return json.loads((ROOT / f"reports/results/amd-epyc-1-thread/training-{name}.json").read_text())
+    first = sorted(ROOT.glob(f"reports/results/*/training-{name}.json"))[0]
+    return json.loads(first.read_text())
 
 
 def cells_of(start: str) -> list[str]:
@@ -52,7 +54,7 @@ def test_what_was_aimed_at_is_reached_by_whom_the_page_says() -> None:
         for name in BRAIN
         if all(s["accuracy"] >= aim for s, aim in zip(training(name)["scores"], (0.75, 0.68), strict=False))
     }
-    assert reached == {"vgg16"}
+    assert reached == {"vgg16", "lite0-probe-first-refit"}
 
 
 @pytest.mark.parametrize("name", SMALL)
