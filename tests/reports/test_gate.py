@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from xaimed_bench.cli import main
-from xaimed_bench.measure import alternate
+from xaimed_bench.running import alternate
 from xaimed_reports.store.records import Conditions
 
 BUSY = Conditions(2.0, 0.0, 0.5, 3, 2)

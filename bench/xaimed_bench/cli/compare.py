@@ -142,7 +142,7 @@ def _need_one_question(given: argparse.Namespace) -> None:
 
 
 def _measure(given: argparse.Namespace) -> int:
-    from xaimed_bench.measure.alternate import Alternation, measure_floor
+    from xaimed_bench.running.alternate import Alternation, measure_floor
 
     runs, base = given.runs or FEWEST_RUNS, given.base or "HEAD"
     with Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume) as sides:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from xaimed_bench.device import DEVICE_HELP
+
+if TYPE_CHECKING:
+    import pytest
 
 PREFIX = "--xaimed-"
 """Before each option outside this repository, so that none has the name of another plugin's."""

@@ -8,9 +8,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from xaimed_bench.measure.alternate import gate_process, signals_raise
 from xaimed_bench.measure.checkout import revision
 from xaimed_bench.progress import Steps
+from xaimed_bench.running.alternate import gate_process, signals_raise
 from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import load
 from xaimed_reports.store.records import OURS

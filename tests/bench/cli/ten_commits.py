@@ -10,7 +10,6 @@ was too disturbed to judge.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from xaimed_bench.measure import machine_facts
 from xaimed_bench.measure.checkout import git
 from xaimed_bench.measure.checkout import revision as revision_of
+from xaimed_bench.running.alternate import gate_process
 from xaimed_reports.history.judge import check
 from xaimed_reports.history.store import read
 from xaimed_reports.store.jsonform import to_json
@@ -69,7 +69,6 @@ def make(folder: Path) -> list[str]:
     if not (folder / ".git").exists():
         (folder / "bench").mkdir(parents=True)
         git(folder, "init")
-        shutil.copy(ROOT / "bench/conftest.py", folder / "bench/conftest.py")
         (folder / "bench/bench_cam.py").write_text(BENCH)
         (folder / "pytest.ini").write_text(INI)
         (folder / ".gitignore").write_text("xaimed-results/\n__pycache__/\n")
@@ -92,16 +91,7 @@ def remember(folder: Path, commits: list[str]) -> None:
         stored = folder / f"xaimed-results/run-{i}.json"
         if not stored.exists():
             git(folder, "checkout", "--detach", commit)
-            words = (
-                "bench",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "--profile",
-                "gate",
-                f"--benchmark-json={stored}",
-            )
-            subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, check=True)
+            gate_process(folder, stored, name=f"commit {i}")
         history = folder / "xaimed-results/history.sqlite"
         if xaimed(folder, "history", "add", str(stored), "--file", str(history)):
             sys.exit(f"{stored} could not be added")

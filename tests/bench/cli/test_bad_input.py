@@ -98,7 +98,7 @@ def test_a_missing_folder_for_output_is_made(at_files):
 def test_a_target_that_cannot_be_written_is_refused_before_anything_is_measured(
     at_files, monkeypatch, capsys
 ):
-    from xaimed_bench.measure import alternate
+    from xaimed_bench.running import alternate
 
     monkeypatch.setattr(
         alternate.Alternation, "__enter__", lambda self: pytest.fail("something was measured")

@@ -24,10 +24,10 @@ import json, os, pathlib, subprocess, sys
 place = pathlib.Path(next(w for w in sys.argv if w.startswith("--benchmark-json=")).partition("=")[2])
 with open(os.environ["MADE_PROCESSES"], "a") as said:
     print(place.parent.name, place.name, os.getpid(), file=said)
-if sys.argv[sys.argv.index("--only-case") + 1] != "explaining a batch[xgradcam-4]":
+if sys.argv[sys.argv.index("--xaimed-only-case") + 1] != "explaining a batch[xgradcam-4]":
     sys.exit("no case is called so")
 level, noise = map(float, pathlib.Path("cost").read_text().split())
-seed = int(sys.argv[sys.argv.index("--shuffle") + 1])
+seed = int(sys.argv[sys.argv.index("--xaimed-shuffle") + 1])
 run = json.loads(pathlib.Path("run.json").read_text())
 run["xaimed"]["rows"] = []
 name = ["git", "rev-parse", "--short=12", "HEAD"]

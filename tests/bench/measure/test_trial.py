@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from xaimed_bench.cli import main
-from xaimed_bench.measure.alternate import RevisionError, gate_process
+from xaimed_bench.running.alternate import RevisionError, gate_process
 from xaimed_bench.trial import extra_work, runs
 from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.store.jsonform import UnreadableError, from_json

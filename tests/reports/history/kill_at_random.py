@@ -72,6 +72,9 @@ def kill(kills: int, seed: int, folder: Path) -> dict[str, int]:
     file = folder / "0.sqlite"
     while tally["kills"] < kills:
         before = kept(file)
+        said.write_text(
+            ""
+        )  # a child that is killed at once says nothing, and not what the one before it said
         child = forked(runs, file, said)
         time.sleep(chance.uniform(0, longest_s))
         os.kill(child, signal.SIGKILL)

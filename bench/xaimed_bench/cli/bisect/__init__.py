@@ -112,7 +112,7 @@ def _need_one_question(given: argparse.Namespace) -> None:
 def _search(checkout: Path, folder: Path, search: Search) -> int:
     """Compare the ends, let git ask, show what was found."""
     from xaimed_bench.cli.bisect.search import end, load
-    from xaimed_bench.measure.alternate import signals_raise
+    from xaimed_bench.running.alternate import signals_raise
 
     with signals_raise():
         search = _need_different_ends(checkout, folder, search)

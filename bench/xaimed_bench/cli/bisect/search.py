@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from xaimed_bench.measure.alternate import Alternation
 from xaimed_bench.measure.checkout import RevisionError, git
+from xaimed_bench.running.alternate import Alternation
 from xaimed_reports.compare.compare import DECIDED, FAILING, Comparison, compare
 from xaimed_reports.compare.floor import load_floor
 from xaimed_reports.compare.verdicts import Verdict

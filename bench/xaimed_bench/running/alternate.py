@@ -16,6 +16,7 @@ from typing import Self, final
 
 from xaimed_bench.measure.checkout import RevisionError, git
 from xaimed_bench.progress import Steps
+from xaimed_bench.running.declared import PREFIX
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
 from xaimed_reports.store.load import load
 from xaimed_reports.store.rows import Run
@@ -135,20 +136,24 @@ class Alternation:
 def gate_process(tree: Path, stored: Path, *words: str, name: str, bench: str = BENCH) -> Run:
     """Run the gate profile of the checkout ``tree`` in a fresh process, which writes ``stored``.
 
-    ``bench``: a file of it; ``words``: further arguments of pytest. What the checkout does not hold, xaimed itself for
-    instance, comes from where this process has it. Raises RevisionError, in which ``name`` stands for the tree, when
-    nothing was measured.
+    ``bench``: a file of it; ``words``: further arguments of pytest, options of benches by their short names. What the
+    checkout does not hold, xaimed itself for instance, comes from where this process has it. Raises RevisionError, in
+    which ``name`` stands for the tree, when nothing was measured.
     """
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
-    # without the plugin that is installed: the tree brings its own, and an older one none
-    without = ("-p", "no:cacheprovider", "-p", "no:xaimed")
-    command = [sys.executable, "-m", "pytest", bench, "-q", *without, "--profile", "gate"]
+    # xaimed's own tree brings its plugin, and an older one none: what is installed must not come between
+    own = (tree / "bench/xaimed_bench").is_dir()
+    plugins = ("no:cacheprovider", "no:xaimed", *(() if own else ("xaimed_bench.running.plugin",)))
+    options = ["--profile", "gate", *words]
+    if not own:
+        options = [PREFIX + word[2:] if word.startswith("--") else word for word in options]
+    command = [sys.executable, "-m", "pytest", bench, "-q", *(f"-p{name}" for name in plugins)]
     paths = os.pathsep.join(
         [*(str(tree / p) for p in (".", "kernels", "reports", "bench")), os.environ.get("PYTHONPATH", "")]
     ).rstrip(os.pathsep)
     done = subprocess.run(
-        [*command, f"--benchmark-json={stored}", *words],
+        [*command, f"--benchmark-json={stored}", *options],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,

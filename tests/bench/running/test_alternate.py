@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from xaimed_bench.cli import main
-from xaimed_bench.measure import alternate
-from xaimed_bench.measure.alternate import Alternation, RevisionError
+from xaimed_bench.running import alternate
+from xaimed_bench.running.alternate import Alternation, RevisionError
 
 ROOT = Path(__file__).parents[3]
 
