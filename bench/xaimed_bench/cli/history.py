@@ -24,6 +24,7 @@ from xaimed_bench.cli.given import file_to_write, keep_apart, to_write, write
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
+    from xaimed_reports.history.points import Metric
     from xaimed_reports.history.store import Stored
 
 FILE = Path("xaimed-history.sqlite")
@@ -127,8 +128,9 @@ def _show(given: argparse.Namespace) -> int:
     table.add_column("row", overflow="fold")
     for name in ("runs alike", "forwards", "memory", "difference", "forward"):
         table.add_column(name, justify="right")
-    words: dict[str, Callable[[float], str]] = {
+    words: dict[Metric, Callable[[float], str]] = {
         "time": number,
+        "disturbed": lambda value: f"{number(value)}, disturbed",
         "memory": lambda value: byte_count(int(value)),
         "difference": "{:.1e}".format,
         "forward": seconds,
@@ -136,7 +138,9 @@ def _show(given: argparse.Namespace) -> int:
     alike = {s.row: len(s.runs) for s in series(history, "time") if s.runs[-1] is newest}
     values = {(p.row, p.metric): p.value for p in newest.entry.points}
     for row in sorted({row for row, _ in values}):
-        cells = [say(values[row, key]) if (row, key) in values else "-" for key, say in words.items()]  # pyright: ignore[reportArgumentType]
+        said = {key: say(values[row, key]) for key, say in words.items() if (row, key) in values}
+        said.setdefault("time", said.get("disturbed", "-"))
+        cells = [said.get(key, "-") for key in words if key != "disturbed"]
         table.add_row(escape(row), str(alike.get(row, 0)), *cells)
     for each in newest.entry.broken:
         table.add_row(escape(each.row), each.status, "-", "-", "-", "-")

@@ -25,9 +25,9 @@ FEWEST = 8
 """Runs in the baseline below which nothing is judged."""
 BEYOND = 0.001
 """How rarely one run of unchanged code lies beyond the limit; two in a row do so about this much squared."""
-LARGER: dict[Metric, float] = {"time": EQUAL, "memory": 0.25, "difference": 9.0, "forward": EQUAL}
-"""A change by a smaller share is no finding, however sure: a peak of memory repeats to a quarter, a difference of
-rounding to a factor of ten."""
+LARGER: dict[Metric, float] = {"time": EQUAL, "memory": 0.25, "difference": 9.0}
+"""What is judged. A change by a smaller share is no finding, however sure: a peak of memory repeats to a quarter, a
+difference of rounding to a factor of ten."""
 
 Cause = Literal["code", "kernels", "machine"]
 
@@ -68,6 +68,8 @@ class Check:
     """Rows whose time could be judged."""
     young: tuple[tuple[str, str], ...]
     """Rows with too short a series, and what ended the one before."""
+    disturbed: tuple[str, ...]
+    """Rows whose time something disturbed in the newest run."""
 
     @property
     def findings(self) -> tuple[Step, ...]:
@@ -89,14 +91,9 @@ def check(history: Sequence[Stored], *, factor: float = EQUAL) -> Check:
     found: dict[Metric, dict[str, Series]] = {m: _of_newest(series(history, m), newest) for m in METRICS}
     steps = [
         step
-        for metric, rows in found.items()
-        if metric != "forward"
-        for each in rows.values()
-        if (
-            step := _step(
-                each, factor if metric == "time" else LARGER[metric], found["forward"].get(each.row)
-            )
-        )
+        for metric, smallest in {**LARGER, "time": factor}.items()
+        for each in found[metric].values()
+        if (step := _step(each, smallest, found["forward"].get(each.row)))
     ]
     times = found["time"]
     young = {row for row, each in times.items() if len(each.points) < FEWEST + RECENT}
@@ -106,6 +103,7 @@ def check(history: Sequence[Stored], *, factor: float = EQUAL) -> Check:
         tuple(_broken(history)),
         tuple(row for row in times if row not in young),
         tuple((row, times[row].broke) for row in times if row in young),
+        tuple(found["disturbed"]),
     )
 
 
@@ -178,8 +176,10 @@ def _broken(history: Sequence[Stored]) -> list[tuple[str, str]]:
     earlier = [each for each in history[:-1] if each.entry.machine == newest.entry.machine]
     if not earlier:
         return []
-    had = {point.row for point in earlier[-1].entry.points if point.metric == "time"}
-    has = {point.row for point in newest.entry.points if point.metric == "time"}
+    had, has = (
+        {point.row for point in run.entry.points if point.metric in ("time", "disturbed")}
+        for run in (earlier[-1], newest)
+    )
     status = {each.row: each.status for each in newest.entry.broken}
     ran = {row.partition("[")[0] for row in (*status, *has)}
     return [(row, status.get(row, "gone")) for row in sorted(had - has) if row.partition("[")[0] in ran]

@@ -9,15 +9,17 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Literal, final
 
+from xaimed_reports.compare.disturbance import disturbance
 from xaimed_reports.compare.pace import forward_of, values_at
 from xaimed_reports.compare.ratio import interval_of_median
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.records import OURS
 from xaimed_reports.store.rows import Row, Run, failure, timed
 
-Metric = Literal["time", "memory", "difference", "forward"]
+Metric = Literal["time", "disturbed", "memory", "difference", "forward"]
 METRICS: dict[Metric, str] = {
     "time": "time in plain forward passes (seconds where none was timed)",
+    "disturbed": "the same where something disturbed the machine (`compare.disturbance`): kept, and never judged",
     "memory": "peak memory above what was resident, bytes",
     "difference": "largest difference from the reference",
     "forward": "the plain forward pass, seconds: the machine's pace",
@@ -113,13 +115,14 @@ def _points(row: Row) -> list[Point]:
         return []
     times = values_at(found, None)
     low, high, _ = interval_of_median(times)
+    kind: Metric = "time" if disturbance(found) is None else "disturbed"
     single: list[tuple[Metric, float | None]] = [
         ("memory", found.memory.peak_bytes),
         ("difference", None if found.fidelity is None else found.fidelity.largest),
         ("forward", forward_of(found)),
     ]
     return [
-        Point(row.case.key, "time", median(times), low, high, row.revision),
+        Point(row.case.key, kind, median(times), low, high, row.revision),
         *(
             Point(row.case.key, metric, float(value), float(value), float(value), row.revision)
             for metric, value in single

@@ -28,8 +28,12 @@ def sentences(found: Check) -> list[str]:
         lines.append(
             f"{len(found.young)} rows have fewer than {FEWEST + RECENT} runs to compare with, so they are not judged"
         )
+    if found.disturbed:
+        lines.append(
+            f"something disturbed the machine during {len(found.disturbed)} rows: their times are kept, and not judged"
+        )
     worse = len({step.row for step in found.findings} | {row for row, _ in found.broken})
-    total = len(found.judged) + len(found.young) + len(found.broken)
+    total = sum(map(len, (found.judged, found.young, found.disturbed, found.broken)))
     lines.append(
         f"judged {len(found.judged)} of {total} rows of run {found.newest.number}: "
         + (f"{worse} worse" if worse else "nothing worse")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from xaimed_reports.history.changes import change_points
 from xaimed_reports.history.judge import check
@@ -19,6 +20,7 @@ from xaimed_reports.history.series import series
 from xaimed_reports.history.store import Stored, add, faults, read
 from xaimed_reports.history.words import sentences
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError
+from xaimed_reports.store.rows import Timed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -233,6 +235,37 @@ def test_a_lone_disturbed_run_is_no_step_and_a_gain_is_no_finding() -> None:
     faster = check(runs([*usual, 0.9, 0.9]))
     assert len(faster.steps) == 1
     assert faster.findings == ()
+
+
+def disturbed(run: Entry) -> Entry:
+    points = (replace(p, metric="disturbed") if p.metric == "time" else p for p in run.points)
+    return replace(run, points=tuple(points))
+
+
+def test_a_row_that_something_disturbed_is_kept_and_neither_judged_nor_gone(pair) -> None:
+    busy = (
+        structs.replace(row, conditions=replace(row.conditions, others_share=0.5))
+        if isinstance(row, Timed)
+        else row
+        for row in pair.rows
+    )
+    quiet, found = entry(pair), entry(replace(pair, rows=tuple(busy)))
+    assert (
+        found.points
+        == tuple(sorted(disturbed(quiet).points, key=lambda p: (p.row, p.metric)))
+        != quiet.points
+    )
+    usual = [made(i, 1.1 + 0.001 * (i % 3)) for i in range(12)]
+    slow = [made(12 + i, 1.21) for i in range(3)]
+    assert check(history(*usual, *slow[:2])).findings
+    assert not check(history(*usual, slow[0], disturbed(slow[1]))).findings
+    assert check(history(*usual, slow[0], disturbed(slow[1]), slow[2])).findings[0].first.number == 13
+    last = check(history(*usual, *slow[:2], disturbed(slow[2])))
+    assert (last.judged, last.broken, last.disturbed) == ((), (), (ROW,))
+    assert sentences(last) == [
+        "something disturbed the machine during 1 rows: their times are kept, and not judged",
+        "judged 0 of 1 rows of run 15: nothing worse",
+    ]
 
 
 @pytest.mark.parametrize("step", [1.1, 0.9])
