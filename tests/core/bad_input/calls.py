@@ -8,7 +8,8 @@ from tests.core.bad_input.given import ALL_CLASSES, KEEP, NAN, NET, ONE_CLASS, T
 from xaimed_bench.models import build_model
 from xaimed_core import METRICS, Tokens, explain, hybrid, road_table
 from xaimed_core.factorisation import factorise
-from xaimed_core.faithfulness import masks_of
+from xaimed_core.faithfulness import Blur, Zero, masks_of
+from xaimed_core.faithfulness.evaluation import with_removal
 from xaimed_kernels.impute import impute
 
 # ruff: noqa: E501 # a table: one row a line
@@ -20,6 +21,8 @@ CALLS: dict[str, Row] = {
     "table: baseline's name": (lambda: road_table(NET, X, {"random": M}), ValueError, "random is the name of a baseline"),
     "metric: difference of one": (lambda: replace(METRICS["road-morf"], summary="difference"), ValueError, "needs the orders lerf and morf"),
     "metric: area of one": (lambda: replace(METRICS["road-morf"], summary="area", perturbation=replace(METRICS["road-morf"].perturbation, removed=(0.5,))), ValueError, "two fractions or more, ascending"),
+    "metric: no fractions": (lambda: with_removal(METRICS["drop"], Zero(), (0.5,)), ValueError, "removes no fractions"),
+    "metric: blur": (lambda: Blur(sigma=0.0), ValueError, "sigma must be positive"),
     "of: one class": (lambda: E.of(0), ValueError, "one class per image was explained"),
     "of: beyond": (lambda: ALL_CLASSES.of(9), IndexError, "5 classes of each image were explained, 0 to 4; got 9"),
     "show: all classes": (lambda: ALL_CLASSES.show(X), ValueError, "show one of them"),
