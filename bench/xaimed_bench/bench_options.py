@@ -63,6 +63,18 @@ def seed(text: str | None) -> int | None:
     return int(text)
 
 
+def named(option: str, text: str | None, known: Iterable[str], default: Iterable[str]) -> tuple[str, ...]:
+    """What a list with commas between names, each once; None: the default. Raises UnusableError."""
+    if text is None:
+        return tuple(default)
+    names, all_ = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip())), tuple(known)
+    unknown = [repr(name) for name in names if name not in all_]
+    if unknown or not names:
+        what = f"no {', '.join(unknown)}" if unknown else "nothing given"
+        raise UnusableError(f"{option}: {what}; there are {', '.join(all_)}")
+    return names
+
+
 def need_fitting_checkpoint(checkpoint: str | None, models: Iterable[str]) -> None:
     """Raise UnusableError where the checkpoint does not fit one of the models that are to be measured."""
     for name in sorted(set(models) & MODELS.keys()) if checkpoint is not None else ():

@@ -15,7 +15,22 @@ from torch import Tensor, nn
 
 from xaimed_bench.data import PHANTOM_KINDS, phantoms
 from xaimed_bench.models import build_model
+from xaimed_core import METHODS
+from xaimed_core.methods import Reduction
 
+SIGNED = ("eigencam", "eigengradcam")
+"""The SVD leaves their sign open."""
+ONE_PASS = [
+    method.oracle
+    for method in METHODS.values()
+    if method.oracle and not method.runs_again and method.name not in SIGNED
+]
+"""Methods that grad-cam gives one map, at the price of a pass or two."""
+REDUCTIONS = [
+    method.oracle
+    for method in METHODS.values()
+    if isinstance(method.kind, Reduction) and method.slope == "score"
+]
 SPREAD = 0.02
 """The standard deviation that a map in [0, 1] needs before agreeing with it means anything."""
 

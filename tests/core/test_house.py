@@ -15,6 +15,7 @@ PACKAGES = {
     "xaimed_reports": ROOT / "reports" / "xaimed_reports",
     "xaimed_bench": ROOT / "bench" / "xaimed_bench",
 }
+TESTS = ROOT / "tests"
 MAY_IMPORT = {
     "xaimed_core": {"xaimed_core", "xaimed_kernels"},
     "xaimed_bench": {"xaimed_bench", "xaimed_core", "xaimed_kernels", "xaimed_reports"},
@@ -107,10 +108,10 @@ def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or 0) - first.lineno + 1
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_file_and_no_function_is_long(package):
+@pytest.mark.parametrize("folder", [*PACKAGES.values(), TESTS], ids=lambda folder: folder.name)
+def test_no_file_and_no_function_is_long(folder):
     """A file's lines all count; of a function those from its first statement on (see `lines_of_code`)."""
-    files = {file: file.read_text() for file in PACKAGES[package].rglob("*.py")}
+    files = {file: file.read_text() for file in folder.rglob("*.py")}
     assert files
     assert [str(file) for file, text in files.items() if len(text.splitlines()) > LONGEST_FILE] == []
     long = [
@@ -124,10 +125,9 @@ def test_no_file_and_no_function_is_long(package):
 
 def test_no_folder_is_full():
     """More than twelve files, `__init__` not counted, are divided into rooms."""
+    tops = (*PACKAGES.values(), TESTS)
     folders = [
-        folder
-        for top in PACKAGES.values()
-        for folder in (top, *(path for path in top.rglob("*") if path.is_dir()))
+        folder for top in tops for folder in (top, *(path for path in top.rglob("*") if path.is_dir()))
     ]
     full = {
         str(folder.relative_to(ROOT))

@@ -18,7 +18,7 @@ BISECT = "xaimed bisect GOOD BAD --only KEY"
 LEFT_OUT = {
     BISECT: "it measures for minutes: the nightly run follows it below, tests/bench/cli/test_bisect.py made ones",
     "xaimed compare --base origin/main --confirm --markdown comment.md --require-judged 80%": (
-        "it measures for minutes, beside a remote's branch: tests/reports/test_comment.py judges stored runs so"
+        "it measures for minutes, beside a remote's branch: tests/reports/compare/test_comment.py judges stored runs so"
     ),
 }
 EXITS = {"xaimed history check": 3}

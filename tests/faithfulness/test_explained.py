@@ -10,33 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.faithfulness.conftest import case, network
 from xaimed_core.faithfulness import METRICS, evaluate, road, road_table
 from xaimed_core.faithfulness.scoring import scoring
 from xaimed_core.maps import Maps
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets
-
-SIZE = 24
-
-
-def network(last=None):
-    torch.manual_seed(0)
-    layers = [
-        nn.Conv2d(3, 8, 5, stride=2),
-        nn.Tanh(),
-        nn.AdaptiveAvgPool2d(3),
-        nn.Flatten(),
-        nn.Linear(72, 4),
-    ]
-    model = nn.Sequential(*layers, *([last] if last else [])).eval()
-    model[4].weight.data *= 5
-    return model
-
-
-def case(n=3):
-    random = torch.Generator().manual_seed(1)
-    images = torch.randn(n, 3, SIZE, SIZE, generator=random)
-    maps = {name: torch.rand(n, SIZE, SIZE, generator=random) for name in ("first", "second")}
-    return network(), images, maps
 
 
 def explanation(maps, targets, **given):

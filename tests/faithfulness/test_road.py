@@ -1,6 +1,4 @@
-"""`road` and `evaluate` against their definitions in float64, and what they do with bad input."""
-
-import math
+"""`road` and `evaluate` against their definitions in float64."""
 
 import pytest
 import torch
@@ -182,10 +180,6 @@ def test_noise_in_pixels_is_divided_by_the_channels_spread():
     )
     drawn = seen[-1][0][:, seen[-1][0].abs().sum(0) > 0].std(1)
     assert drawn.tolist() == pytest.approx([0.1, 0.05, 0.025], rel=0.1)
-    with pytest.raises(ValueError, match="needs std, the 3 numbers"):
-        road(model, images, maps, noise_space="pixels")
-    with pytest.raises(ValueError, match="unknown noise_space"):
-        road(model, images, maps, noise_space="normalised")
 
 
 def test_one_baseline_forward_and_full_batches():
@@ -263,11 +257,9 @@ def test_it_runs_in_inference_mode_and_on_compiled_wrappers():
         assert torch.equal(road(model, images, maps).score, expected)
 
 
-def test_one_logit_is_scored_by_sigmoid_and_softmax_is_refused():
+def test_one_logit_is_scored_by_sigmoid():
     images, maps = case()
     model = network(outputs=1)
-    with pytest.raises(ValueError, match=r'softmax of one output is always 1.*score="sigmoid"'):
-        road(model, images, maps, targets=0)
     result = road(model, images, maps, targets=0, score="sigmoid", noise=0.0)
     assert torch.allclose(result.before, model(images).sigmoid()[:, 0])
     assert result.score.abs().max() > 1e-4
@@ -280,8 +272,6 @@ def test_scores_may_be_any_function_and_targets_any_callable():
     assert torch.allclose(margin.before, model(images)[:, 1] - model(images)[:, 0])
     squared = road(model, images, maps, targets=2, score=lambda outputs: outputs**2, noise=0.0)
     assert torch.allclose(squared.before, model(images)[:, 2] ** 2)
-    with pytest.raises(ValueError, match="must keep the rows"):
-        road(model, images, maps, score=lambda outputs: outputs.sum(0))
 
 
 def test_empty_maps_are_scored_like_random_ones_and_removed_tells_of_thresholds():
@@ -290,71 +280,6 @@ def test_empty_maps_are_scored_like_random_ones_and_removed_tells_of_thresholds(
     assert result.removed.flatten().tolist() == pytest.approx([0.3] * 6, abs=1e-3)
     threshold = road(network(), images, torch.zeros(3, SIZE, SIZE), removed=(0.3,), ties="threshold")
     assert (threshold.removed == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "says"),
-    [
-        ({"maps": torch.zeros(3, SIZE, SIZE - 1)}, ValueError, "one per image and of its size"),
-        ({"maps": torch.zeros(2, SIZE, SIZE)}, ValueError, "one per image"),
-        ({"maps": torch.full((3, SIZE, SIZE), math.nan)}, ValueError, "image 0: its map holds NaN"),
-        ({"images": torch.zeros(0, 3, SIZE, SIZE), "maps": torch.zeros(0, SIZE, SIZE)}, ValueError, "empty"),
-        ({"images": torch.zeros(3, 3, SIZE, SIZE, dtype=torch.uint8)}, TypeError, "floating point"),
-        ({"images": torch.full((3, 3, SIZE, SIZE), math.nan)}, ValueError, "image 0: the image holds NaN"),
-        ({"removed": (1.1,)}, ValueError, "fractions between 0 and 1"),
-        ({"removed": ()}, ValueError, "fractions between 0 and 1"),
-        ({"order": "best"}, ValueError, "choose from combined, morf, lerf"),
-        ({"ties": "none"}, ValueError, "unknown ties"),
-        ({"score": "probabilities"}, ValueError, "unknown score 'probabilities'"),
-        ({"score": "probability"}, ValueError, r"in \[0, 1\] already, these go from"),
-        ({"batch": 2.5}, ValueError, "batch must be at least 1, a whole number"),
-        ({"batch": True}, ValueError, "batch must be at least 1, a whole number"),
-        ({"removed": 0.2}, ValueError, "fractions between 0 and 1"),
-        ({"removed": "0.2"}, ValueError, "fractions between 0 and 1"),
-        ({"maps": torch.rand(3, 1, SIZE, SIZE)}, ValueError, r"channel axis with maps\[:, 0\]"),
-        (
-            {"maps": torch.rand(3, 2, SIZE, SIZE)},
-            ValueError,
-            r"one class of each image at a time.*e\.of\(0\)",
-        ),
-        ({"maps": torch.rand(SIZE, SIZE)}, ValueError, r"maps\.expand\(3, -1, -1\)"),
-        ({"maps": torch.rand(1, SIZE, SIZE)}, ValueError, r"maps\.expand\(3, -1, -1\)"),
-        ({"maps": torch.ones(3, SIZE, SIZE, dtype=torch.int64)}, ValueError, r"maps\.float\(\)"),
-        ({"maps": "gradcam"}, TypeError, "a tensor or an array"),
-        ({"maps": [torch.rand(SIZE, SIZE)] * 3}, TypeError, "a tensor or an array"),
-        ({"images": torch.randn(3, SIZE, SIZE)}, ValueError, r"batch axis with images\[None\]"),
-        ({"images": torch.randn(3, 3, SIZE, SIZE).numpy()}, TypeError, "torch.from_numpy"),
-        ({"images": torch.randn(3, 3, SIZE, SIZE).double()}, ValueError, r"images\.to\(torch\.float32\)"),
-        ({"images": torch.randn(3, 1, SIZE, SIZE)}, ValueError, "reads 3 channels, the images have 1"),
-        ({"targets": "all"}, ValueError, "one class of each image"),
-        ({"targets": [[0, 1]] * 3}, ValueError, "one class of each image"),
-        ({"targets": [0.5, 1.0, 2.0]}, TypeError, "got 0.5"),
-        ({"batch": 0}, ValueError, "batch must be at least 1"),
-        ({"noise": -0.1}, ValueError, "noise must be"),
-        ({"noise": math.nan}, ValueError, "noise must be"),
-        ({"targets": 4}, IndexError, "classes 0 to 3"),
-        ({"targets": [0, 1]}, ValueError, "2 targets for 3 images"),
-    ],
-)
-def test_bad_input_is_named(change, error, says):
-    images, maps = case()
-    arguments = {"images": images, "maps": maps, **change}
-    with pytest.raises(error, match=says):
-        road(network(), **arguments)
-
-
-def test_unknown_metrics_and_maps_outside_of_zero_and_one_are_named():
-    images, maps = case()
-    with pytest.raises(ValueError, match="the metrics are road, "):
-        evaluate("ROAD", network(), images, maps)
-    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
-        evaluate("drop", network(), images, maps * 2)
-    with pytest.raises(ValueError, match="removes no fractions"):
-        with_removal(METRICS["drop"], Zero(), (0.5,))
-    with pytest.raises(ValueError, match="sigma must be positive"):
-        Blur(sigma=0.0)
-    with pytest.raises(ValueError, match="before has 2 rows for 3 images"):
-        evaluate("road", network(), images, maps, before=torch.zeros(2, 4))
 
 
 def test_targets_out_of_range_are_found_also_where_they_were_not_looked_at():

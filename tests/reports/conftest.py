@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from xaimed_reports.store.jsonform import to_json
@@ -63,6 +64,13 @@ def run(*rows, **fields):
         "rows": rows,
     }
     return Run(**(defaults | fields))
+
+
+def processes(factor=1.0, *, count=6, seed=0, noise=0.01, **fields):
+    """Runs of a row that takes 0.1 s times ``factor``, give or take ``noise``."""
+    chance = np.random.default_rng(seed)
+    samples = [0.1 * factor * np.exp(noise * chance.standard_normal()) for _ in range(count)]
+    return [run(row(wall_s=(s, s, s, s), **fields)) for s in samples]
 
 
 @pytest.fixture

@@ -44,31 +44,24 @@ def quality(deletion=0.3, insertion=0.6, lesion=0.2, *, images="scans", wobble=T
 def ask(make_row, make_run):
     """A run of one network: ``methods`` by name to (forwards, qualities), grad-cam's three times as slow."""
 
-    def row_of(method, forwards, impl="ours", *, layer="last", **fields):
-        case = Case("trading", {"method": method, "model": "resnet50", "layer": layer, "batch": "4"}, 4)
-        return make_row(impl, (forwards * FORWARD_S,) * 6, case=case, **fields)
-
     def ask(methods, *, layer="last", batch_s=1.5, fixed_s=0.3, cheap=1.0, ceiling=None, ran=()):
+        def row_of(method, forwards, impl="ours", **fields):
+            case = Case("trading", {"method": method, "model": "resnet50", "layer": layer, "batch": "4"}, 4)
+            return make_row(impl, (forwards * FORWARD_S,) * 6, case=case, **fields)
+
         rows = []
         for method, (forwards, qualities) in methods.items():
-            rows.append(
-                row_of(
-                    method,
-                    forwards,
-                    layer=layer,
-                    qualities=qualities,
-                    ceiling=ceiling if method == "ablationcam" else None,
-                    ran=dict(ran).get(method),
-                )
-            )
-            if method == "ablationcam":
-                rows.append(row_of(method, cheap, "xgradcam", layer=layer))
-                for count in (2, 6):
-                    took = (fixed_s + count * batch_s) / FORWARD_S
-                    part = Part("ablation batch of 32", count, 256)
-                    rows.append(row_of(method, took, f"{count} batches", layer=layer, part=part))
-            else:
-                rows.append(row_of(method, 3 * forwards, "reference", layer=layer))
+            limit = ceiling if method == "ablationcam" else None
+            ways = dict(ran).get(method)
+            rows.append(row_of(method, forwards, qualities=qualities, ceiling=limit, ran=ways))
+            if method != "ablationcam":
+                rows.append(row_of(method, 3 * forwards, "reference"))
+                continue
+            rows.append(row_of(method, cheap, "xgradcam"))
+            for count in (2, 6):
+                took = (fixed_s + count * batch_s) / FORWARD_S
+                part = Part("ablation batch of 32", count, 256)
+                rows.append(row_of(method, took, f"{count} batches", part=part))
         return make_run(*rows)
 
     return ask
@@ -190,13 +183,9 @@ def test_a_lesion_found_better_counts_and_every_kind_of_images_is_named(ask):
     )
     run = ask({"xgradcam": (1.0, cheap), "ablationcam": (1.05, exact)})
     assert "share of the map inside the lesion by 0.1 ±" in answer(run)[0]
-    assert [(g.measure, g.images) for g in gains(*entries(run))] == [
-        ("deletion", "scans"),
-        ("insertion", "scans"),
-        ("deletion", "phantoms"),
-        ("insertion", "phantoms"),
-        ("in_lesion", "phantoms"),
-    ]
+    assert ", ".join(f"{g.measure} {g.images}" for g in gains(*entries(run))) == (
+        "deletion scans, insertion scans, deletion phantoms, insertion phantoms, in_lesion phantoms"
+    )
     assert "8 scans and 8 phantoms" in answer(run)[-1]
     assert "Lesions take 2.0% of a phantom" in answer(run)[-1]
     assert "The most any map has is 30.0% (ablationcam, resnet50, last layer)" in answer(run)[-1]

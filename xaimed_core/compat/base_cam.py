@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_module, real_images
 from xaimed_core.compat.activations_and_gradients import ActivationsAndGradients, ReshapeTransform
+from xaimed_core.compat.base.arrays import Array
 from xaimed_core.compat.base.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from xaimed_core.compat.base.hooks import HOOKS, Hooks
 from xaimed_core.compat.utils.model_targets import category_of
@@ -229,6 +230,29 @@ class BaseCAM(Hooks):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let every exception through. grad-cam swallows IndexError here."""
+
+
+class ImageCAM(BaseCAM):
+    """A class of xaimed's own that makes its image without channel weights, whether smoothed or not."""
+
+    method = ""
+    smooths = False
+
+    def get_cam_image(
+        self,
+        input_tensor: Any,
+        target_layer: Any,
+        targets: Any,
+        activations: Any,
+        grads: Any,
+        eigen_smooth: bool = False,
+    ) -> Array:
+        """The signed maps of arrays ``[n, channels, *positions]``."""
+        return self._image_of(activations, grads)
+
+    def _image_of(self, activations: Any, grads: Any) -> Array:
+        """The signed maps of arrays ``[n, channels, *positions]``."""
+        raise NotImplementedError
 
 
 def for_engine(targets: Sequence[ScoreFunction] | None) -> list[int] | list[ScoreFunction] | None:

@@ -10,16 +10,15 @@ from torch import nn
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
 from xaimed_core.compat.base.arrays import Array, as_tensor, weighted
 from xaimed_core.compat.base.augmentation import Augmentation
-from xaimed_core.compat.base_cam import BaseCAM
+from xaimed_core.compat.base_cam import ImageCAM
 from xaimed_core.methods.weighing.fem import SIGMAS, weights
 from xaimed_core.numbers_given import is_real
 
 
-class FEM(BaseCAM):
+class FEM(ImageCAM):
     """``METHODS["fem"]`` with grad-cam's arguments; another k than 2 runs by the hooks."""
 
     method = "fem"
-    smooths = False
 
     def __init__(
         self,
@@ -38,14 +37,5 @@ class FEM(BaseCAM):
         self.k = k
         self.by_hooks = self.by_hooks or k != SIGMAS
 
-    def get_cam_image(
-        self,
-        input_tensor: Any,
-        target_layer: Any,
-        targets: Any,
-        activations: Any,
-        grads: Any,
-        eigen_smooth: bool = False,
-    ) -> Array:
-        """The signed maps of arrays ``[n, channels, *positions]``."""
+    def _image_of(self, activations: Any, grads: Any) -> Array:
         return weighted(weights(as_tensor(activations).flatten(2), self.k), activations).sum(axis=1)

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from xaimed_core.admission import admit_module
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
+from xaimed_core.compat.base.arrays import Array
 from xaimed_core.compat.base.augmentation import Augmentation
-from xaimed_core.compat.base.hooks import Array
 from xaimed_core.compat.base_cam import BaseCAM
 from xaimed_core.compat.utils.find_layers import find_layer_predicate_recursive
 from xaimed_core.compat.utils.image import scale_accross_batch_and_channels, scale_cam_image

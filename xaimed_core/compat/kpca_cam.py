@@ -10,16 +10,15 @@ from torch import nn
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
 from xaimed_core.compat.base.arrays import Array
 from xaimed_core.compat.base.augmentation import Augmentation
-from xaimed_core.compat.base_cam import BaseCAM
+from xaimed_core.compat.base_cam import ImageCAM
 from xaimed_core.compat.utils.svd_on_activations import get_2d_projection_kernel
 from xaimed_core.kernel_component import Kernel, check_kernel
 
 
-class KPCA_CAM(BaseCAM):
+class KPCA_CAM(ImageCAM):
     """``METHODS["kpcacam"]`` with grad-cam's arguments; another kernel or gamma than the default runs by the hooks."""
 
     method = "kpcacam"
-    smooths = False
 
     def __init__(
         self,
@@ -39,14 +38,5 @@ class KPCA_CAM(BaseCAM):
         self.gamma = gamma
         self.by_hooks = self.by_hooks or (kernel, gamma) != ("sigmoid", None)
 
-    def get_cam_image(
-        self,
-        input_tensor: Any,
-        target_layer: Any,
-        targets: Any,
-        activations: Any,
-        grads: Any,
-        eigen_smooth: bool = False,
-    ) -> Array:
-        """The signed maps of arrays ``[n, channels, *positions]``."""
+    def _image_of(self, activations: Any, grads: Any) -> Array:
         return get_2d_projection_kernel(activations, self.kernel, self.gamma)

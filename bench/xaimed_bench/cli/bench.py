@@ -73,15 +73,18 @@ def run(given: argparse.Namespace) -> int:
         raise UnusableError(
             "--json -: give the name of a file, for results are written beside it as they come"
         )
+    from xaimed_bench.bench_options import named
     from xaimed_bench.device import device_named
     from xaimed_bench.measure import PROFILES
     from xaimed_bench.measure.session import new_run
     from xaimed_bench.running.outputs import Outputs
-    from xaimed_bench.running.own import chosen_methods, measure_own, own_cases
+    from xaimed_bench.running.own import measure_own, own_cases
     from xaimed_bench.running.own_model import Given, own_subject
+    from xaimed_core import METHODS
     from xaimed_reports.show.terminal import console, show
 
-    methods, device = chosen_methods(given.methods), device_named(given.device)
+    few = (name for name, method in METHODS.items() if method.oracle and not method.runs_again)
+    methods, device = named("--methods", given.methods, METHODS, few), device_named(given.device)
     alone = given.alone or find_spec("pytorch_grad_cam") is None
     if alone and not given.alone:
         print("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")

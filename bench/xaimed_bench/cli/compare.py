@@ -47,20 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="two stored runs: old, new")
     parser.add_argument("--base", type=words, metavar="REV", help="revision to compare this checkout with")
     parser.add_argument("--floor", action="store_true", help="measure this checkout against itself")
-    parser.add_argument(
-        "--runs",
-        type=count(FEWEST_RUNS),
-        help=f"processes a side, {FEWEST_RUNS} at least (default {FEWEST_RUNS})",
-    )
     parser.add_argument("--only", type=words, metavar="WORDS", help="measure only rows so named (pytest -k)")
     parser.add_argument("--confirm", action="store_true", help="run slower rows again; both runs must agree")
-    parser.add_argument(
-        "--keep",
-        type=folder_to_write,
-        default=str(KEEP),
-        metavar="DIR",
-        help="where each process's results go (%(default)s)",
-    )
+    add_processes(parser, KEEP)
     parser.add_argument(
         "--resume", action="store_true", help="take what --keep already holds of the same commits"
     )
@@ -84,11 +73,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_processes(parser: argparse.ArgumentParser, keep: Path) -> None:
+    """How many processes measure a side, and where their results go."""
+    parser.add_argument("--runs", type=count(FEWEST_RUNS),
+                        help=f"processes a side, {FEWEST_RUNS} at least (default {FEWEST_RUNS})")  # fmt: skip
+    parser.add_argument("--keep", type=folder_to_write, default=str(keep), metavar="DIR",
+                        help="where results are kept (%(default)s)")  # fmt: skip
+
+
+def need_floor(file: Path) -> None:
+    """Raise UnusableError where there is no such file."""
+    if not file.exists():
+        raise UnusableError(f"{file}: no such file; measure one with: xaimed compare --floor")
+
+
 def run(given: argparse.Namespace) -> int:
     """Compare, print, write. Returns the exit code."""
     _need_one_question(given)
-    if given.floor_file != FLOOR_FILE and not given.floor_file.exists() and not given.floor:
-        raise UnusableError(f"{given.floor_file}: no such file; measure one with: xaimed compare --floor")
+    if given.floor_file != FLOOR_FILE and not given.floor:
+        need_floor(given.floor_file)
     keep_apart([*given.files, given.floor_file], [given.markdown, given.export])
     if not given.files:
         return _measure(given)

@@ -83,6 +83,7 @@ def _static(path: Path, *, accept: bool, only: str | None) -> int:
 
 
 def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> int:
+    from xaimed_bench.bench_options import named
     from xaimed_bench.device import device_named
     from xaimed_bench.measure.machine import machine_facts
     from xaimed_bench.profile import choose_setting, measure_parts
@@ -90,9 +91,7 @@ def _measured(given: argparse.Namespace, folder: Path, *, own_folder: bool) -> i
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.store.devices import device_folder
 
-    asked = [part.strip() for part in given.only.split(",")] if given.only else list(PARTS)
-    if unknown := sorted(set(asked) - set(PARTS)):
-        raise UnusableError(f"no part {', '.join(map(repr, unknown))}; choose from {', '.join(PARTS)}")
+    asked = named("--only", given.only, PARTS, PARTS)
     device = device_named(given.device)
     setting, machine = choose_setting(device, quick=given.quick), machine_facts(device)
     place = folder / device_folder(machine) if own_folder else folder

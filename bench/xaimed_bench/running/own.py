@@ -19,7 +19,6 @@ from xaimed_bench.questions import explaining, scoring
 from xaimed_bench.running.asked import question_of
 from xaimed_bench.running.outputs import Outputs
 from xaimed_core import METHODS
-from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import OURS, Case
 from xaimed_reports.store.rows import Run
 
@@ -33,21 +32,6 @@ class OwnCase:
 
     case: Case
     ask: Callable[[], AbstractContextManager[dict[str, Any]]]
-
-
-def chosen_methods(text: str | None) -> tuple[str, ...]:
-    """The methods named, with commas between; None: those of grad-cam that do not run the model once per channel.
-
-    Raises UnusableError for another name.
-    """
-    if text is None:
-        return tuple(m for m, known in METHODS.items() if known.oracle and not known.runs_again)
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if unknown := [name for name in names if name not in METHODS]:
-        raise UnusableError(f"--methods: no {unknown[0]!r}; there are {', '.join(METHODS)}")
-    if not names:
-        raise UnusableError(f"--methods: nothing given; there are {', '.join(METHODS)}")
-    return names
 
 
 def own_cases(

@@ -91,9 +91,9 @@ def check(history: Sequence[Stored], *, factor: float = EQUAL) -> Check:
     found: dict[Metric, dict[str, Series]] = {m: _of_newest(series(history, m), newest) for m in METRICS}
     steps = [
         step
-        for metric, smallest in {**LARGER, "time": factor}.items()
+        for metric, smallest in LARGER.items()
         for each in found[metric].values()
-        if (step := _step(each, smallest, found["forward"].get(each.row)))
+        if (step := _step(each, factor if metric == "time" else smallest, found["forward"].get(each.row)))
     ]
     times = found["time"]
     young = {row for row, each in times.items() if len(each.points) < FEWEST + RECENT}

@@ -159,8 +159,8 @@ BAD = """
 | profile --device meta                                   | 2 | --device meta: give cpu                            |
 | profile --device ''                                     | 2 | --device; nothing given                            |
 | profile --device cpu --only ''                          | 2 | --only; nothing given                              |
-| profile --device cpu --only roofs,nothing               | 2 | no part 'nothing'; roofs, methods                  |
-| profile --device cpu --only ,                           | 2 | no part ''                                         |
+| profile --device cpu --only roofs,nothing               | 2 | --only: no 'nothing'; there are roofs, methods      |
+| profile --device cpu --only ,                           | 2 | --only: nothing given; there are roofs              |
 | profile --device cpu --out run.json                     | 2 | run.json is a file, not a folder                   |
 | profile --accept                                        | 2 | --accept belongs to --static                       |
 | profile --static --accept --only gram                   | 2 | leave --only out                                   |

@@ -5,19 +5,13 @@
 A child measures cases that take no time, and is killed; the next one resumes. Prints what was found as JSON.
 """
 
-import argparse
-import json
-import os
-import random
-import signal
-import tempfile
-import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import torch
 
+from tests.killing import Killer, main
 from xaimed_bench.measure import Plan
 from xaimed_bench.measure.case import Question
 from xaimed_bench.measure.session import Session, what_finished
@@ -44,29 +38,14 @@ def measure(path: Path) -> None:
             session.rows(Question(Case("toy", {"x": x}, 1), arms, {}, allowed=1e-4))
 
 
-def forked(path: Path) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            measure(path)
-        finally:
-            os._exit(0)
-    return child
-
-
-def kill(kills: int, seed: int, folder: Path) -> dict[str, int]:
+def kill(kills: int, seed: int, folder: Path) -> Counter[str]:
     """Kill so many children, one after the other; whenever all cases are there, begin with a new journal."""
-    chance, tally = random.Random(seed), Counter[str]()
-    began_s = time.monotonic()
-    os.waitpid(forked(folder / "undisturbed.journal.jsonl"), 0)
-    longest_s = time.monotonic() - began_s
+    torch.set_num_threads(1)
+    killer = Killer(seed, lambda: measure(folder / "undisturbed.journal.jsonl"))
+    tally = killer.tally
     path, before = folder / "0.journal.jsonl", {}
     while tally["kills"] < kills:
-        child = forked(path)
-        time.sleep(chance.uniform(0, longest_s))
-        os.kill(child, signal.SIGKILL)
-        if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-            tally["kills"] += 1
+        killer.kill(lambda path=path: measure(path))
         if not path.exists() or not path.stat().st_size:
             continue
         rows = load(path).rows
@@ -84,20 +63,8 @@ def kill(kills: int, seed: int, folder: Path) -> dict[str, int]:
     tally["lost"] += sum(last.get(key) != row for key, row in before.items())
     tally["missing"] = 2 * len(CASES) - len(last)
     tally["failed"] = sum(row.status == "failed" for row in last.values())
-    return dict(tally)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(kill(given.kills, given.seed, Path(folder))))
+    return tally
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, kill)

@@ -53,6 +53,8 @@ def five_channels():
     return nn.Sequential(nn.Conv2d(5, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 """
 SMALL = ["--size", "48", "--batch", "2", "--budget", "100000"]
+ONE_METHOD = ["bench", "--methods", "gradcam", "--no-road", *SMALL, "--json", "r.json"]
+TWO_METHODS = [*ONE_METHOD, "--model", "mine:build", "--alone", "--methods", "gradcam,eigencam"]
 BENCH = """
 import pytest, torch
 from mine import build
@@ -110,35 +112,13 @@ def test_beside_grad_cam_each_case_has_two_rows(here):
 
 def test_where_grad_cam_is_not_installed_it_says_so_and_goes_on(here, monkeypatch, capsys):
     monkeypatch.setattr("xaimed_bench.cli.bench.find_spec", lambda name: None)
-    words = [
-        "bench",
-        "--model",
-        "mine:build",
-        "--methods",
-        "gradcam",
-        "--no-road",
-        *SMALL,
-        "--json",
-        "r.json",
-    ]
-    assert main(words) == 0
+    assert main([*ONE_METHOD, "--model", "mine:build"]) == 0
     assert "grad-cam is not installed: xaimed is measured alone" in capsys.readouterr().out
     assert [row.impl for row in load(here / "r.json").rows] == ["ours"]
 
 
 def test_a_layer_of_tokens_is_measured_alone_and_its_row_says_why(here):
-    words = [
-        "bench",
-        "--model",
-        "mine:tokens",
-        "--methods",
-        "gradcam",
-        "--no-road",
-        *SMALL,
-        "--json",
-        "r.json",
-    ]
-    assert main(words) == 0
+    assert main([*ONE_METHOD, "--model", "mine:tokens"]) == 0
     mine, theirs = load(here / "r.json").rows
     assert isinstance(mine, Timed)
     assert "holds tokens" in theirs.reason
@@ -153,17 +133,7 @@ def test_a_case_that_breaks_is_failed_and_the_others_are_measured(here, monkeypa
         return ask(subject, methods, **settings)
 
     monkeypatch.setattr(own.explaining, "explaining", breaks)
-    words = [
-        "bench",
-        "--model",
-        "mine:build",
-        "--alone",
-        "--methods",
-        "gradcam,eigencam",
-        "--no-road",
-        *SMALL,
-    ]
-    assert main([*words, "--json", "r.json"]) == 1
+    assert main([*TWO_METHODS]) == 1
     first, second = load(here / "r.json").rows
     assert (first.status, first.reason) == ("failed", "RuntimeError: hooks are not possible")
     assert second.status == "ok"
@@ -177,21 +147,11 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(here, monkeypatch):
             raise KeyboardInterrupt
         return ask(subject, methods, **settings)
 
-    words = [
-        "bench",
-        "--model",
-        "mine:build",
-        "--alone",
-        "--methods",
-        "gradcam,eigencam",
-        "--no-road",
-        *SMALL,
-    ]
     with monkeypatch.context() as patched:
         patched.setattr(own.explaining, "explaining", stops)
-        assert main([*words, "--json", "r.json"]) == 130
+        assert main([*TWO_METHODS]) == 130
     (first,) = load(here / "r.json").rows
-    assert main([*words, "--json", "r.json", "--resume"]) == 0
+    assert main([*TWO_METHODS, "--resume"]) == 0
     again, second = load(here / "r.json").rows
     assert again == first
     assert second.status == "ok"

@@ -5,17 +5,13 @@
 A child adds runs, a line for each, and is killed; the next one adds all of them again. Prints what was found as JSON.
 """
 
-import argparse
 import contextlib
 import json
 import os
-import random
-import signal
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
+from tests.killing import Killer, forked, main
 from xaimed_bench.cli import main as xaimed
 from xaimed_reports.history.store import faults, read
 from xaimed_reports.store.jsonform import UnreadableError
@@ -38,17 +34,10 @@ def make_runs(folder: Path) -> list[str]:
     return [str(path) for path in made]
 
 
-def forked(runs: list[str], file: Path, said: Path) -> int:
-    """A child that adds all runs to the history ``file``, and writes what it says of them to ``said``."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            with said.open("w", buffering=1) as out, contextlib.redirect_stdout(out):
-                code = xaimed(["history", "add", *runs, "--file", str(file)])
-        finally:
-            os._exit(code)
-    return child
+def add(runs: list[str], file: Path, said: Path) -> None:
+    """Add all runs to the history ``file``, and write what it says of them to ``said``."""
+    with said.open("w", buffering=1) as out, contextlib.redirect_stdout(out):
+        xaimed(["history", "add", *runs, "--file", str(file)])
 
 
 def kept(file: Path) -> list[str]:
@@ -61,25 +50,17 @@ def kept(file: Path) -> list[str]:
         raise
 
 
-def kill(kills: int, seed: int, folder: Path) -> dict[str, int]:
+def kill(kills: int, seed: int, folder: Path) -> Counter[str]:
     """Kill so many children, one after the other; whenever all runs are there, begin with a new history."""
-    chance, tally = random.Random(seed), Counter[str]()
     runs, said = make_runs(folder), folder / "said"
-    began_s = time.monotonic()
-    os.waitpid(forked(runs, folder / "undisturbed.sqlite", said), 0)
-    longest_s = time.monotonic() - began_s
+    killer = Killer(seed, lambda: add(runs, folder / "undisturbed.sqlite", said))
+    tally = killer.tally
     whole = kept(folder / "undisturbed.sqlite")
     file = folder / "0.sqlite"
     while tally["kills"] < kills:
         before = kept(file)
-        said.write_text(
-            ""
-        )  # a child that is killed at once says nothing, and not what the one before it said
-        child = forked(runs, file, said)
-        time.sleep(chance.uniform(0, longest_s))
-        os.kill(child, signal.SIGKILL)
-        if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-            tally["kills"] += 1
+        said.write_text("")  # whoever is killed at once says nothing, and not what the one before said
+        killer.kill(lambda file=file: add(runs, file, said))
         now, lines = kept(file), said.read_text().count("\n")
         tally["lost"] += len(set(before) - set(now)) + max(0, lines - len(now))
         tally["twice"] += len(now) - len(set(now))
@@ -87,21 +68,10 @@ def kill(kills: int, seed: int, folder: Path) -> dict[str, int]:
         if len(now) == RUNS:
             tally["whole"] += 1
             file = folder / f"{tally['whole']}.sqlite"
-    os.waitpid(forked(runs, file, said), 0)
+    os.waitpid(forked(lambda: add(runs, file, said)), 0)
     tally["missing"] = len(set(whole) - set(kept(file))) + RUNS - len(whole)
-    return dict(tally)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(kill(given.kills, given.seed, Path(folder))))
+    return tally
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, kill)

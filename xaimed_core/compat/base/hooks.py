@@ -7,17 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xaimed_core.compat.activations_and_gradients import ActivationsAndGradients, ReshapeTransform
-from xaimed_core.compat.base.arrays import weighted
+from xaimed_core.compat.base.arrays import Array, weighted
 from xaimed_core.compat.utils.image import scale_cam_image
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.compat.utils.svd_on_activations import get_2d_projection
 from xaimed_core.targets import ScoreFunction
-
-Array = NDArray[Any]
 
 HOOKS: Final = frozenset(
     {

@@ -24,8 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.compare import FEWEST_RUNS, FLOOR_FILE
-from xaimed_bench.cli.given import count, file_to_write, folder_to_write, words
+from xaimed_bench.cli.compare import FEWEST_RUNS, FLOOR_FILE, add_processes, need_floor
+from xaimed_bench.cli.given import file_to_write, words
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import Held
 
@@ -44,18 +44,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bad", nargs="?", type=words, metavar="BAD", help="a commit after it happened")
     parser.add_argument("--only", type=words, metavar="KEY", help="the row, e.g. 'explaining[xgradcam-...]'")
     parser.add_argument("--bench", type=words, metavar="FILE", help=f"the bench that measures it ({BENCH})")
-    parser.add_argument(
-        "--runs", type=count(FEWEST_RUNS), help=f"processes a side of each comparison (default {FEWEST_RUNS})"
-    )
+    add_processes(parser, KEEP)
     parser.add_argument("--resume", action="store_true", help="go on with the search that was cut short")
     parser.add_argument("--abort", action="store_true", help="forget the search that was cut short")
-    parser.add_argument(
-        "--keep",
-        type=folder_to_write,
-        default=str(KEEP),
-        metavar="DIR",
-        help="where it is kept (%(default)s)",
-    )
     parser.add_argument(
         "--floor-file", type=file_to_write, metavar="FILE", help=f"this machine's floor ({FLOOR_FILE})"
     )
@@ -71,8 +62,8 @@ def run(given: argparse.Namespace) -> int:
         search = load(folder)
     else:
         settings = {"key": given.only, "bench": given.bench or BENCH, "runs": given.runs or FEWEST_RUNS}
-        if given.floor_file is not None and not given.floor_file.exists():
-            raise UnusableError(f"{given.floor_file}: no such file; measure one with: xaimed compare --floor")
+        if given.floor_file is not None:
+            need_floor(given.floor_file)
         floor_file = str((given.floor_file or FLOOR_FILE).absolute())
         search = begun(checkout, given.good, given.bad, floor_file=floor_file, **settings)
         if (folder / "search.json").exists():

@@ -11,6 +11,7 @@ from typing import Literal, final
 import torch
 from torch import nn
 
+from xaimed_bench.bench_options import named
 from xaimed_bench.data.sets import ImageSet, Item, Leak, open_set
 from xaimed_bench.networks import Network, open_network
 from xaimed_bench.study.evaluate import maps, scores
@@ -120,8 +121,8 @@ def _settings(asked: Asked, images: ImageSet, items: Sequence[Item], network: Ne
         weights=_digest(network.model),
         init=network.loaded,
         layers=_layers(asked, network),
-        methods=_names("--methods", asked.methods, maps.ALL, (*METHODS, *maps.HYBRIDS)),
-        metrics=scores.with_parts(_names("--metrics", asked.metrics, scores.ALL, scores.ALL)),
+        methods=named("--methods", asked.methods, (*METHODS, *maps.HYBRIDS), maps.ALL),
+        metrics=scores.with_parts(named("--metrics", asked.metrics, scores.ALL, scores.ALL)),
         steps=asked.steps,
         data=images.name,
         split=asked.split,
@@ -155,16 +156,3 @@ def _layers(asked: Asked, network: Network) -> dict[str, str]:
             f"no layer of {network.title} is known by a role; give --layer with a dotted name"
         )
     return {name: known.get(name, name) for name in names}
-
-
-def _names(
-    option: str, text: str | None, default: tuple[str, ...], known: tuple[str, ...]
-) -> tuple[str, ...]:
-    if text is None:
-        return default
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if unknown := [name for name in names if name not in known]:
-        raise UnusableError(f"{option}: no {unknown[0]!r}; there are {', '.join(known)}")
-    if not names:
-        raise UnusableError(f"{option}: nothing given; there are {', '.join(known)}")
-    return names

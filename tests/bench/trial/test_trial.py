@@ -97,6 +97,7 @@ def test_a_loaded_run_is_made_beside_a_process_that_spins(gate, tmp_path, monkey
 
 def test_a_gate_process_finds_every_package_in_its_own_tree(tmp_path, monkeypatch):
     """Else a side would measure the packages of the checkout that started it."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # "make PY=" sets it
     given = {}
 
     def note(command, **settings):

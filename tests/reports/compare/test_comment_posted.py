@@ -13,7 +13,7 @@ import yaml
 
 from xaimed_reports.compare.comment import MARKER
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GH = """#!/usr/bin/env python3
 import json, os, sys
 words, kept = sys.argv[1:], json.load(open("comments.json"))

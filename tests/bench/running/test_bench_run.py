@@ -69,19 +69,14 @@ def bench(tmp_path_factory):
     def run(*words, **environment):
         paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
         settings = {**os.environ, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "bench",
-            "-p",
-            "no:cacheprovider",
-            "--profile",
-            "gate",
-            *words,
-        ]
+        command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "--profile", "gate"]
         return subprocess.run(
-            command, cwd=folder, env=settings | environment, capture_output=True, text=True, check=False
+            [*command, *words],
+            cwd=folder,
+            env=settings | environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     run.folder = folder
