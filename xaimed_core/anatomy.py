@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from xaimed_core.autograd_graph import axis_order, nodes_behind
 from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.layout import Told
-from xaimed_core.origin.reading import layout_by_origin, why_unreadable
-from xaimed_core.origin.trace import Trace
 from xaimed_core.outputs import OutputChoice, call, rows_of
+
+if TYPE_CHECKING:
+    from xaimed_core.origin.trace import Trace
 
 REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""
@@ -85,6 +86,8 @@ class _Returned:
 
 def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool) -> tuple[Layer, ...]:
     """Raises, too, where part of a batch gives no scores: the ``whole`` batch may."""
+    from xaimed_core.origin.trace import Trace
+
     found: dict[str, _Returned] = {}
     names = {name: module for name, module in model.named_modules() if name}
 
@@ -128,6 +131,8 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
 
 
 def _told(seen: _Returned, trace: Trace) -> Told:
+    from xaimed_core.origin.reading import layout_by_origin, why_unreadable
+
     order = axis_order(seen.node, seen.tensor.ndim)
     axes = trace.axes_of(seen.node, seen.output) if seen.tensor.ndim > 2 else None
     if axes is None:
