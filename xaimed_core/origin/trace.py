@@ -273,6 +273,6 @@ def _flipped(node: Any, _output: int, given: Sources, size: Size) -> Axes | None
 _RULES = {
     "Permute": _permuted, "Transpose": _permuted, "T": _permuted, "Select": _selected, "Unbind": _selected,
     "Slice": _sliced, "Split": _sliced, "SplitWithSizes": _sliced, "Cat": _joined, "Stack": _stacked,
-    "Expand": _expanded, "Repeat": _expanded, "Im2Col": _unfolded, "ConstantPadNd": _padded, "CopySlices": _padded, "Roll": _rolled,
-    "Flip": _flipped,
+    "Expand": _expanded, "Repeat": _expanded, "Im2Col": _unfolded, "ConstantPadNd": _padded, "CopySlices": _padded,
+    "Roll": _rolled, "Flip": _flipped,
 }  # fmt: skip
