@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from xaimed_core.autograd_graph import axis_order, nodes_behind
 from xaimed_core.isolation.subject import subject_of, undisturbed
-from xaimed_core.layout import AxisOrder
+from xaimed_core.layout import Told
 from xaimed_core.outputs import OutputChoice, call, rows_of
+
+if TYPE_CHECKING:
+    from xaimed_core.origin.trace import Trace
 
 REMEMBERED = 8
 """Image sizes per model whose anatomy is kept."""
@@ -29,7 +32,7 @@ WEIGHING = ("Convolution", "MkldnnConvolution", "SlowConv", "ThnnConv", "Addmm",
 class Layer:
     """What a module of this ``kind`` returned in its last call: a tensor of this ``shape``, in a forward of one image.
 
-    calls: how often the module ran. order: where the operations that made the tensor say that its channels are.
+    calls: how often the module ran. told: what the operations that made the tensor say of how it lies.
     weighed: whether weights come between it and the scores; else it is the scores already, place by place.
     used: whether the score depends on it. placed: for which places along axis 1 the score's gradient is not 0.
     activation: the layer of the same shape that gives it, or its norm or sum with a shortcut, behind a ReLU; "" where
@@ -40,7 +43,7 @@ class Layer:
     kind: str
     shape: tuple[int, ...]
     calls: int
-    order: AxisOrder
+    told: Told
     weighed: bool
     used: bool
     placed: tuple[bool, ...]
@@ -77,11 +80,14 @@ class _Returned:
 
     tensor: Tensor
     node: Any
+    output: int
     calls: int
 
 
 def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool) -> tuple[Layer, ...]:
     """Raises, too, where part of a batch gives no scores: the ``whole`` batch may."""
+    from xaimed_core.origin.trace import Trace
+
     found: dict[str, _Returned] = {}
     names = {name: module for name, module in model.named_modules() if name}
 
@@ -89,7 +95,7 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
         before = found.pop(name, None)
         if isinstance(returned, Tensor):
             calls = 1 if before is None else before.calls + 1
-            found[name] = _Returned(returned, returned.grad_fn, calls)
+            found[name] = _Returned(returned, returned.grad_fn, returned.output_nr, calls)
 
     subject = subject_of(model, None)
     with ExitStack() as stack:
@@ -99,7 +105,8 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
                 hook = subject.on_output(module, lambda _m, _i, returned, name=name: see(name, returned))
                 stack.enter_context(hook)
         with torch.enable_grad():
-            returned = call(subject.root, images.detach().clone().requires_grad_())
+            leaf = images.detach().clone().requires_grad_()
+            returned = call(subject.root, leaf)
             try:
                 scores = rows_of(returned, len(images), output)[0]
             except (TypeError, ValueError):
@@ -107,20 +114,31 @@ def _look(model: nn.Module, images: Tensor, output: OutputChoice, *, whole: bool
                     raise
                 scores = None
             gradients = _gradients(scores, [seen.tensor for seen in found.values()])
-    unweighed, activations = _unweighed(scores), _activations(found)
+    unweighed, activations, trace = _unweighed(scores), _activations(found), Trace(leaf)
     return tuple(
         Layer(
             name,
             type(names[name]).__name__,
             tuple(seen.tensor.shape),
             seen.calls,
-            axis_order(seen.node, seen.tensor.ndim),
+            _told(seen, trace),
             seen.node not in unweighed,
             *_use(gradient),
             activations.get(name, ""),
         )
         for (name, seen), gradient in zip(found.items(), gradients, strict=True)
     )
+
+
+def _told(seen: _Returned, trace: Trace) -> Told:
+    from xaimed_core.origin.reading import layout_by_origin, why_unreadable
+
+    order = axis_order(seen.node, seen.tensor.ndim)
+    axes = trace.axes_of(seen.node, seen.output) if seen.tensor.ndim > 2 else None
+    if axes is None:
+        return Told(order)
+    layout = layout_by_origin(axes, trace.images.ndim - 2)
+    return Told(order, layout, "" if layout else why_unreadable(axes))
 
 
 def _use(gradient: Tensor | None) -> tuple[bool, tuple[bool, ...]]:

@@ -13,18 +13,21 @@ from torch import Tensor, nn
 
 from xaimed_core.anatomy import Layer, layers_of
 from xaimed_core.layout import (
-    AxisOrder,
     ChannelsFirst,
     ChannelsLast,
     Layout,
     LayoutLike,
     Tokens,
+    Told,
     choose_layout,
 )
 from xaimed_core.outputs import OutputChoice
 
 NORM = re.compile(r"Norm(Act)?(\dd)?$")
 """Ends of the names of modules that normalise, and do nothing else."""
+
+TOKENS = re.compile(r"Att(entio)?n|LayerNorm", re.IGNORECASE)
+"""In the names of modules of networks whose layers may hold something else than ``n c *positions``."""
 
 LayerLike = None | nn.Module | str | Sequence[nn.Module | str]
 
@@ -74,7 +77,7 @@ def default_layer(
     usable = [layer for layer in on_the_way if layer.weighed] or on_the_way
     size = tuple(images.shape[2:])
     spatial = _spatial(usable, size)
-    tokens = [layer for layer in usable if layer.order == "last" and _as_tokens(layer, size) is not None]
+    tokens = [layer for layer in usable if layer.told.order == "last" and _as_tokens(layer, size) is not None]
     if tokens and spatial and usable.index(tokens[-1]) > usable.index(spatial[-1]):
         spatial = []
     if spatial and (layout is None or (layout == "infer" and not _only_moved(usable, spatial[-1], tokens))):
@@ -95,8 +98,8 @@ def default_layer(
 
 def _spatial(usable: Sequence[Layer], size: tuple[int, ...]) -> list[Layer]:
     """Layers that hold ``[n, c, *positions]``: where any is known to, only these and what has the shape of the last."""
-    holding = [layer for layer in usable if layer.order != "last" and _holds_places(layer, size)]
-    known = [layer for layer in holding if layer.order == "first"]
+    holding = [layer for layer in usable if layer.told.order != "last" and _holds_places(layer, size)]
+    known = [layer for layer in holding if layer.told.order == "first"]
     return [layer for layer in holding if not known or layer in known or layer.shape == known[-1].shape]
 
 
@@ -110,7 +113,7 @@ def _holds_places(layer: Layer, size: tuple[int, ...]) -> bool:
     if len(layer.shape) != 2 + len(size) or prod(layer.shape[2:]) < 2:
         return False
     try:
-        return isinstance(choose_layout(None, layer.shape, size, lambda: layer.order), ChannelsFirst)
+        return isinstance(choose_layout(None, layer.shape, size, lambda: layer.told), ChannelsFirst)
     except ValueError:
         return False
 
@@ -118,7 +121,7 @@ def _holds_places(layer: Layer, size: tuple[int, ...]) -> bool:
 def _as_tokens(layer: Layer, size: tuple[int, ...]) -> Layout | None:
     """How the layer holds places with its channels last, None where it does not."""
     try:
-        found = choose_layout("infer", layer.shape, size, lambda: layer.order)
+        found = choose_layout("infer", layer.shape, size, lambda: layer.told)
     except ValueError:
         return None
     return found if prod(layer.shape[1:-1]) > 1 else None
@@ -160,9 +163,11 @@ def _reads(layout: LayoutLike, layer: Layer, size: tuple[int, ...]) -> bool:
         case Tokens(grid=grid, prefix=prefix):
             return layer.shape[1:-1] == (prefix + prod(grid),) and any(layer.placed[prefix:])
         case ChannelsLast():
-            return every_axis and layer.order == "last" and any(layer.placed)
+            return every_axis and layer.told.order == "last" and any(layer.placed)
         case ChannelsFirst():
-            return every_axis and layer.order != "last" and prod(layer.shape[2:]) > 1 and any(layer.placed)
+            return (
+                every_axis and layer.told.order != "last" and prod(layer.shape[2:]) > 1 and any(layer.placed)
+            )
         case None:
             return False
 
@@ -213,7 +218,13 @@ def choose_layouts(
 ) -> list[Layout]:
     """How each of the named layers' ``activations`` lies. Raises as `choose_layout`."""
     return [
-        choose_layout(layout, x.shape, map_size(images, x, least=2), _asking(model, name, images, output))
+        choose_layout(
+            layout,
+            x.shape,
+            map_size(images, x, least=2),
+            _asking(model, name, images, output),
+            ask=_doubtful(model, x, images),
+        )
         for name, x in zip(names, activations, strict=True)
     ]
 
@@ -238,8 +249,13 @@ def map_size(images: Tensor, activation: Tensor, least: int = 1) -> tuple[int, .
     return tuple(images.shape[-axes:] if folded else images.shape[2:])
 
 
-def _asking(model: nn.Module, name: str, images: Tensor, output: OutputChoice) -> Callable[[], AxisOrder]:
-    """Asks the network how a layer's output lies, only where shapes leave a doubt: it costs a forward of one image."""
+def _asking(model: nn.Module, name: str, images: Tensor, output: OutputChoice) -> Callable[[], Told]:
+    """Asks the network how a layer's output lies. It costs a forward of one image."""
     return lambda: next(
-        (layer.order for layer in layers_of(model, images, output) if layer.name == name), None
+        (layer.told for layer in layers_of(model, images, output) if layer.name == name), Told()
     )
+
+
+def _doubtful(model: nn.Module, activation: Tensor, images: Tensor) -> bool:
+    """Whether what looks like ``n c *positions`` may be windows, or what attention mixes."""
+    return len(activation) != len(images) or any(TOKENS.search(type(m).__name__) for m in model.modules())

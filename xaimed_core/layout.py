@@ -103,6 +103,21 @@ def _with_places(layout: Layout, output: Tensor) -> Tensor:
 AxisOrder = Literal["first", "last"] | None
 """Where a layer's neighbours in the network say that its channels are; None where they say nothing."""
 
+
+@final
+@dataclass(frozen=True)
+class Told:
+    """What a network's own operations say of how a layer's output lies.
+
+    order: where its channels are. layout: how it lies, traced back to the images; None where it could not be traced.
+    unreadable: why no layout reads it, "" where one may.
+    """
+
+    order: AxisOrder = None
+    layout: Layout | None = None
+    unreadable: str = ""
+
+
 PREFIXES = range(9)
 """A class token, a distillation token, up to eight registers."""
 
@@ -111,17 +126,26 @@ def choose_layout(
     layout: LayoutLike,
     shape: Sequence[int],
     image_size: Sequence[int],
-    order: Callable[[], AxisOrder] = lambda: None,
+    told: Callable[[], Told] = Told,
+    *,
+    ask: bool = True,
 ) -> Layout:
     """The layout of a layer's output of this shape, for images of this size.
 
     None accepts only what is ``n c *spatial`` beyond doubt and names the alternative otherwise, for read in
-    the wrong order the axes would give a map of nonsense. "infer" takes that alternative. ``order`` is asked where
-    shapes alone leave a doubt. Raises `LayoutError` where both readings fit, naming both.
+    the wrong order the axes would give a map of nonsense. "infer" takes that alternative. ``told`` decides where it
+    can; with ``ask=False`` it is asked only where shapes leave a doubt. Raises `LayoutError` where no layout reads what
+    the axes hold, or where it is not known and both readings fit, naming both.
     """
     if layout is not None and layout != "infer":
         return layout
-    found = _spatial(shape, image_size, order) or _tokens(shape, image_size, order)
+    known = told() if ask or layout == "infer" else Told()
+    if known.unreadable:
+        raise LayoutError(
+            f"the layer's output {tuple(shape)} {known.unreadable}; choose a layer around it whose places lie as in "
+            "the image, or say how they lie with layout="
+        )
+    found = known.layout or _by_shape(shape, image_size, told)
     if isinstance(found, ChannelsFirst) or (layout == "infer" and found is not None):
         return found
     hint = f'pass layout="infer" (it would be {found})' if found else "pass a layer that keeps positions"
@@ -129,6 +153,13 @@ def choose_layout(
         f"the layer's output {tuple(shape)} is not [n, channels, *positions] of images {tuple(image_size)}; "
         f"{hint}, or one of layout=Tokens(grid, prefix), ChannelsLast(), ChannelsFirst()"
     )
+
+
+def _by_shape(shape: Sequence[int], image_size: Sequence[int], told: Callable[[], Told]) -> Layout | None:
+    def order() -> AxisOrder:
+        return told().order
+
+    return _spatial(shape, image_size, order) or _tokens(shape, image_size, order)
 
 
 def _spatial(

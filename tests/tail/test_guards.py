@@ -87,10 +87,6 @@ def normalises_in_training_mode(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     return torch.relu(nn.functional.batch_norm(x, None, None, training=True))
 
 
-def normalises_instances(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
-    return net.late(nn.functional.instance_norm(x))
-
-
 def drops_at_random(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     return nn.functional.dropout(x, 0.5, training=True)
 
@@ -128,7 +124,6 @@ REFUSED = {
     "addresses_memory": (addresses_memory, 2, "addresses memory directly"),
     "writes_out": (writes_where_nothing_is_functional, 2, "no functional form"),
     "normalises_in_training_mode": (normalises_in_training_mode, 1, "training mode"),
-    "normalises_instances": (normalises_instances, 2, "training mode"),
     "depends_on_the_batch_size": (depends_on_the_batch_size, 1, "row by row"),
 }
 

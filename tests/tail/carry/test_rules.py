@@ -133,6 +133,11 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "batch normalisation": lambda: nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(inplace=True)),
     "batch normalisation without weights": lambda: nn.Sequential(nn.BatchNorm2d(6, affine=False), nn.ReLU()),
+    "instance normalisation": lambda: nn.Sequential(nn.InstanceNorm2d(6), nn.ReLU()),
+    "instance normalisation with weights": lambda: nn.Sequential(
+        nn.ReLU(), nn.InstanceNorm2d(6, affine=True)
+    ),
+    "normalisation of groups of one channel": lambda: nn.Sequential(nn.GroupNorm(6, 6), nn.ReLU()),
     "depthwise convolution": lambda: nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.GELU()),
     "depthwise convolution, two each": lambda: nn.Sequential(
         nn.Conv2d(6, 12, 3, stride=2, groups=6), nn.SiLU()
@@ -148,6 +153,8 @@ def tailed(name: str) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.randn(6)
             module.running_var = torch.rand(6) + 0.5
+        elif isinstance(module, nn.InstanceNorm2d | nn.GroupNorm) and module.affine:
+            module.weight, module.bias = nn.Parameter(torch.rand(6) + 0.5), nn.Parameter(torch.randn(6))
     with torch.no_grad():
         model.eval()(torch.randn(1, 2, 7, 7))
     return model

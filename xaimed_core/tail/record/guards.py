@@ -46,6 +46,11 @@ def draws_random_numbers(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str
     return not any(isinstance(value, bool | int | float) and not value for value in given)
 
 
+def in_training_mode(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this normalises by numbers of the very batch that it is given."""
+    return argument(op, args, kwargs, "training") is True
+
+
 @final
 class DrawWatch(TorchDispatchMode):
     """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
@@ -97,7 +102,7 @@ def refuse_unfit(
         raise Unsupported(f"{name} addresses memory directly")
     if SCALES_BY_THE_BATCH.search(name):
         raise Unsupported(f"{name} chooses its scale from all rows together", one_row=True)
-    if argument(op, args, kwargs, "training") is True:
+    if in_training_mode(op, args, kwargs) and len(args[0]) > 1:  # of 1: see `instance_norm`
         raise Unsupported(f"{name} runs in training mode, where images of a batch depend on each other")
 
 

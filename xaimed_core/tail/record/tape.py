@@ -25,6 +25,7 @@ from xaimed_core.tail.record.guards import (
     refuse_other_kinds,
     refuse_unfit,
 )
+from xaimed_core.tail.record.instance_norm import Values, images_apart
 
 IDENTITIES = frozenset(("alias", "clone", "contiguous", "detach", "lift_fresh"))
 """What only moves a value: two recordings at different batch sizes agree once these are gone."""
@@ -123,7 +124,8 @@ class TapeRecorder(TorchDispatchMode):
         refuse_other_kinds(logits)
         result = self._value(logits, memory)
         needed, calls = {result}, list[Call]()
-        for call in reversed(self._calls):
+        values = Values(self._shapes, self._dtypes, self._external)
+        for call in reversed(images_apart(self._calls, values)):
             if needed.intersection(call.results):
                 calls.append(call)
                 needed.update(call.reads)

@@ -25,6 +25,7 @@ def carry(site: Site) -> Carried | None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(BATCH_NORMS, channelwise.batch_norm),
+    "native_group_norm": channelwise.instance_norm,
     **dict.fromkeys(("mean", "sum"), channelwise.reduce),
     **dict.fromkeys(
         ("avg_pool1d", "adaptive_avg_pool1d", "upsample_nearest1d", "upsample_linear1d"),

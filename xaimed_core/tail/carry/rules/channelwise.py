@@ -77,6 +77,15 @@ def batch_norm(site: Site) -> Carried | None:
     return Carried((block, *rest), changes)
 
 
+def instance_norm(site: Site) -> Carried | None:
+    """A group normalisation of one channel per group."""
+    block = only(site)
+    channels, groups = site.call.args[4], site.call.args[6]
+    if block is None or block.dim != 1 or not channels == groups == block.size:
+        return None
+    return carried(site, (block, None, None), lambda _value, base: exact(base))
+
+
 def reduce(site: Site) -> Carried | None:
     """Mean or sum over axes other than the batch's and the channels'."""
     block = only(site)

@@ -1,0 +1,1 @@
+"""Which axis of the images each axis of a layer's output came from."""
