@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
@@ -75,50 +75,108 @@ def explain(
     where a method is ill-conditioned at a layer and another one is better (`xaimed_core.findings`).
     """
     by_name, reading = _methods(methods), semantics_of(semantics)
-    names, chosen = tuple(by_name), tuple(by_name.values())
+    chosen = tuple(by_name.values())
     _check(value, memory_bytes, classes, layout)
     model, unwrapped = admit_model(model)
     images = admit_images(model, images)
     layers = resolve_layers(model, layer, images, layout, output)
-    observers: dict[str, TailObserver] = {}
-    if any(isinstance(method.kind, ChannelProbe) for method in chosen):
-        observers = _observers(model, layers, images, layout, memory_bytes, output, progress)
+    observers = _observers(chosen, model, layers, images, layout, memory_bytes, output, progress)
+    slopes = slopes_of(chosen)
     seen = observe(
-        model,
-        images,
-        layers,
-        targets,
-        against=against,
-        gradients="score" in (slopes := slopes_of(chosen)),
-        besides=slopes - {"score"},
+        model, images, layers, targets, against=against, gradients="score" in slopes, besides=slopes - {"score"},
         scored=targets is not None or any(method.needs_score for method in chosen),
-        observers=observers,
-        output=output,
-        classes=classes,
-    )
+        observers=observers, output=output, classes=classes,
+    )  # fmt: skip
     with torch.inference_mode(False), torch.no_grad():
         layouts = choose_layouts(model, layers, seen.activations, images, layout, output)
         _refuse_folded(chosen, layers, seen, images)
-        tails = {name: observer.tail() for name, observer in observers.items()}
         run = Run(model, images, seen.logits, output, progress)
-        maps = [
-            [
-                read_layer(_view(seen, i, j, named, layouts[i], tails, value), chosen, reading, run, one)
-                for i, named in enumerate(layers.items())
-            ]
-            for j, one in enumerate(seen.targets or (None,))
-        ]
-        rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
+        tails = {name: observer.tail() for name, observer in observers.items()}
+        read = _Read(by_name, reading, layers, layouts, seen, run, tails, value)
+        maps = [read.raw_maps(j) for j in range(max(len(seen.targets), 1))]
+        rescaled = read.rescaled(maps)
         findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
         rescaled = _without(rescaled, findings.failed)
         if semantics == "definition":  # who asks for grad-cam's arithmetic wants what grad-cam gives
             warn_if_signed(model, chosen, images, layers, seen.activations, output)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
-    parts = tuple(
-        _explanation(names, maps[j], rescaled, findings, seen, j, layers, said, output)
-        for j in range(len(maps))
-    )
+    parts = tuple(read.explanation(j, of_class, rescaled, findings, said) for j, of_class in enumerate(maps))
     return combine(parts) if are_several(targets) else parts[0]
+
+
+@final
+@dataclass(frozen=True)
+class _Read:
+    """What was seen of a forward, and by which methods, layouts and arithmetic its maps are read."""
+
+    methods: Mapping[str, Method]
+    reading: Semantics
+    layers: Mapping[str, nn.Module]
+    layouts: Sequence[Layout]
+    seen: Observation
+    run: Run
+    tails: Mapping[str, Tail]
+    value: AblationValue
+
+    def raw_maps(self, j: int) -> list[dict[str, RawMap]]:
+        """Of the j-th class: each layer's maps by method."""
+        seen, target = self.seen, self.seen.targets[j] if self.seen.targets else None
+        found: list[dict[str, RawMap]] = []
+        for i, (name, module) in enumerate(self.layers.items()):
+            to_maps = self.layouts[i].to_maps
+            view = LayerView(
+                name,
+                module,
+                self.layouts[i],
+                activations=to_maps(seen.activations[i]),
+                gradients=to_maps(seen.gradients[j][i]) if seen.gradients else None,
+                pooled=seen.pooled,
+                tail=self.tails.get(name),
+                value=self.value,
+                besides={slope: to_maps(of[j][i]) for slope, of in seen.besides.items()},
+            )
+            found.append(read_layer(view, tuple(self.methods.values()), self.reading, self.run, target))
+        return found
+
+    def rescaled(self, maps: Sequence[Sequence[Mapping[str, RawMap]]]) -> RescaledMaps:
+        """Maps of the images' size in the order of methods, then classes, then images; ``maps[class][layer][name]``."""
+        parts = [
+            [of_class[i][name].raw for name in self.methods for of_class in maps]
+            for i in range(len(self.layers))
+        ]
+        raws = [torch.cat(raw) if len(raw) > 1 else raw[0] for raw in parts]
+        size = map_size(self.run.images, self.layouts[0].to_maps(self.seen.activations[0]))
+        return rescale_maps(raws, size, eps=self.reading.min_max_eps)
+
+    def explanation(
+        self,
+        j: int,
+        of_layers: Sequence[Mapping[str, RawMap]],
+        rescaled: RescaledMaps,
+        findings: Findings,
+        said: Sequence[str],
+    ) -> Explanation:
+        """What was found for the j-th class; ``rescaled`` holds methods, then classes, then images."""
+        seen, names = self.seen, tuple(self.methods)
+        classes = max(len(seen.targets), 1)
+        made, empty = (
+            {name: part.chunk(classes)[j] for name, part in zip(names, x.chunk(len(names)), strict=True)}
+            for x in (rescaled.maps, rescaled.empty)
+        )
+        targets = seen.targets[j] if seen.targets else None
+        weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
+        remarks = {name: (*said, *filter(None, [findings.notes.get((name, j))])) for name in names}
+        return Explanation(
+            maps=Maps(made, targets, self.run.output),
+            raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
+            weights={name: _one_or_all(found) for name, found in weights.items() if found},
+            empty=empty,
+            reason={name: findings.reason[name, j] for name in names},
+            route={name: replace(of_layers[0][name].route, remarks=remarks[name]) for name in names},
+            logits=seen.logits,
+            targets=targets,
+            layer=", ".join(self.layers),
+        )
 
 
 def _methods(methods: str | Sequence[str]) -> dict[str, Method]:
@@ -142,6 +200,7 @@ def _check(
 
 
 def _observers(
+    methods: Sequence[Method],
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     images: Tensor,
@@ -150,7 +209,9 @@ def _observers(
     output: OutputChoice,
     progress: bool,
 ) -> dict[str, TailObserver]:
-    """Who watches the forward from each layer on, so that its channels can be ablated."""
+    """Who watches the forward from each layer on, so that its channels can be ablated, where a method does so."""
+    if not any(isinstance(method.kind, ChannelProbe) for method in methods):
+        return {}
     from xaimed_core.tail import observe_tail
 
     return {
@@ -167,22 +228,6 @@ def _observers(
     }
 
 
-def _size(images: Tensor, seen: Observation, layouts: Sequence[Layout]) -> tuple[int, ...]:
-    return map_size(images, layouts[0].to_maps(seen.activations[0]))
-
-
-def _rescaled(
-    maps: Sequence[Sequence[Mapping[str, RawMap]]],
-    names: Sequence[str],
-    size: tuple[int, ...],
-    reading: Semantics,
-) -> RescaledMaps:
-    """Maps of the images' size in the order of methods, then classes, then images; ``maps[class][layer][name]``."""
-    parts = [[of_class[i][name].raw for name in names for of_class in maps] for i in range(len(maps[0]))]
-    raws = [torch.cat(raw) if len(raw) > 1 else raw[0] for raw in parts]
-    return rescale_maps(raws, size, eps=reading.min_max_eps)
-
-
 def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
     """Maps that could not be made are 0."""
     if not failed:
@@ -190,64 +235,6 @@ def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
     at = torch.tensor(failed, device=rescaled.maps.device)
     return replace(
         rescaled, maps=rescaled.maps.index_fill(0, at, 0.0), empty=rescaled.empty.index_fill(0, at, True)
-    )
-
-
-def _view(
-    seen: Observation,
-    i: int,
-    j: int,
-    named: tuple[str, nn.Module],
-    layout: Layout,
-    tails: Mapping[str, Tail],
-    value: AblationValue,
-) -> LayerView:
-    return LayerView(
-        *named,
-        layout,
-        activations=layout.to_maps(seen.activations[i]),
-        gradients=layout.to_maps(seen.gradients[j][i]) if seen.gradients else None,
-        pooled=seen.pooled,
-        tail=tails.get(named[0]),
-        value=value,
-        besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
-    )
-
-
-def _explanation(
-    names: Sequence[str],
-    of_layers: Sequence[Mapping[str, RawMap]],
-    rescaled: RescaledMaps,
-    findings: Findings,
-    seen: Observation,
-    j: int,
-    layers: Mapping[str, nn.Module],
-    said: Sequence[str],
-    output: OutputChoice,
-) -> Explanation:
-    """What was found for the j-th class; ``rescaled`` holds methods, then classes, then images."""
-    classes = max(len(seen.targets), 1)
-    made, empty = (
-        {name: part.chunk(classes)[j] for name, part in zip(names, x.chunk(len(names)), strict=True)}
-        for x in (rescaled.maps, rescaled.empty)
-    )
-    targets = seen.targets[j] if seen.targets else None
-    weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
-    return Explanation(
-        maps=Maps(made, targets, output),
-        raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
-        weights={name: _one_or_all(found) for name, found in weights.items() if found},
-        empty=empty,
-        reason={name: findings.reason[name, j] for name in names},
-        route={
-            name: replace(
-                of_layers[0][name].route, remarks=(*said, *filter(None, [findings.notes.get((name, j))]))
-            )
-            for name in names
-        },
-        logits=seen.logits,
-        targets=targets,
-        layer=", ".join(layers),
     )
 
 

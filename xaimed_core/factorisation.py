@@ -8,10 +8,11 @@ from torch import Tensor
 
 from xaimed_core.numbers_given import is_whole
 
+ROUNDS, TOLERANCE = 200, 1e-4
+"""scikit-learn's own defaults."""
 
-def factorise(
-    matrix: Tensor, components: int, *, rounds: int = 200, tolerance: float = 1e-4, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+
+def factorise(matrix: Tensor, components: int) -> tuple[Tensor, Tensor]:
     """``W [r, k]`` and ``H [k, c]``, neither negative, whose product is near ``matrix [r, c]``.
 
     Source: HALS (Cichocki and Phan 2009), from the start and to the end that scikit-learn's ``NMF(init="random")``
@@ -25,16 +26,16 @@ def factorise(
             "a factorisation needs finite values of 0 and above; take each channel's minimum off"
         )
     rows, columns = matrix.shape
-    drawn = np.random.RandomState(seed)  # scikit-learn's numbers
+    drawn = np.random.RandomState(0)  # scikit-learn's numbers
     size = (matrix.double().mean() / components).sqrt()
     h = torch.from_numpy(drawn.standard_normal((components, columns))).abs()
     w = torch.from_numpy(drawn.standard_normal((rows, components))).abs().T.contiguous()
     h, w = ((size * x.to(matrix.device)).to(matrix.dtype) for x in (h, w))
     first = None
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         violation = _descend(w, h @ h.T, h @ matrix.T) + _descend(h, w @ w.T, w @ matrix)
         first = violation if first is None else first
-        if violation <= tolerance * first:
+        if violation <= TOLERANCE * first:
             break
     return w.T, h
 

@@ -26,7 +26,6 @@ def masked_scores(
     *,
     scales: Sequence[float] = (1.0,),
     deviation: float = 0.0,
-    batch: int | None = None,
     align_corners: bool = False,
     output: OutputChoice = None,
     progress: bool = True,
@@ -40,8 +39,7 @@ def masked_scores(
     normal noise: one seeded draw for a pass, the same for every channel and image.
     ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
     A constant channel masks everything out. The model must be in evaluation mode. Every forward holds all images in
-    their order, channel by channel; ``batch`` (rows per forward) as in `xaimed_core.road`, ``output`` as in `explain`,
-    ``owner`` as in `rows_per_forward`.
+    their order, channel by channel; ``output`` as in `explain`, ``owner`` as in `rows_per_forward`.
     """
     n, channels = maps.shape[:2]
     if n != len(images):
@@ -63,7 +61,7 @@ def masked_scores(
             )
         return (images * masks).flatten(0, 1)
 
-    rows = rows_per_forward(model, images, None, channels * passes, batch, output, owner=owner)
+    rows = rows_per_forward(model, images, None, channels * passes, choice=output, owner=owner)
     found: list[Tensor] = []
     with Progress(title, channels * passes * n, "masked images", show=progress) as step:
         for outputs in outputs_of_each(model, masked, channels * passes, n, rows, output):

@@ -54,11 +54,6 @@ def scores_in(output: Any, n: int | None, choice: OutputChoice = None) -> tuple[
     return plain(found), f"scores: {path} {shape}, of {len(leaves)} outputs" if len(leaves) > 1 else ""
 
 
-def logits_of(output: Any, n: int | None = None, choice: OutputChoice = None) -> Tensor:
-    """`scores_in` without its words."""
-    return scores_in(output, n, choice)[0]
-
-
 def outputs_of(model: nn.Module, images: Tensor, choice: OutputChoice = None) -> Tensor:
     """The model's output rows, one per image. Raises ValueError where its first axis is not the batch."""
     return rows_of(call(model, images), len(images), choice)[0]
@@ -160,7 +155,7 @@ def _chosen(output: Any, n: int | None, choice: OutputChoice) -> tuple[Tensor, s
     if wanted not in by_key:
         keys = ", ".join(repr(key) for key, _ in children) or "nothing to choose from"
         raise ValueError(f"output={choice!r}: the model returned {type(output).__name__} with {keys}")
-    return logits_of(by_key[wanted], n), f"scores: output {wanted!r}"
+    return scores_in(by_key[wanted], n)[0], f"scores: output {wanted!r}"
 
 
 def _described(output: Any, leaves: Sequence[tuple[str, Tensor]]) -> str:

@@ -76,13 +76,6 @@ class Proof:
             self.run(slice(0, min(rows, len(self.images) + 1 - self.done)))
 
 
-def rows_are_independent(
-    model: nn.Module, images: Tensor, outputs: Tensor, choice: OutputChoice = None
-) -> bool:
-    """`Proof` by one forward of n + 1 rows; False where the model raises."""
-    return _proven(lambda: Proof(model, images, outputs, choice).finish(len(images) + 1))
-
-
 def rows_per_forward(
     model: nn.Module,
     images: Tensor,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.classes import check_range, class_names_of, class_number
-from xaimed_core.outputs import logits_of, plain, scores_in
+from xaimed_core.outputs import plain, scores_in
 
 __all__ = [
     "ALL",
@@ -23,7 +23,6 @@ __all__ = [
     "any_beyond",
     "are_several",
     "class_names_of",
-    "logits_of",
     "resolve_targets",
     "scores_in",
     "split_targets",

@@ -1,7 +1,8 @@
-"""The device that a user names."""
+"""The device that a user names, and the cores that this process may use."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from xaimed_reports.store.jsonform import UnusableError
@@ -31,3 +32,8 @@ def device_named(name: str | None) -> torch.device:
         return torch.empty(1, device=name).device
     except RuntimeError as error:  # another process holds it, or its memory is full
         raise UnusableError(f"--device {name}: {str(error).splitlines()[0]}") from error
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,6 @@ from xaimed_core.targets import (
     FunctionTargets,
     are_several,
     class_names_of,
-    logits_of,
     resolve_targets,
     scores_in,
     split_targets,
@@ -86,7 +85,7 @@ def test_logits_are_found_in_common_outputs(net, images, wrap):
         def forward(self, x: Tensor) -> object:
             return wrap(self.inner(x))
 
-    assert logits_of(wrap(LOGITS)) is LOGITS
+    assert scores_in(wrap(LOGITS), None)[0] is LOGITS
     expected = explain(net, images, ("xgradcam", "ablationcam"), "block")
     found = explain(Wrapped(), images, ("xgradcam", "ablationcam"), "inner.block")
     for method, maps in expected.maps.items():
@@ -246,7 +245,7 @@ def test_the_scores_are_found_among_several_outputs_and_the_route_says_which(out
     found, said = scores_in(output, N, choice)
     assert found is SCORES
     assert re.fullmatch(f".*{words}.*" if words else "", said)
-    assert logits_of(output, N, choice) is SCORES
+    assert scores_in(output, N, choice)[0] is SCORES
 
 
 @pytest.mark.parametrize(

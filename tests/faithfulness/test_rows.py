@@ -12,7 +12,7 @@ from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.faithfulness import evaluate, masks_of, remove, road, road_table
 from xaimed_core.faithfulness.removal import Impute
 from xaimed_core.input_probe import masked_scores
-from xaimed_core.rows import outputs_of_each, rows_are_independent, rows_per_forward
+from xaimed_core.rows import DependentRowsError, Proof, outputs_of_each, rows_per_forward
 from xaimed_core.targets import ClassTargets
 
 SIZE = 20
@@ -170,11 +170,11 @@ class OverTheBatch(nn.Module):
 def test_what_depends_on_the_other_images_is_no_independent_row():
     images = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     plain = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    for model, expected in ((plain, True), (OverTheBatch(), False)):
-        assert rows_are_independent(model, images, model(images)) is expected
-    spoiled = images.clone()
-    spoiled[2] = torch.nan
-    assert rows_are_independent(plain, spoiled, plain(spoiled))
+    model = OverTheBatch()
+    with pytest.raises(DependentRowsError):
+        Proof(model, images, model(images), None).finish(6)
+    for rows in (images, images.index_fill(0, torch.tensor(2), torch.nan)):
+        Proof(plain, rows, plain(rows), None).finish(6)
 
 
 def perturbed(n, ks):

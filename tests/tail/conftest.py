@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xaimed_core.explanation import Route
 from xaimed_core.forward import observe
 from xaimed_core.tail import Tail, observe_tail
-from xaimed_core.targets import ClassTargets, logits_of
+from xaimed_core.targets import ClassTargets, scores_in
 
 REPLACEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "zero": torch.zeros_like,
@@ -55,7 +55,7 @@ def logit_drops(
         handle = module.register_forward_hook(ablate)
         try:
             with torch.no_grad():
-                return logits_of(exact(images)).clone()
+                return scores_in(exact(images), None)[0].clone()
         finally:
             handle.remove()
 

@@ -18,10 +18,10 @@ def random_maps(count: int, size: tuple[int, int], *, seed: int = 0) -> Tensor:
     return torch.rand(count, *size, generator=torch.Generator().manual_seed(seed))
 
 
-def centre_gaussian(count: int, size: tuple[int, int], *, sigma: float = 0.25) -> Tensor:
-    """The same Gaussian at the centre of every image, ``[count, h, w]``; ``sigma`` in parts of each side."""
+def centre_gaussian(count: int, size: tuple[int, int]) -> Tensor:
+    """The same Gaussian at the centre of every image, ``[count, h, w]``; its sigma is a quarter of each side."""
     y, x = (torch.linspace(-0.5, 0.5, side) if side > 1 else torch.zeros(1) for side in size)
-    bell = torch.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
+    bell = torch.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * 0.25**2))
     return bell.expand(count, -1, -1).clone()
 
 

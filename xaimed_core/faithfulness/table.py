@@ -46,7 +46,6 @@ class RoadTable:
 
     rows: Mapping[str, Faithfulness]
     baselines: tuple[str, ...]
-    asked: tuple[float, ...]
     scored_for: str
 
     def to_markdown(self) -> str:
@@ -137,7 +136,7 @@ def road_table(
         warn_of_probabilities(model, base.outputs, score)
         with Progress("road_table", count, show=progress) as step:
             rows = {name: measured(metric, base, map_, ties, seed, step) for name, map_ in everything.items()}
-    return RoadTable(rows, tuple(baselines), tuple(removed), base.scored_for)
+    return RoadTable(rows, tuple(baselines), base.scored_for)
 
 
 def _baselines(given: Mapping[str, Tensor], images: Tensor, seed: int) -> dict[str, Tensor]:

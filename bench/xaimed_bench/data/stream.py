@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -15,6 +14,7 @@ from xaimed_bench.data.decoding import UnreadableError, read
 from xaimed_bench.data.images import IMAGENET, Normalisation
 from xaimed_bench.data.sets.boxes import draw
 from xaimed_bench.data.sets.items import Item
+from xaimed_bench.device import usable_cores
 
 
 @final
@@ -113,7 +113,7 @@ def read_rows(
         _Files(items, {name: k for k, name in enumerate(classes)}, size),
         sampler=places,
         batch_size=batch,
-        num_workers=min(workers, _cores()),
+        num_workers=min(workers, usable_cores()),
         collate_fn=_Pack(size),
         generator=torch.Generator(),  # else the loader draws from everybody's
     )
@@ -182,8 +182,3 @@ def _batches(
                 lesion=lesion,
                 has_lesion=torch.tensor([row.marked for row in there]),
             )
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,6 +14,7 @@ from typing import final
 
 import torch
 
+from xaimed_bench.device import usable_cores
 from xaimed_bench.measure import nvml
 from xaimed_core.memory import limit_bytes, machine_bytes
 from xaimed_reports.store.records import Conditions, Gpu, Machine
@@ -33,11 +34,6 @@ def machine_facts(device: torch.device) -> Machine:
         gpu=_gpu(device) if device.type == "cuda" else None,
         flags=_flags(device),
     )
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

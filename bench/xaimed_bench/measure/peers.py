@@ -37,10 +37,8 @@ def grad_cam(
     layer: str,
     images: Tensor,
     classes: Sequence[int],
-    *,
-    batch_size: int = 32,
 ) -> Generator[Maps]:
-    """The class ``oracle`` of grad-cam. ``batch_size``: rows per forward where the method probes channels.
+    """The class ``oracle`` of grad-cam, with 32 rows per forward where the method probes channels.
 
     Progress bars are off. Where an operation behind the layer works in place (DenseNet), the layer hands it a copy:
     it would else overwrite the activations that grad-cam keeps, and its definition needs the layer's own output.
@@ -50,7 +48,7 @@ def grad_cam(
     with _no_progress_bars(), ExitStack() as built:
         cam = getattr(package, oracle)(model=model, target_layers=[model.get_submodule(layer)])
         built.callback(getattr(cam, "base_cam", cam).activations_and_grads.release)
-        cam.batch_size = batch_size
+        cam.batch_size = 32
         built.enter_context(_the_same_draw())
         if overwritten(model, layer, images):
             built.callback(model.get_submodule(layer).register_forward_hook(_copied).remove)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from typing import Any, final
 
-from xaimed_bench.measure.machine import usable_cores
+from xaimed_bench.device import usable_cores
 from xaimed_bench.progress import Steps
 from xaimed_kernels.launching import KernelCase
 from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases

@@ -65,17 +65,13 @@ class RaplMeter:
 def measure_energy(setting: Setting, meter: Meter | None = None) -> tuple[EnergyUse, ...]:
     """Joules per image of a plain forward pass, XGradCAM and the five methods; null with the reason elsewhere."""
     try:
-        meter = meter or open_meter(setting.device)
+        device = setting.device
+        meter = meter or (NvmlMeter(device) if device.type == "cuda" else RaplMeter())
         meter.joules()
     except Exception as error:  # NVML's errors have no common base across releases
         return tuple(EnergyUse(name, setting.batch, reason=str(error)) for name in MEASURED)
     found = calls(setting.subject(), Variant("fp32"), setting)
     return tuple(_use(name, found[name], setting, meter) for name in MEASURED)
-
-
-def open_meter(device: torch.device) -> Meter:
-    """The counter of this device."""
-    return NvmlMeter(device) if device.type == "cuda" else RaplMeter()
 
 
 def _use(name: str, call: Callable[[], Any], setting: Setting, meter: Meter) -> EnergyUse:

@@ -66,11 +66,11 @@ def changes(
     return {k: _change(*drawn[k], noise[k], values[k], rejected[k]) for k in keys}
 
 
-def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
+def holm(p_values: Mapping[str, float]) -> dict[str, bool]:
     """Holm's step-down procedure: which hypotheses fall when all are tested at once (Holm 1979)."""
     rejected = dict.fromkeys(p_values, False)
     for i, (key, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        if p > level / (len(p_values) - i):
+        if p > LEVEL / (len(p_values) - i):
             break
         rejected[key] = True
     return rejected
@@ -107,7 +107,7 @@ def _change(ratio: float, ratios: Array, noise: Noise, p: float, rejected: bool)
     return Change(ratio, low, high, decision, noise, p)
 
 
-def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a proportion (Clopper and Pearson 1934)."""
-    interval = stats.binomtest(hits, trials).proportion_ci(confidence_level=confidence, method="exact")
+def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
+    """The exact 95 % interval of a proportion (Clopper and Pearson 1934)."""
+    interval = stats.binomtest(hits, trials).proportion_ci(method="exact")
     return float(interval.low), float(interval.high)

@@ -19,8 +19,8 @@ FEWEST = 3
 """Runs between two changes."""
 
 
-def change_points(values: Sequence[float], factor: float = EQUAL) -> list[int]:
-    """Indices at which a new level begins, by more than ``factor`` and more than the noise; runs alone do not count.
+def change_points(values: Sequence[float]) -> list[int]:
+    """Indices at which a new level begins, by more than `EQUAL` and more than the noise; runs alone do not count.
 
     A running median of three takes lone outliers out. Each further level has to explain three times what it would of
     noise alone (the penalty of the Bayesian information criterion, tripled).
@@ -31,14 +31,14 @@ def change_points(values: Sequence[float], factor: float = EQUAL) -> list[int]:
 
     x = _without_outliers(np.log(np.asarray(values, np.float64)))
     noise = float(np.median(np.abs(np.diff(x)))) / 0.6745
-    penalty = 3 * log(len(x)) * max(noise, factor / 10) ** 2
+    penalty = 3 * log(len(x)) * max(noise, EQUAL / 10) ** 2
     ends = KernelCPD(kernel="linear", min_size=FEWEST).fit(x[:, None]).predict(pen=penalty) or []
     edges = [0, *(int(end) for end in ends)]  # the last end is the length
     levels = [float(np.median(x[a:b])) for a, b in pairwise(edges)]
     return [
         edge
         for edge, before, after in zip(edges[1:-1], levels, levels[1:], strict=False)
-        if abs(after - before) > log(1 + factor)
+        if abs(after - before) > log(1 + EQUAL)
     ]
 
 

@@ -14,8 +14,6 @@ from xaimed_reports.tradeoff.tradeoff import by_network, scores
 
 LINE = 0.05
 """From one name to the next, as a share of the plot's height."""
-LEAD = {"arrowstyle": "-", "linewidth": 0.5, "linestyle": ":", "relpos": (0, 0.5)}
-"""The line from a mark to its name."""
 
 
 @final

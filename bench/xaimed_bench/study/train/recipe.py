@@ -9,7 +9,6 @@ from typing import Literal, final
 import numpy as np
 
 Schedule = Literal["constant", "one-cycle"]
-SCHEDULES: tuple[Schedule, ...] = ("constant", "one-cycle")
 RISE = 0.3
 """The share of the steps in which a one-cycle rate rises."""
 
