@@ -20,8 +20,7 @@ IN_WORDS = {EVERY: "every", SHARED: "shared"}
 def line_of(row: Row) -> str:
     """A row of the page, with its error as it is measured here."""
     found, errors = measure(row)
-    inferred = '`"infer"`, ' if row.inferred else ""
-    layout = "" if row.layout is None else f"{inferred}`{row.layout}`"
+    layout = "" if row.layout is None else f'`"infer"`, `{row.layout}`'
     chosen = "; chosen" if row.layer == row.chosen else f"; chosen: `{row.chosen}`" if row.chosen else ""
     ablation = found.route["ablationcam"].steps if "ablationcam" in found.route else ""
     worst = max(error.found for error in errors.values())

@@ -71,6 +71,14 @@ def timm(name: str, **options: object) -> nn.Module:
     return create_model(name, pretrained=False, num_classes=5, **options)
 
 
+def nest() -> nn.Module:
+    """Of 16 blocks of 16 tokens each at first."""
+    from timm.models.nest import Nest
+
+    sizes = {"embed_dims": (16, 24, 32), "num_heads": (2, 2, 2), "depths": (1, 1, 2)}
+    return Nest(img_size=64, num_classes=5, **sizes)
+
+
 def unfused(name: str, **options: object) -> nn.Module:
     """With attention written out, so that its probabilities are the output of a module."""
     model = timm(name, **options)

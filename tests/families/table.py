@@ -37,8 +37,8 @@ class Row:
 
     images: their shape. layer, layout: what is explained. chosen: the layer that is chosen where none is given, with
     ``layout="infer"`` where the layer holds tokens. target: a class, or a score of one image's output row; None where
-    methods need none. wrap: what the images come in. exact: what the oracle computes in. inferred: whether the layout
-    can be read off the network. needs: packages of the dev extra. note: for the page.
+    methods need none. wrap: what the images come in. exact: what the oracle computes in. needs: packages of the dev
+    extra. note: for the page.
     """
 
     family: str
@@ -53,7 +53,6 @@ class Row:
     output: int | str | None = None
     wrap: Callable[[Tensor], Tensor] | None = None
     exact: torch.dtype = torch.float64
-    inferred: bool = True
     note: str = ""
 
     def __str__(self) -> str:
@@ -113,6 +112,8 @@ TABLE: tuple[Row, ...] = (
     Row("timm", "cait", lambda: p.unfused("cait_xxs24_224", img_size=64, depth=4, embed_dim=48, num_heads=2),
         RGB, "blocks_token_only.1.norm1", GRID4, "blocks_token_only.1.norm1",
         note="attention written out: its probabilities look like an image and are never chosen"),
+    Row("timm", "nest", p.nest, RGB, "norm", ChannelsLast(), "norm",
+        note="inside its levels places lie in blocks, which no layout reads: refused"),
     Row("timm", "maxvit", lambda: p.timm("maxvit_rmlp_pico_rw_256", img_size=64), RGB, "norm", chosen="norm"),
     Row("timm", "coatnet", lambda: p.timm("coatnet_pico_rw_224", img_size=64), RGB, "norm", chosen="norm"),
     Row("timm", "convnextv2_atto", lambda: p.timm("convnextv2_atto"), RGB, "stages", chosen="norm_pre"),
@@ -131,8 +132,8 @@ TABLE: tuple[Row, ...] = (
         chosen="convnextv2.encoder.stages.3"),
     Row("transformers", "Segformer", lambda: p.transformers("SegformerForImageClassification", hidden_sizes=[8,
         16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 2, 2]), (2, 3, 96, 96),
-        "segformer.stages.3.blocks.0.layernorm_before", Tokens((3, 3), 0), inferred=False,
-        note="9 tokens of a 96 px image could be 3 x 3, or 2 x 2 and registers: the layout has to be given"),
+        "segformer.stages.3.blocks.0.layernorm_before", Tokens((3, 3), 0),
+        note="9 tokens of a 96 px image could be 3 x 3, or 2 x 2 and registers: its own operations tell"),
     Row("MONAI 2-D", "DenseNet121", lambda: p.monai("DenseNet121", spatial_dims=2, in_channels=1,
         out_channels=5, **p.DENSE), (2, 1, 64, 64), "features", chosen="class_layers.relu", wrap=p.metatensor,
         note="images are MONAI's MetaTensor"),

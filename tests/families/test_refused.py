@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from tests.families.published import SWIN, nest, timm
 from tests.families.written import FeaturesAndLogits, Pooled
 from xaimed_core import explain
+from xaimed_core.layout import LayoutError
 
 pytestmark = [
     # people have such models, whatever torch advises
@@ -69,6 +71,25 @@ def test_a_model_with_a_compiled_part_is_explained_outside_of_it(model, images, 
     hooks = len(model.features._forward_hooks)
     assert explain(model, images, "xgradcam", "features", 1).raw["xgradcam"].any()
     assert len(model.features._forward_hooks) == hooks
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "why"),
+    [
+        ("nest", "levels.0.transformer_encoder.0.norm1", "windows or blocks"),
+        ("hiera_tiny_224", "blocks.0.norm1", "another order than row by row"),
+        ("swinv2_tiny_window8_256", "layers.0.blocks.1.attn.proj", "windows of the image in its batch"),
+        ("efficientvim_m1", "norm.0", "no axis of the image"),
+    ],
+)
+def test_places_in_windows_and_tokens_without_any_are_refused(name, layer, why):
+    pytest.importorskip("timm")
+    sizes = SWIN if "swin" in name else {"img_size": 64} if "hiera" in name else {}
+    model = nest().eval() if name == "nest" else timm(name, **sizes).eval()
+    size = 224 if "vim" in name else 64
+    images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(LayoutError, match=why):
+        explain(model, images, "xgradcam", layer, 1, layout="infer")
 
 
 def test_several_outputs_are_refused_until_one_is_chosen(images):
