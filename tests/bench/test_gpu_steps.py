@@ -93,7 +93,7 @@ def test_without_grad_cam_the_tests_of_a_gpu_are_collected_all_the_same() -> Non
     wanted = (
         "tests/compat",
         "tests/faithfulness",
-        "tests/core/test_devices.py",
+        "tests/core/process/test_devices.py",
         "-m",
         "gpu",
         "--collect-only",

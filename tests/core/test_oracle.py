@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.core.test_oracle_again import RUN_AGAIN
+from tests.core.methods.test_oracle_again import RUN_AGAIN
 from xaimed_core import METHODS, explain
 from xaimed_core.methods.weighing.randomcam import weights as random_weights
 

@@ -1,6 +1,6 @@
 """Chunks respect the memory they were given, and shrink when it runs out.
 
-Allocations that really fail: tests/core/test_out_of_memory.py.
+Allocations that really fail: tests/core/process/test_out_of_memory.py.
 """
 
 from __future__ import annotations

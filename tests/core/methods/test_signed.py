@@ -19,7 +19,7 @@ from xaimed_core.layers import default_layer
 from xaimed_core.layout import ChannelsFirst
 from xaimed_reports.study.evaluation import load as load_evaluation
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Block(nn.Module):

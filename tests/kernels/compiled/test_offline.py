@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import xaimed_kernels
-from tests.kernels.test_triton_formulas import METHOD_FORMULAS
+from tests.kernels.gradient_maps.test_triton_formulas import METHOD_FORMULAS
 from xaimed_kernels.gradient_maps import gradient_maps
 from xaimed_kernels.launching import KernelCase, recording
 from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases
