@@ -161,7 +161,12 @@ def _gradients(scores: Tensor | None, tensors: Sequence[Tensor]) -> list[Tensor 
         mixture = (
             scores.float() * torch.linspace(1, 2, scores.numel()).view_as(scores).to(scores.device)
         ).sum()
-        gradients = torch.autograd.grad(mixture, [tensors[i] for i in at], allow_unused=True)
+        try:
+            gradients = torch.autograd.grad(mixture, [tensors[i] for i in at], allow_unused=True)
+        except RuntimeError as error:  # the model's own operations, of which autograd has no gradient
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            gradients = [torch.ones_like(tensors[i]) for i in at]
         for i, gradient in zip(at, gradients, strict=True):
             found[i] = gradient
     if not any(

@@ -155,7 +155,7 @@ def _why_empty(
             layout.to_maps(g) for layout, g in zip(layouts, seen.gradients_of(j, method.slope), strict=True)
         ]
         if not any(bool(gradient.any()) for gradient in shown):
-            return f"{FLAT} at every place of {where}: nothing behind it reads them"
+            return f"{FLAT} at every place of {where}: nothing behind it changes with them"
         if method.name == MAY_CANCEL:
             values = [layout.to_maps(a) for layout, a in zip(layouts, seen.activations, strict=True)]
             if all(bool(cancelled(a, g, (a * g).sum(1)).all()) for a, g in zip(values, shown, strict=True)):

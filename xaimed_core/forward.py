@@ -270,12 +270,18 @@ def _differentiate(
             f"the score is made by an operation that has no gradient, so that there is none at {', '.join(names)} (a "
             "quantised layer has none); ask for eigencam, scorecam or ablationcam, or explain the float network"
         )
-    found = cast(
-        tuple[Tensor | None, ...],
-        torch.autograd.grad(
-            scores, kept, torch.ones_like(scores), allow_unused=True, retain_graph=again, create_graph=curved
-        ),
-    )
+    options = {"allow_unused": True, "retain_graph": again, "create_graph": curved}
+    try:
+        found = cast(
+            tuple[Tensor | None, ...], torch.autograd.grad(scores, kept, torch.ones_like(scores), **options)
+        )
+    except RuntimeError as error:  # what the model does behind the layer, as a checkpoint or a write in place
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            f"autograd cannot follow the score back to layer {', '.join(names)}: {str(error).strip()} "
+            "Mend the model, or ask for eigencam, scorecam or ablationcam, which need no gradient"
+        ) from error
     gradients = tuple(gradient for gradient in found if gradient is not None)
     if len(gradients) < len(names):
         unused = [name for name, gradient in zip(names, found, strict=True) if gradient is None]

@@ -87,6 +87,12 @@ def normalises_in_training_mode(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     return torch.relu(nn.functional.batch_norm(x, None, None, training=True))
 
 
+def picks_by_number(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    """As where the token at the end of a text is picked, each image's at its own place."""
+    rows = net.late(x).flatten(2).mT
+    return x + rows[torch.arange(len(x)), torch.full((len(x),), 3)][:, :, None, None]
+
+
 def drops_at_random(_net: Net, x: Tensor, _stem: Tensor) -> Tensor:
     return nn.functional.dropout(x, 0.5, training=True)
 
@@ -124,6 +130,8 @@ REFUSED = {
     "addresses_memory": (addresses_memory, 2, "addresses memory directly"),
     "writes_out": (writes_where_nothing_is_functional, 2, "no functional form"),
     "normalises_in_training_mode": (normalises_in_training_mode, 1, "training mode"),
+    "picks_by_number": (picks_by_number, 2, "picks images by their number"),
+    "picks_by_number_of_one": (picks_by_number, 1, "picks images by their number"),
     "depends_on_the_batch_size": (depends_on_the_batch_size, 1, "row by row"),
 }
 

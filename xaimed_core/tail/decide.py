@@ -147,11 +147,10 @@ def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) ->
     try:
         if isinstance(planned, Unsupported):
             raise planned
-        decision = planned
-        found = mechanism(decision, capture, recorded, None)
+        found = mechanism(planned, capture, recorded, None)
         if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
             raise Unsupported("the recorded operations disagree with brute force")
-        return decision, truth.sure
+        return planned, truth.sure
     except Unsupported as unsupported:
         return _rows(
             capture, truth, unsupported.reason, alone or unsupported.one_row, memory_bytes

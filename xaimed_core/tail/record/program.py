@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.tail.record.aten import address
-from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, alike, nested
+from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, Value, alike, nested
 from xaimed_core.tail.record.guards import Unsupported
 
 
@@ -132,6 +132,7 @@ def fit(first: Tape, n: int, second: Tape, m: int) -> Program:
         program.external[value] = program.batch(value)
         if program.external[value] is None:
             _refuse_unequal(first.external[value], second.external[value])
+    _refuse_images_picked_by_number(program)
     if program.batch(ACTIVATION.index) != Batch(0, 1) or program.batch(first.logits) != Batch(0, 1):
         raise Unsupported("the layer's output or the model's does not hold the batch along its first axis")
     return program
@@ -177,6 +178,21 @@ def _refuse_sums_over_the_batch(program: Program) -> None:
         for result in read.intersection(call.results):
             if not any(isinstance(size, Affine) for size in program.shapes[result]):
                 raise Unsupported(f"{call.name} takes all images of the batch together", one_row=True)
+
+
+def _refuse_images_picked_by_number(program: Program) -> None:
+    """Numbers of images in the caller's batch are not those of rows, even where the rows looked at happen to agree."""
+    for call in program.calls:
+        indices: Any = ()
+        if call.name in ("index", "index_put", "_unsafe_index"):
+            indices = call.args[1][:1]
+        elif (
+            call.name in ("index_select", "index_add", "index_copy", "gather", "scatter")
+            and call.args[1] == 0
+        ):
+            indices = call.args[2:3]
+        if any(isinstance(leaf, Value) and program.external.get(leaf.index) is not None for leaf in indices):
+            raise Unsupported(f"{call.name} picks images by their number in the batch")
 
 
 def _refuse_unequal(a: Tensor, b: Tensor) -> None:
