@@ -113,7 +113,7 @@ def gradient_maps_kernel(
         p_a = p_a + (p_n_a + (offset_c * a_stride_c + offset_s * a_stride_s),)  # noqa: RUF005
         p_g = p_g + (p_n_g + (offset_c * g_stride_c + offset_s * g_stride_s),)  # noqa: RUF005
         for _ in tl.static_range(len(formulas)):
-            maps = maps + (tl.zeros([PIECES[k][1], BLOCK_C // FOLD, LANES], tl.float32),)  # noqa: RUF005
+            maps = maps + (tl.full([PIECES[k][1], BLOCK_C // FOLD, LANES], 0.0, tl.float32),)  # noqa: RUF005
 
     for c0 in tl.range(first, last, BLOCK_C):
         skip = tl.cast(c0, tl.int64)

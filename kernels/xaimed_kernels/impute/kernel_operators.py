@@ -142,18 +142,19 @@ def inverse_kernel(
     points = 4 * points4
     p_a = planes_ptr + system * 6 * points + 4 * start4
     i, j = tl.arange(0, SIZE)[:, None], tl.arange(0, SIZE)[None, :]
-    first, second = tl.minimum(i, j), tl.maximum(i, j)
-    dy, dx = second // columns - first // columns, second % columns - first % columns
-    m_pair = (second < rows * columns) & (dy <= 1) & (dx >= -1) & (dx <= 1)
+    place_i, place_j = i // columns * 4 * stride4 + i % columns, j // columns * 4 * stride4 + j % columns
+    forward = tl.where(i <= j, 1, -1)  # a coupling is stored at the first of its two points
+    dy, dx = forward * (j // columns - i // columns), forward * (j % columns - i % columns)
+    m_pair = (tl.maximum(i, j) < rows * columns) & (dy <= 1) & (dx >= -1) & (dx <= 1)
     plane = tl.where(dy == 0, dx, 3 + dx)
-    place = first // columns * 4 * stride4 + first % columns
+    place = tl.where(i <= j, place_i, place_j)
     a = tl.load(p_a + plane * points + place, mask=m_pair, other=0.0)
     a = tl.where(i == j, tl.where(a > 0.0, a * stiffer, 1.0), a)
     for k in tl.range(0, rows * columns):
         pivot_row = tl.sum(tl.where(i == k, a, 0.0), axis=0, keep_dims=True)
         pivot_column = tl.sum(tl.where(j == k, a, 0.0), axis=1, keep_dims=True)
         inverted = 1.0 / tl.sum(tl.where(j == k, pivot_row, 0.0), axis=1, keep_dims=True)
-        rest = a - pivot_column * (pivot_row * inverted)
-        a = tl.where(i == k, pivot_row * inverted, tl.where(j == k, -pivot_column * inverted, rest))
-        a = tl.where((i == k) & (j == k), inverted + tl.zeros([SIZE, SIZE], tl.float32), a)
+        pivot_row = tl.where(j == k, 1.0, pivot_row) * inverted
+        pivot_column = tl.where(i == k, -1.0, pivot_column)
+        a = tl.where((i == k) | (j == k), 0.0, a) - pivot_column * pivot_row
     tl.store(inverse_ptr + system * SIZE * SIZE + i * SIZE + j, a)

@@ -68,7 +68,7 @@ def gram_kernel(
 def product(p_gram, p_vector, vector, gram, stride, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr):
     """The symmetric matrix times a vector: held as a whole where BLOCK_R is its side, else read in rows.
 
-    Before the next product, sums over rows and columns pass from warp to warp: all have read this vector by then.
+    Read in rows, the vector is left at ``p_vector``, for all warps to see.
     """
     if BLOCK_R == BLOCK_D:
         image = tl.sum(gram * vector[:, None], axis=0)
@@ -133,11 +133,15 @@ def top_eigenvector_kernel(
     grams_ptr,  # [n, stride, stride], contiguous; 0 beyond d
     vectors_ptr,  # [n, BLOCK_D]
     values_ptr,  # [n]
-    basis_ptr,  # [n, STEPS + 1, BLOCK_D], scratch for a basis that is too large for registers
+    basis_ptr,  # [n, STEPS + 1, BLOCK_D], scratch for what registers do not hold
     side, stride, cycles, tolerance,
-    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr, HELD: tl.constexpr,
+    STEPS: tl.constexpr, SQUARINGS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small."""
+    """Program (image): Lanczos steps with full orthogonalisation, restarted until the residual is small.
+
+    Matrix and basis are held in registers where BLOCK_R is BLOCK_D.
+    """
+    HELD: tl.constexpr = BLOCK_R == BLOCK_D
     i_n = tl.program_id(0).to(tl.int64)
     p_gram, p_vector = grams_ptr + i_n * stride * stride, vectors_ptr + i_n * BLOCK_D
     d, k = tl.arange(0, BLOCK_D), tl.arange(0, STEPS)
@@ -145,7 +149,7 @@ def top_eigenvector_kernel(
     p_basis = basis_ptr + i_n * (STEPS + 1) * BLOCK_D
     p_rows = p_basis + row * BLOCK_D + d[None, :]
     gram = tl.zeros([1, 1], tl.float32)
-    if BLOCK_R == BLOCK_D:
+    if HELD:
         m_gram = (d < stride)[:, None] & (d < stride)[None, :]
         gram = tl.load(p_gram + d[:, None] * stride + d[None, :], mask=m_gram, other=0.0)
     golden = (d + 1).to(tl.float32) * 0.6180339887
@@ -166,9 +170,7 @@ def top_eigenvector_kernel(
             vector = tl.where(alive, vector / tl.where(alive, norm, 1.0), 0.0)
             if HELD:
                 basis = tl.where(row == step, vector[None, :], basis)
-            else:
-                tl.store(p_basis + step * BLOCK_D + d, vector)
-            image = product(p_gram, p_vector, vector, gram, stride, BLOCK_D, BLOCK_R)
+            image = product(p_gram, p_basis + step * BLOCK_D, vector, gram, stride, BLOCK_D, BLOCK_R)
             beside = ((row == step) & (column == step - 1)) | ((row == step - 1) & (column == step))
             tridiagonal += tl.where(beside, tl.where(alive, norm, 0.0), 0.0)
             tridiagonal += tl.where((row == step) & (column == step), tl.sum(vector * image, axis=0), 0.0)

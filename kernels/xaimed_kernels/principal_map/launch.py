@@ -20,11 +20,8 @@ leaves one direction where eigenvalues differ by 1e-6 of the largest; closer one
 CYCLES, TOLERANCE = 16, 1e-6
 """Cycles at most, and the residual, as part of the eigenvalue, that ends them. Eigenvalues 5 % apart take 2."""
 
-LARGEST_HELD = 512
-"""Side of the largest matrix whose Lanczos vectors stay in registers: 16 of 1024 values spilled 3.5 KB a thread."""
-
-LARGEST_HELD_BY_AMD = 128
-"""The same where a warp has 64 lanes: at 256 a thread spilled 1.1 KB (gfx942)."""
+LARGEST_HELD = 64
+"""Side of the largest matrix that stays in registers, with its Lanczos vectors."""
 
 BLOCK_K = 16
 """Terms per step of a 64 x 64 Gram block: with 8 warps nothing spills, and two stages take 32 KiB of shared
@@ -109,19 +106,18 @@ def _grams(a: Tensor, w: Tensor, means: Tensor, factors: Tensor) -> Tensor:
 def top_eigenvectors_triton(grams: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Unit eigenvectors ``[n, side]`` of the largest eigenvalues ``[n]`` of ``grams`` (see `_grams`).
 
-    Up to side 64 a program of 4 warps holds its whole matrix, above it more warps read 16 rows at a time. Up to
-    `LARGEST_HELD` they hold the vectors found so far, and share out rows, so that each warp has whole vectors, whose
-    norms need no other warp.
+    Up to side `LARGEST_HELD` a program holds its whole matrix and the vectors found so far; above it more warps read
+    rows of both (8 of 4096 values at a time: 16 spilled 1.3 KB on sm_120).
     """
     n, stride, _ = grams.shape
-    block_d = max(64, power_of_two(side))
+    block_d = max(LARGEST_HELD, power_of_two(side))
     vectors, values = torch.empty(n, block_d, device=grams.device), torch.empty(n, device=grams.device)
-    held = block_d <= (LARGEST_HELD if torch.version.hip is None else LARGEST_HELD_BY_AMD)
+    held = block_d == LARGEST_HELD
     basis = vectors if held else torch.empty(n, STEPS + 1, block_d, device=grams.device)
     launch(
         top_eigenvector_kernel, n, grams, vectors, values, basis, side, stride, CYCLES, TOLERANCE,
-        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d, BLOCK_R=block_d if block_d == 64 else STEPS, HELD=held,
-        warps=min(16, block_d // 16) if held else min(32, block_d // 64),
+        STEPS=STEPS, SQUARINGS=SQUARINGS, BLOCK_D=block_d,
+        BLOCK_R=block_d if held else min(16, 2**15 // block_d), warps=8 if held else 16,
     )  # fmt: skip
     return vectors[:, :side], values
 
