@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +12,20 @@ from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.classes import check_names
 from xaimed_core.explanation import Explanation, combine
 from xaimed_core.findings import Findings, read_findings, warn_if_signed
-from xaimed_core.forward import Observation, observe
+from xaimed_core.forward import Observation
 from xaimed_core.isolation.thread_state import self_contained
-from xaimed_core.layers import LayerLike, choose_layouts, find_channel_dim, map_size, resolve_layers
-from xaimed_core.layout import Layout, LayoutLike, check_layout
+from xaimed_core.layers import LayerLike, resolve_layers
+from xaimed_core.layout import LayoutLike, check_layout
+from xaimed_core.making import Asked, make
 from xaimed_core.maps import Maps
-from xaimed_core.methods import METHODS, AblationValue, ChannelProbe, Method
-from xaimed_core.methods.method import check_value, method_of, names_of, slopes_of
+from xaimed_core.methods import METHODS, AblationValue, Method
+from xaimed_core.methods.method import check_value
+from xaimed_core.methods.names import method_of, names_of
 from xaimed_core.outputs import OutputChoice
-from xaimed_core.raw_maps import LayerView, RawMap, Run, read_layer
-from xaimed_core.semantics import Semantics, SemanticsName, semantics_of
+from xaimed_core.raw_maps import RawMap
+from xaimed_core.semantics import SemanticsName, semantics_of
 from xaimed_core.targets import TargetsLike, are_several
-from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
-
-if TYPE_CHECKING:
-    from xaimed_core.tail.interface import Tail, TailObserver
+from xaimed_kernels.rescale_maps import RescaledMaps
 
 __all__ = ["Explanation", "explain"]
 
@@ -79,44 +77,22 @@ def explain(
     _check(value, memory_bytes, classes, layout)
     model, unwrapped = admit_model(model)
     images = admit_images(model, images)
-    layers = resolve_layers(model, layer, images, layout, output)
-    observers: dict[str, TailObserver] = {}
-    if any(isinstance(method.kind, ChannelProbe) for method in chosen):
-        observers = _observers(model, layers, images, layout, memory_bytes, output, progress)
-    seen = observe(
-        model,
-        images,
-        layers,
-        targets,
-        against=against,
-        gradients="score" in (slopes := slopes_of(chosen)),
-        besides=slopes - {"score"},
-        scored=targets is not None or any(method.needs_score for method in chosen),
-        observers=observers,
-        output=output,
-        classes=classes,
-    )
+    layers: dict[str, nn.Module] = {}
+    if layer is not None or any(method.places != "network" for method in chosen):
+        layers = resolve_layers(model, layer, images, layout, output)
+    _check_places(chosen, layers)
+    asked = Asked(against, layout, output, classes, reading, value, memory_bytes, progress)
+    made = make(model, images, layers, chosen, targets, asked)
+    seen = made.seen
     with torch.inference_mode(False), torch.no_grad():
-        layouts = choose_layouts(model, layers, seen.activations, images, layout, output)
-        _refuse_folded(chosen, layers, seen, images)
-        tails = {name: observer.tail() for name, observer in observers.items()}
-        run = Run(model, images, seen.logits, output, progress)
-        maps = [
-            [
-                read_layer(_view(seen, i, j, named, layouts[i], tails, value), chosen, reading, run, one)
-                for i, named in enumerate(layers.items())
-            ]
-            for j, one in enumerate(seen.targets or (None,))
-        ]
-        rescaled = _rescaled(maps, names, _size(images, seen, layouts), reading)
-        findings = read_findings(rescaled, chosen, reading, model, images, layers, layouts, seen)
-        rescaled = _without(rescaled, findings.failed)
+        findings = read_findings(made.rescaled, chosen, reading, model, images, layers, made.layouts, seen)
+        rescaled = _without(made.rescaled, findings.failed)
         if semantics == "definition":  # who asks for grad-cam's arithmetic wants what grad-cam gives
             warn_if_signed(model, chosen, images, layers, seen.activations, output)
     said = tuple(filter(None, (*seen.route, unwrapped, _said_of_layer(layer, layers))))
     parts = tuple(
-        _explanation(names, maps[j], rescaled, findings, seen, j, layers, said, output)
-        for j in range(len(maps))
+        _explanation(names, raws, rescaled, findings, seen, j, layers, said, output)
+        for j, raws in enumerate(made.raws)
     )
     return combine(parts) if are_several(targets) else parts[0]
 
@@ -141,48 +117,6 @@ def _check(
     check_layout(layout)
 
 
-def _observers(
-    model: nn.Module,
-    layers: Mapping[str, nn.Module],
-    images: Tensor,
-    layout: LayoutLike,
-    memory_bytes: int | None,
-    output: OutputChoice,
-    progress: bool,
-) -> dict[str, TailObserver]:
-    """Who watches the forward from each layer on, so that its channels can be ablated."""
-    from xaimed_core.tail import observe_tail
-
-    return {
-        name: observe_tail(
-            model,
-            module,
-            images,
-            channel_dim=find_channel_dim(model, name, images, layout, output),
-            memory_bytes=memory_bytes,
-            output=output,
-            announce=name if progress else "",
-        )
-        for name, module in layers.items()
-    }
-
-
-def _size(images: Tensor, seen: Observation, layouts: Sequence[Layout]) -> tuple[int, ...]:
-    return map_size(images, layouts[0].to_maps(seen.activations[0]))
-
-
-def _rescaled(
-    maps: Sequence[Sequence[Mapping[str, RawMap]]],
-    names: Sequence[str],
-    size: tuple[int, ...],
-    reading: Semantics,
-) -> RescaledMaps:
-    """Maps of the images' size in the order of methods, then classes, then images; ``maps[class][layer][name]``."""
-    parts = [[of_class[i][name].raw for name in names for of_class in maps] for i in range(len(maps[0]))]
-    raws = [torch.cat(raw) if len(raw) > 1 else raw[0] for raw in parts]
-    return rescale_maps(raws, size, eps=reading.min_max_eps)
-
-
 def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
     """Maps that could not be made are 0."""
     if not failed:
@@ -193,30 +127,9 @@ def _without(rescaled: RescaledMaps, failed: Sequence[int]) -> RescaledMaps:
     )
 
 
-def _view(
-    seen: Observation,
-    i: int,
-    j: int,
-    named: tuple[str, nn.Module],
-    layout: Layout,
-    tails: Mapping[str, Tail],
-    value: AblationValue,
-) -> LayerView:
-    return LayerView(
-        *named,
-        layout,
-        activations=layout.to_maps(seen.activations[i]),
-        gradients=layout.to_maps(seen.gradients[j][i]) if seen.gradients else None,
-        pooled=seen.pooled,
-        tail=tails.get(named[0]),
-        value=value,
-        besides={slope: layout.to_maps(of[j][i]) for slope, of in seen.besides.items()},
-    )
-
-
 def _explanation(
     names: Sequence[str],
-    of_layers: Sequence[Mapping[str, RawMap]],
+    raws: Mapping[str, Sequence[RawMap]],
     rescaled: RescaledMaps,
     findings: Findings,
     seen: Observation,
@@ -232,48 +145,41 @@ def _explanation(
         for x in (rescaled.maps, rescaled.empty)
     )
     targets = seen.targets[j] if seen.targets else None
-    weights = {name: [w for of in of_layers if (w := of[name].weights) is not None] for name in names}
+    weights = {name: [w for of in raws[name] if (w := of.weights) is not None] for name in names}
     return Explanation(
         maps=Maps(made, targets, output),
-        raw={name: _one_or_all([of[name].raw for of in of_layers]) for name in names},
+        raw={name: _one_or_all([of.raw for of in raws[name]]) for name in names},
         weights={name: _one_or_all(found) for name, found in weights.items() if found},
         empty=empty,
         reason={name: findings.reason[name, j] for name in names},
         route={
             name: replace(
-                of_layers[0][name].route, remarks=(*said, *filter(None, [findings.notes.get((name, j))]))
+                raws[name][0].route, remarks=(*said, *filter(None, [findings.notes.get((name, j))]))
             )
             for name in names
         },
         logits=seen.logits,
         targets=targets,
-        layer=", ".join(layers),
+        layer=", ".join(layers) or "none",
     )
 
 
-def _refuse_folded(
-    methods: Sequence[Method], layers: Mapping[str, nn.Module], seen: Observation, images: Tensor
-) -> None:
-    """A layer may return several rows per image, where a method needs no more than its output and gradient."""
-    counts = {len(activation) for activation in seen.activations}
-    if counts == {len(images)}:
-        return
-    (count, *others) = sorted(counts)
-    if others or count % len(images):
-        raise ValueError(
-            f"layer {', '.join(layers)} returned {', '.join(map(str, sorted(counts)))} rows for {len(images)} images; "
-            "a layer must return one row per image, or the same number for each"
-        )
-    probes = [method.name for method in methods if method.runs_again]
-    if probes:
-        raise ValueError(
-            f"layer {', '.join(layers)} returns {count // len(images)} rows per image (frames, or parts), for which "
-            f"{', '.join(probes)} has no score of its own; ask for a gradient method, e.g. xgradcam"
-        )
+def _check_places(methods: Sequence[Method], layers: Mapping[str, nn.Module]) -> None:
+    """Raise where a method needs several layers and one is given, or reads none and several are."""
+    for method in methods:
+        if method.places == "layers" and len(layers) < 2:
+            raise ValueError(
+                f"{method.name} multiplies the maps of several layers; give two or more, e.g. "
+                'layer=["layer2", "layer3", "layer4"]'
+            )
+        if method.places == "network" and len(layers) > 1:
+            raise ValueError(
+                f"{method.name} reads the whole network, and no list of layers; leave layer out, or ask for it apart"
+            )
 
 
 def _said_of_layer(layer: LayerLike, layers: Mapping[str, nn.Module]) -> str:
-    return f"layer {next(iter(layers))} chosen" if layer is None else ""
+    return f"layer {next(iter(layers))} chosen" if layer is None and layers else ""
 
 
 def _one_or_all(tensors: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:

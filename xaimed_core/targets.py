@@ -24,6 +24,7 @@ __all__ = [
     "are_several",
     "class_names_of",
     "logits_of",
+    "repeat_targets",
     "resolve_targets",
     "scores_in",
     "split_targets",
@@ -194,6 +195,19 @@ def any_beyond(targets: Targets) -> bool:
             return any_beyond(chosen) or any_beyond(against)
         case FunctionTargets():
             return False
+
+
+def repeat_targets(targets: Targets, count: int) -> Targets:
+    """The targets of ``[count n, ...]`` rows, all images behind each other ``count`` times."""
+    match targets:
+        case ClassTargets(index=index, beyond=beyond):
+            return ClassTargets(index.repeat(count), beyond)
+        case FunctionTargets(functions=functions):
+            return FunctionTargets(functions * count)
+        case ContrastTargets(chosen=chosen, against=against):
+            return ContrastTargets(
+                *(ClassTargets(of.index.repeat(count), of.beyond) for of in (chosen, against))
+            )
 
 
 def _again(targets: ClassTargets, logits: Tensor) -> ClassTargets:

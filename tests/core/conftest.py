@@ -9,6 +9,8 @@ from xaimed_core import METHODS, Tokens
 
 OF_ANY_NETWORK = [name for name, method in METHODS.items() if not method.needs_attention]
 """Methods that a network without attention has a map of."""
+AT_ONE_LAYER = [name for name in OF_ANY_NETWORK if METHODS[name].places != "layers"]
+"""Those of them that one layer is enough for."""
 
 
 class SmallNet(nn.Module):
@@ -55,10 +57,10 @@ def attentive() -> nn.Module:
 
 
 def fitting(method: str, net: nn.Module, layer: str) -> tuple[nn.Module, dict[str, object]]:
-    """``net`` and how to explain it by the method; a transformer for methods that read attention."""
+    """``net`` and how to explain it by the method; a transformer for methods of attention, two layers if need be."""
     if METHODS[method].needs_attention:
         return attentive(), {"layer": "blocks.1.norm1", "layout": Tokens((5, 6), 1)}
-    return net, {"layer": layer}
+    return net, {"layer": layer if method in AT_ONE_LAYER else ["block", "late"]}
 
 
 @pytest.fixture

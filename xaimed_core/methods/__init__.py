@@ -9,16 +9,19 @@ from typing import final
 from xaimed_core.methods.method import (
     AblationValue,
     Attention,
+    Biases,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Kind,
     Method,
     PositionProbe,
+    Product,
     Projection,
     Reduction,
     Smoothing,
     Weighing,
+    Windows,
 )
 
 _HOMES = {
@@ -44,6 +47,9 @@ _HOMES = {
     "smoothgradcam++": "smoothing.smoothgradcampp:SMOOTHGRADCAM_PLUS_PLUS",
     "legrad": "attention.legrad:LEGRAD",
     "attentionrollout": "attention.attentionrollout:ATTENTIONROLLOUT",
+    "fullgrad": "network.fullgrad:FULLGRAD",
+    "refinecam": "composed.refinecam:REFINECAM",
+    "sess": "composed.sess:SESS",
 }
 
 
@@ -72,14 +78,17 @@ __all__ = [
     "PAPER",
     "AblationValue",
     "Attention",
+    "Biases",
     "ChannelProbe",
     "InputProbe",
     "KernelProjection",
     "Kind",
     "Method",
     "PositionProbe",
+    "Product",
     "Projection",
     "Reduction",
     "Smoothing",
     "Weighing",
+    "Windows",
 ]
