@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.core.conftest import OF_ANY_NETWORK, fitting
+from tests.core.conftest import AT_ONE_LAYER, OF_ANY_NETWORK, fitting
 from xaimed_bench.models import build_model
 from xaimed_core import (
     METHODS,
@@ -625,7 +625,7 @@ def test_channels_last_is_not_read_as_channels_first():
 
 
 @pytest.mark.filterwarnings("ignore:.* divides by each channel's sum")
-@pytest.mark.parametrize("method", OF_ANY_NETWORK)
+@pytest.mark.parametrize("method", AT_ONE_LAYER)
 def test_a_model_with_a_compiled_part_is_explained(method):
     plain = nn.Sequential(SCRIPT_INSIDE[0], nn.ReLU(), *SCRIPT_INSIDE[2:])
     for mode in (False, True):

@@ -275,7 +275,14 @@ class Method:
                 raise ValueError(f"{self.name} multiplies maps of single layers, and {base.name} has none")
             case Product() | Windows():
                 kind = replace(self.kind, of=base)
-                return replace(self, name=f"{self.name}({base.name})", kind=kind, oracle="", differs="")
+                return replace(
+                    self,
+                    name=f"{self.name}({base.name})",
+                    kind=kind,
+                    oracle="",
+                    differs="",
+                    divides_by_sum=base.divides_by_sum,
+                )
             case _:
                 raise ValueError(
                     f"{self.name} holds no other method; sess and refinecam do, e.g. sess(layercam)"

@@ -10,4 +10,5 @@ REFINECAM = Method(
     equation="L = prod_l up(s(relu(L_l))), L_l GradCAM++ at layer l, s the min-max scaling",
     kind=Product(GRADCAM_PLUS_PLUS),
     oracle="RefineCAM",
+    divides_by_sum=GRADCAM_PLUS_PLUS.divides_by_sum,
 )
