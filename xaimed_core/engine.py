@@ -10,17 +10,15 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_images, admit_model
 from xaimed_core.classes import check_names
-from xaimed_core.explanation import Explanation, combine
+from xaimed_core.explanation import Explanation, Maps, combine
 from xaimed_core.findings import Findings, read_findings, warn_if_signed
 from xaimed_core.forward import Observation
 from xaimed_core.isolation.thread_state import self_contained
 from xaimed_core.layers import LayerLike, resolve_layers
 from xaimed_core.layout import LayoutLike, check_layout
-from xaimed_core.making import Asked, make
-from xaimed_core.maps import Maps
-from xaimed_core.methods import METHODS, AblationValue, Method
+from xaimed_core.making import Options, make
+from xaimed_core.methods import METHODS, AblationValue, Method, method_of, names_of
 from xaimed_core.methods.method import check_value
-from xaimed_core.methods.names import method_of, names_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.raw_maps import RawMap
 from xaimed_core.semantics import SemanticsName, semantics_of
@@ -81,7 +79,7 @@ def explain(
     if layer is not None or any(method.places != "network" for method in chosen):
         layers = resolve_layers(model, layer, images, layout, output)
     _check_places(chosen, layers)
-    asked = Asked(against, layout, output, classes, reading, value, memory_bytes, progress)
+    asked = Options(against, layout, output, classes, reading, value, memory_bytes, progress)
     made = make(model, images, layers, chosen, targets, asked)
     seen = made.seen
     with torch.inference_mode(False), torch.no_grad():
@@ -101,7 +99,7 @@ def _methods(methods: str | Sequence[str]) -> dict[str, Method]:
     names = names_of(methods)
     if not names:
         raise ValueError(f"no method was asked for; the methods are {', '.join(METHODS)}")
-    return {name: method_of(name, METHODS) for name in names}
+    return {name: method_of(name) for name in names}
 
 
 def _check(

@@ -29,7 +29,7 @@ Raws = Mapping[str, tuple[RawMap, ...]]
 
 @final
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """What `explain` was asked besides model, images, layers, methods and targets."""
 
     against: TargetsLike
@@ -62,7 +62,7 @@ def make(
     layers: Mapping[str, nn.Module],
     methods: Sequence[Method],
     targets: TargetsLike | Targets,
-    asked: Asked,
+    asked: Options,
 ) -> Made:
     """All maps of these images. Arguments as `explain` has checked them; raises what `observe` and the methods do."""
     at_layers = dict.fromkeys(method.at_layers for method in methods if not method.of_whole_images)
@@ -133,7 +133,7 @@ def _of_method(
 
 
 def _observers(
-    model: nn.Module, layers: Mapping[str, nn.Module], images: Tensor, asked: Asked
+    model: nn.Module, layers: Mapping[str, nn.Module], images: Tensor, asked: Options
 ) -> dict[str, TailObserver]:
     """Who watches the forward from each layer on, so that its channels can be ablated."""
     from xaimed_core.tail import observe_tail

@@ -24,7 +24,6 @@ __all__ = [
     "are_several",
     "class_names_of",
     "logits_of",
-    "repeat_targets",
     "resolve_targets",
     "scores_in",
     "split_targets",
@@ -205,9 +204,8 @@ def repeat_targets(targets: Targets, count: int) -> Targets:
         case FunctionTargets(functions=functions):
             return FunctionTargets(functions * count)
         case ContrastTargets(chosen=chosen, against=against):
-            return ContrastTargets(
-                *(ClassTargets(of.index.repeat(count), of.beyond) for of in (chosen, against))
-            )
+            a, b = (ClassTargets(of.index.repeat(count), of.beyond) for of in (chosen, against))
+            return ContrastTargets(a, b)
 
 
 def _again(targets: ClassTargets, logits: Tensor) -> ClassTargets:

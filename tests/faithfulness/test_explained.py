@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.explanation import Maps
 from xaimed_core.faithfulness import METRICS, evaluate, road, road_table
 from xaimed_core.faithfulness.scoring import scoring
-from xaimed_core.maps import Maps
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets
 
 SIZE = 24

@@ -47,7 +47,8 @@ class RefineCAM:
     ) -> Maps:
         """Maps float32 ``[n, height, width]`` in [0, 1]."""
         first = self.base_cam_per_layer[0]
-        if first.by_hooks or eigen_smooth or len(self.target_layers) == 1:
+        alone = len(self.target_layers) == 1 or first.layers_to_explain() is None
+        if first.by_hooks or eigen_smooth or alone:
             each = [cam.forward(input_tensor, targets, eigen_smooth) for cam in self.base_cam_per_layer]
             return scale_cam_image(np.prod(each, axis=0))
         images, method = real_images(input_tensor).to(first.device), f"refinecam({first.method})"

@@ -284,9 +284,7 @@ class Method:
                     divides_by_sum=base.divides_by_sum,
                 )
             case _:
-                raise ValueError(
-                    f"{self.name} holds no other method; sess and refinecam do, e.g. sess(layercam)"
-                )
+                raise ValueError(f"{self.name} holds no other method; sess and refinecam do")
 
 
 def slopes_of(methods: Iterable[Method]) -> frozenset[Slope]:

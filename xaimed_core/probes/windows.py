@@ -143,7 +143,7 @@ def fused(
     image is 0 all windows weigh alike.
     """
     most = scores.amax(0)
-    weights = torch.where(most > 0, scores / most, 1.0).to(maps)
+    weights = torch.where(most == 0, 1.0, scores / most).to(maps)
     total = maps.new_zeros(maps.shape[1], *size)
     count = torch.zeros_like(total)
     for map_, weight, place in zip(maps, weights, places, strict=True):
