@@ -93,22 +93,18 @@ def make(
         layouts = choose_layouts(model, layers, seen.activations, images, asked.layout, asked.output)
         _refuse_folded(methods, layers, seen, images)
         quiet = replace(asked, against=None, progress=False)
-        run = Run(
-            model,
-            images,
-            seen.logits,
-            lambda rows, of, own: make(model, rows, layers, of, own, quiet),
-            asked.output,
-            asked.progress,
-            biases,
-        )
+
+        def again(rows: Tensor, of: Sequence[Method], own: Targets) -> Made:
+            return make(model, rows, layers, of, own, quiet)
+
+        run = Run(model, images, seen.logits, again, asked.output, asked.progress, biases)
         known = {name: observer.tail() for name, observer in tails.items()}
         raws: list[Raws] = []
         for j, one in enumerate(seen.targets or (None,)):
-            views = [
+            views = (
                 _view(seen, i, j, named, layouts[i], known, asked.value)
                 for i, named in enumerate(layers.items())
-            ]
+            )
             read = [read_layer(view, tuple(at_layers), asked.semantics, run, one) for view in views]
             raws.append({m.name: _of_method(m, read, asked.semantics, run, one) for m in methods})
         size = map_size(images, layouts[0].to_maps(seen.activations[0])) if layers else images.shape[2:]

@@ -1,4 +1,4 @@
-"""torch-cam as a second reference, where it computes what the papers say (see each method's ``differs`` for where not)."""
+"""torch-cam as a second reference, where it computes what the papers say."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_smooth_gradcampps_weights_of_one_draw_at_a_pooled_layer_are_torch_cams(
         extractor._distrib = SimpleNamespace(sample=lambda _size: noise)
         expected = weights_of(extractor, model, images, eps=0.0)
     still = explain(model, images, "gradcam++", "fine", TARGET).weights["gradcam++"]
-    assert (expected - still).abs().max() > 1e-2, "the noise changes nothing"
+    assert (expected - still).abs().max() > 1e-3, "the noise changes nothing"
     assert_weights("smoothgradcam++", model, images, expected)
 
 

@@ -79,7 +79,7 @@ class FullGrad(BaseCAM):
             )
         assert input_tensor.grad is not None
         size = self.get_target_width_height(input_tensor)
-        parts = [(input_tensor.grad * input_tensor.detach()).cpu()]
+        parts = list((input_tensor.grad * input_tensor.detach()).cpu().split(1, 1))
         parts += [
             torch.from_numpy(bias)[:, None, None] * slope
             for bias, slope in zip(self.bias_data, slopes, strict=True)

@@ -17,7 +17,8 @@ from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam import GradCAM
 from xaimed_core.compat.utils.image import scale_cam_image
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
-from xaimed_core.probes.windows import Place, cut, fused, lengths, paste, places_of, starts
+from xaimed_core.probes.windows import Place, cut, fused, lengths, paste, places_of
+from xaimed_core.probes.windows import starts as window_starts
 from xaimed_core.targets import ScoreFunction
 
 Corner = tuple[int, int, int, int]
@@ -183,7 +184,7 @@ class SESS:
 
 def sliding_window(height: int, width: int, step_size: int, window_size: int) -> list[tuple[int, int]]:
     """Left and top of the windows that cover an image; the last of a row or column is moved back into it."""
-    rows, columns = (starts(length, step_size, window_size) for length in (height, width))
+    rows, columns = (window_starts(length, step_size, window_size) for length in (height, width))
     return [(x, y) for y in rows for x in columns]
 
 

@@ -41,7 +41,7 @@ def chosen_methods(text: str | None) -> tuple[str, ...]:
     Raises UnusableError for another name.
     """
     if text is None:
-        return tuple(m for m, known in METHODS.items() if known.oracle and not known.runs_again)
+        return tuple(m for m, known in METHODS.items() if known.oracle and known.of_one_pass)
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in METHODS]:
         raise UnusableError(f"--methods: no {unknown[0]!r}; there are {', '.join(METHODS)}")
