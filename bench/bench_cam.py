@@ -37,7 +37,7 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
     A GPU gets batches that fill it, and AblationCAM at full size, which takes grad-cam minutes per image on a CPU.
     """
     paper = [name for name, spec in MODELS.items() if spec.paper]
-    whole = [m for m, method in METHODS.items() if method.oracle and not method.runs_again]
+    whole = [m for m, method in METHODS.items() if method.oracle and method.of_one_pass]
     probing = [m for m in METHODS if kind(m) is ChannelProbe]
     batch = "64" if cuda else "4"
     probed = [Cam(m, batch="1") if cuda else Cam(m, model="resnet18", batch="1", size="96") for m in probing]

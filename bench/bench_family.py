@@ -30,7 +30,7 @@ TOTAL_S = 420.0
 SHARED = tuple(
     m.oracle
     for name, m in METHODS.items()
-    if m.oracle and not m.runs_again and name not in (*PAPER, "gradcam", "hirescam", "eigencam")
+    if m.oracle and m.of_one_pass and name not in (*PAPER, "gradcam", "hirescam", "eigencam")
 )
 """grad-cam's classes that explain from the one forward; the others are in bench_cam.py."""
 OTHERS = ("RefineCAM", "FullGrad", "SESS", "DeepFeatureFactorization")

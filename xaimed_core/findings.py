@@ -119,7 +119,9 @@ def _why_not_finite(
 ) -> dict[int, str]:
     if not bad:
         return {}
-    computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
+    computed = [True] * len(good_image)
+    if seen.activations:
+        computed = torch.stack([a.flatten(1).isfinite().all(1) for a in seen.activations]).all(0).tolist()
     scores = [1.0] * len(computed)
     if method.needs_score and seen.logits is not None:
         each = len(computed) // len(seen.logits)
@@ -149,6 +151,8 @@ FLAT = "the score's gradient is exactly 0"
 def _why_empty(
     method: Method, seen: Observation, j: int, layers: Mapping[str, nn.Module], layouts: Sequence[Layout]
 ) -> str:
+    if method.of_whole_images:
+        return "nothing in the images raises this score"
     where = ", ".join(layers)
     if method.needs_gradient:
         shown = [

@@ -29,6 +29,11 @@ class Observer(Protocol):
         """Whether it looks at every module, not only at the layer."""
         ...
 
+    @property
+    def keeps_graph(self) -> bool:
+        """Whether it differentiates what the forward returned after `observe` did."""
+        ...
+
     def watching(self, subject: Subject) -> AbstractContextManager[None]:
         """Entered around the whole forward of ``subject``."""
         ...
@@ -74,7 +79,7 @@ def observe(
     model: nn.Module,
     images: Tensor,
     layers: Mapping[str, nn.Module],
-    targets: TargetsLike = None,
+    targets: TargetsLike | Targets = None,
     *,
     against: TargetsLike = None,
     gradients: bool = True,
@@ -93,6 +98,7 @@ def observe(
     """
     watched = observers or {}
     every = any(observer.hooks_everything for observer in watched.values())
+    kept_graph = any(observer.keeps_graph for observer in watched.values())
     subject = subject_of(model, None if every else layers.values())
     with undisturbed(subject, images.device):
         images = images.clone() if images.is_inference() else images
@@ -117,8 +123,9 @@ def observe(
             resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
         found = _Found(kept, tuple(layers), pooled=gradients and len(kept) == 1)
         with torch.enable_grad():
-            for j, one in enumerate(resolved if differentiated else ()):
-                found.differentiate(one, logits, gradients, besides, last=j + 1 == len(resolved))
+            for j, one in enumerate(resolved if differentiated or kept_graph else ()):
+                last = j + 1 == len(resolved) and not kept_graph
+                found.differentiate(one, logits, gradients, besides, last=last)
     return Observation(
         activations,
         tuple(found.gradients),

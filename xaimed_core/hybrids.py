@@ -8,8 +8,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor
 
-from xaimed_core.explanation import Explanation
-from xaimed_core.maps import Maps
+from xaimed_core.explanation import Explanation, Maps
 from xaimed_core.numbers_given import is_real
 from xaimed_kernels.rescale_maps.reference import min_max
 

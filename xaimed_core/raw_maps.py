@@ -18,15 +18,18 @@ from xaimed_core.layout import Layout
 from xaimed_core.methods import (
     AblationValue,
     Attention,
+    Biases,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Method,
     PositionProbe,
+    Product,
     Projection,
     Reduction,
     Smoothing,
     Weighing,
+    Windows,
 )
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.semantics import Semantics
@@ -35,6 +38,8 @@ from xaimed_kernels.backends import working_dtype
 from xaimed_kernels.gradient_maps import Formula, gradient_maps
 
 if TYPE_CHECKING:
+    from xaimed_core.making import Made
+    from xaimed_core.probes.biases import BiasWatch
     from xaimed_core.tail.interface import Tail
 
 _EQUAL_WHERE_POOLED = ("gradcam", "xgradcam", "hirescam")
@@ -68,13 +73,18 @@ class LayerView:
 @final
 @dataclass(frozen=True)
 class Run:
-    """What a method that runs the model again needs: the caller's model, its images and what it returned for them."""
+    """What a method that runs the model again needs: the caller's model, its images and what it returned for them.
+
+    ``again(images, methods, targets)`` makes other maps of it at the same layers; ``biases`` watched the forward.
+    """
 
     model: nn.Module
     images: Tensor
     logits: Tensor | None
+    again: Callable[[Tensor, Sequence[Method], Targets], Made]
     output: OutputChoice = None
     progress: bool = True
+    biases: BiasWatch | None = None
 
 
 @final
@@ -94,7 +104,7 @@ def read_layer(
     run: Run,
     targets: Targets | None,
 ) -> dict[str, RawMap]:
-    """Every method's raw map; all reductions of one slope read activations and gradients once, together."""
+    """Every method's raw map at this layer; all reductions of one slope read it once, together."""
     reductions = [method for method in methods if isinstance(method.kind, Reduction)]
     found: dict[str, RawMap] = {}
     for slope in dict.fromkeys(method.slope for method in reductions):
@@ -117,9 +127,23 @@ def read_layer(
             case ChannelProbe() | InputProbe() | PositionProbe() | Smoothing() | Attention():
                 assert targets is not None
                 found[method.name] = _run_again(method, view, semantics, run, targets)
+            case Biases() | Product() | Windows():
+                raise AssertionError(f"{method.name} has no map at a layer")
             case _:
                 assert_never(method.kind)
     return found
+
+
+def read_images(method: Method, semantics: Semantics, run: Run, targets: Targets) -> RawMap:
+    """The raw map of a method whose map has the images' size."""
+    match method.kind:
+        case Windows() as windows:
+            from xaimed_core.probes.windows import slid
+
+            return slid(run, targets, windows)
+        case _:
+            assert run.biases is not None
+            return run.biases.map_of(targets, semantics.min_max_eps)
 
 
 def _run_again(method: Method, view: LayerView, semantics: Semantics, run: Run, targets: Targets) -> RawMap:

@@ -195,6 +195,18 @@ def any_beyond(targets: Targets) -> bool:
             return False
 
 
+def repeat_targets(targets: Targets, count: int) -> Targets:
+    """The targets of ``[count n, ...]`` rows, all images behind each other ``count`` times."""
+    match targets:
+        case ClassTargets(index=index, beyond=beyond):
+            return ClassTargets(index.repeat(count), beyond)
+        case FunctionTargets(functions=functions):
+            return FunctionTargets(functions * count)
+        case ContrastTargets(chosen=chosen, against=against):
+            a, b = (ClassTargets(of.index.repeat(count), of.beyond) for of in (chosen, against))
+            return ContrastTargets(a, b)
+
+
 def _again(targets: ClassTargets, logits: Tensor) -> ClassTargets:
     again = _of_tensor(targets.index, logits, len(logits))
     found = [beyond for beyond in (targets.beyond, again.beyond) if beyond is not None]

@@ -23,7 +23,7 @@ SIGNED = ("eigencam", "eigengradcam")
 ONE_PASS = [
     method.oracle
     for method in METHODS.values()
-    if method.oracle and not method.runs_again and method.name not in SIGNED
+    if method.oracle and method.of_one_pass and method.name not in SIGNED
 ]
 """Methods that grad-cam gives one map, at the price of a pass or two."""
 REDUCTIONS = [

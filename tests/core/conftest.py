@@ -6,9 +6,14 @@ from torch import Tensor, nn
 
 from tests.families.written import Block
 from xaimed_core import METHODS, Tokens
+from xaimed_core.methods import InputProbe, Windows
 
 OF_ANY_NETWORK = [name for name, method in METHODS.items() if not method.needs_attention]
 """Methods that a network without attention has a map of."""
+AT_ONE_LAYER = [name for name in OF_ANY_NETWORK if METHODS[name].places != "layers"]
+"""Those of them that one layer is enough for."""
+FEW_FORWARDS = [name for name in AT_ONE_LAYER if not isinstance(METHODS[name].kind, InputProbe | Windows)]
+"""Those of these that do not run the whole network for each channel or window."""
 
 
 class SmallNet(nn.Module):
@@ -55,10 +60,10 @@ def attentive() -> nn.Module:
 
 
 def fitting(method: str, net: nn.Module, layer: str) -> tuple[nn.Module, dict[str, object]]:
-    """``net`` and how to explain it by the method; a transformer for methods that read attention."""
+    """``net`` and how to explain it by the method; a transformer for methods of attention, two layers if need be."""
     if METHODS[method].needs_attention:
         return attentive(), {"layer": "blocks.1.norm1", "layout": Tokens((5, 6), 1)}
-    return net, {"layer": layer}
+    return net, {"layer": layer if method in AT_ONE_LAYER else ["block", "late"]}
 
 
 @pytest.fixture

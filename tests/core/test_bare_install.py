@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.conftest import OF_ANY_NETWORK
+from tests.core.conftest import AT_ONE_LAYER
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = (
@@ -40,7 +40,7 @@ EXPLAINED = (
     NET
     + """
 from xaimed_core import METHODS, explain
-methods = [name for name, method in METHODS.items() if not method.needs_attention]
+methods = [name for name, method in METHODS.items() if not method.needs_attention and method.places != "layers"]
 found = explain(net, images, methods, "1", progress=False)
 """
 )
@@ -92,7 +92,7 @@ road(net, images, found.maps["xgradcam"], progress=False)
 print(road_table(net, images, found, progress=False).to_markdown().count("(baseline)"), len(methods))
 """
     )
-    methods = len(OF_ANY_NETWORK)
+    methods = len(AT_ONE_LAYER)
     assert last_line(code) == f"{2 + methods} {methods}"
 
 

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from tests.core.conftest import OF_ANY_NETWORK, fitting
+from tests.core.conftest import AT_ONE_LAYER, fitting
 from xaimed_core import METHODS, explain
 
 
 def test_methods_asked_together_give_what_each_gives_alone(net, images):
-    together = explain(net, images, OF_ANY_NETWORK, "block")
-    for method in OF_ANY_NETWORK:
+    together = explain(net, images, AT_ONE_LAYER, "block")
+    for method in AT_ONE_LAYER:
         alone = explain(net, images, method, "block")
         torch.testing.assert_close(together.maps[method], alone.maps[method], rtol=0, atol=1e-6)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.core.conftest import OF_ANY_NETWORK, fitting
+from tests.core.conftest import AT_ONE_LAYER, OF_ANY_NETWORK, fitting
 from xaimed_core import METHODS, explain, road
 
 BAD, OTHERS = 2, [0, 1, 3]
@@ -94,7 +94,7 @@ CASES = [
     for method in METHODS
     if method in fault.methods
     for where, layer in LAYERS.items()
-    if method in OF_ANY_NETWORK or layer == "block"
+    if method in AT_ONE_LAYER or layer == "block"
 ]
 
 
@@ -120,9 +120,9 @@ def test_the_other_images_keep_their_maps_bit_for_bit(net, four, fault, method, 
 
 @pytest.mark.parametrize("targets", [1, None, [1, 0, 2, 1], "all"], ids=str)
 def test_all_methods_from_one_call_leave_out_the_same_image(net, four, targets):
-    found = explain(net, spoilt(four, torch.nan), OF_ANY_NETWORK, "block", targets)
-    good = explain(net, four, OF_ANY_NETWORK, "block", targets)
-    for method in OF_ANY_NETWORK:
+    found = explain(net, spoilt(four, torch.nan), AT_ONE_LAYER, "block", targets)
+    good = explain(net, four, AT_ONE_LAYER, "block", targets)
+    for method in AT_ONE_LAYER:
         assert torch.equal(found.maps[method][OTHERS], good.maps[method][OTHERS])
         assert found.empty[method][BAD].all()
         assert found.reason[method][BAD] == "the images hold NaN or infinite values"

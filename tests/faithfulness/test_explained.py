@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.faithfulness.conftest import case, network
+from xaimed_core.explanation import Maps
 from xaimed_core.faithfulness import METRICS, evaluate, road, road_table
 from xaimed_core.faithfulness.scoring import scoring
-from xaimed_core.maps import Maps
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets
 
 

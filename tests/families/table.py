@@ -15,7 +15,7 @@ from xaimed_core import METHODS, ChannelsLast, Tokens
 from xaimed_core.layout import Layout
 from xaimed_core.methods import ChannelProbe
 
-SHARED = tuple(n for n, method in METHODS.items() if not method.runs_again and method.slope != "shapley")
+SHARED = tuple(n for n, method in METHODS.items() if method.of_one_pass and method.slope != "shapley")
 """Methods of one forward. ShapleyCAM is apart: its forward has attention written out, which would change the others."""
 EVERY = (*SHARED, *(name for name, method in METHODS.items() if isinstance(method.kind, ChannelProbe)))
 

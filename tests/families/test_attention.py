@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -84,34 +82,3 @@ def test_legrad_is_torch_cams(images):
     found = explain(model, images, "legrad", targets=TARGET, layout="infer").raw["legrad"]
     assert expected.std() > 0
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
-
-
-class Fine(nn.Module):
-    """Its layer has the image's own size: what differs between packages in enlarging masks drops out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
-        self.head = nn.Sequential(
-            nn.Conv2d(4, 6, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.fine(images))
-
-
-def test_sscams_weights_are_torch_cams_under_the_same_draws(images):
-    methods = pytest.importorskip("torchcam.methods")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model, images = Fine().eval(), images[:, :, :24, :20]
-    model.head[4].weight.data *= 20
-    drawn = iter(2 * torch.randn((10, 24, 20), generator=torch.Generator().manual_seed(0)))
-    with methods.SSCAM(model, "fine", num_samples=10, std=2.0, input_shape=(3, 24, 20)) as extractor:
-        extractor._distrib = SimpleNamespace(sample=lambda size: next(drawn).expand(size))
-        with torch.no_grad():
-            model(images)
-            expected = extractor._get_weights([TARGET] * 2)[0]
-    found = explain(model, images, "sscam", "fine", TARGET).weights["sscam"]
-    assert expected.std() > 1e-2
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

@@ -7,8 +7,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import xaimed_core
+from xaimed_core.explanation import Maps
 from xaimed_core.localisation import LOCALISATION, THRESHOLDS, best_threshold, evaluate_localisation, ious
-from xaimed_core.maps import Maps
 
 SIZES = ((1, 2), (5, 7), (33, 21))
 KINDS = ("distinct", "zeros", "few values", "negative", "constant", "nothing")

@@ -134,23 +134,31 @@ class BaseCAM(Hooks):
         if self.by_hooks or not self.method or self.reshape_transform is fasterrcnn_reshape_transform:
             self.route = BY_HOOKS.format(type(self).__name__)
             return self.forward_by_hooks(images, targets, eigen_smooth)
-        explanation = self.explained(images, targets, list(self.target_layers))
+        explanation = self.explained(images, targets, self.layers_to_explain())
         self.outputs, self.route = explanation.logits, str(explanation.route[self.method])
         maps = explanation.maps[self.method]
         if eigen_smooth and self.smooths:
             maps = self._smoothed(images, targets, explanation.weights.get(self.method))
         return maps.cpu().numpy()
 
+    def layers_to_explain(self) -> list[nn.Module] | None:
+        """What `explain` is given for its layer."""
+        return list(self.target_layers)
+
     def explained(
-        self, images: Tensor, targets: Sequence[ScoreFunction] | None, layers: Sequence[nn.Module]
+        self,
+        images: Tensor,
+        targets: Sequence[ScoreFunction] | None,
+        layers: Sequence[nn.Module] | None,
+        method: str = "",
     ) -> Explanation:
-        """`explain` at these layers, in grad-cam's arithmetic."""
+        """`explain` at these layers by this class's method, or another, in grad-cam's arithmetic."""
         try:
             return explain(
                 self.model,
                 images,
-                self.method,
-                list(layers),
+                method or self.method,
+                layers,
                 for_engine(targets),
                 layout=self._layout(images),
                 semantics="grad-cam",

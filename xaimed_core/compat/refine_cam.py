@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from xaimed_core.admission import real_images
@@ -14,9 +13,7 @@ from xaimed_core.compat.activations_and_gradients import ReshapeTransform
 from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam_plusplus import GradCAMPlusPlus
 from xaimed_core.compat.utils.image import scale_cam_image
-from xaimed_core.semantics import MIN_MAX_EPS
 from xaimed_core.targets import ScoreFunction
-from xaimed_kernels.rescale_maps import rescale_maps
 
 
 class RefineCAM:
@@ -50,14 +47,10 @@ class RefineCAM:
     ) -> Maps:
         """Maps float32 ``[n, height, width]`` in [0, 1]."""
         first = self.base_cam_per_layer[0]
-        if first.by_hooks or eigen_smooth:
+        alone = len(self.target_layers) == 1 or first.layers_to_explain() is None
+        if first.by_hooks or eigen_smooth or alone:
             each = [cam.forward(input_tensor, targets, eigen_smooth) for cam in self.base_cam_per_layer]
-        else:
-            images = real_images(input_tensor).to(first.device)
-            raws = first.explained(images, targets, self.target_layers).raw[first.method]
-            layers = (raws,) if isinstance(raws, Tensor) else raws
-            with torch.no_grad():
-                each = [
-                    rescale_maps(raw, images.shape[2:], eps=MIN_MAX_EPS).maps.cpu().numpy() for raw in layers
-                ]
-        return scale_cam_image(np.prod(each, axis=0))
+            return scale_cam_image(np.prod(each, axis=0))
+        images, method = real_images(input_tensor).to(first.device), f"refinecam({first.method})"
+        found = first.explained(images, targets, self.target_layers, method)
+        return found.maps[method].cpu().numpy()

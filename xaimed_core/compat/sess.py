@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xaimed_core.admission import real_images
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
@@ -18,13 +17,12 @@ from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam import GradCAM
 from xaimed_core.compat.utils.image import scale_cam_image
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
+from xaimed_core.probes.windows import Place, cut, fused, lengths, paste, places_of
+from xaimed_core.probes.windows import starts as window_starts
 from xaimed_core.targets import ScoreFunction
 
-Place = tuple[int, int, int, int]
+Corner = tuple[int, int, int, int]
 """A window's left and top, and the width and height of the scaled image it was cut from."""
-
-BLUR, SIGMA = 11, 5.0
-"""The side of the Gaussian that smooths the map, and its standard deviation."""
 
 
 class SESS:
@@ -102,8 +100,8 @@ class SESS:
         self, input_tensor: Tensor, target: ScoreFunction | None, eigen_smooth: bool = False
     ) -> Maps:
         """The fused map ``[height, width]`` of one image ``[1, channels, height, width]``."""
-        height, width = input_tensor.shape[2:]
-        window = min(height, width) if self.window_size is None else self.window_size
+        size = tuple(input_tensor.shape[2:])
+        window = min(size) if self.window_size is None else self.window_size
         target = self.get_target(input_tensor) if target is None else target
         patches, places = self.collect_patches(input_tensor, window, self.step_size or window)
         if (
@@ -113,17 +111,15 @@ class SESS:
             kept = np.argsort(scores)[int(len(scores) * self.pre_filter_ratio) :]
             patches, places = patches[kept], [places[index] for index in kept]
         maps, scores = self._explained(patches, target, eigen_smooth)
-        weights = scores / scores.max() if scores.max() > 0 else np.ones_like(scores)
-        total, count = torch.zeros(2, height, width)
-        for map_, weight, place in zip(maps, weights, places, strict=True):
-            pasted = torch.from_numpy(self.paste_cam(map_ * weight, place, (height, width)))
-            if self.pool == "max":
-                total = torch.maximum(total, pasted)
-            else:
-                above = pasted > self.theta
-                total, count = total + pasted * above, count + above
-        fused = total if self.pool == "max" else total / count.clamp(min=1)
-        return (_blurred(fused) if self.smooth else fused).numpy()
+        return fused(
+            torch.from_numpy(np.stack(maps))[:, None],
+            torch.from_numpy(scores)[:, None],
+            [_as_place(place) for place in places],
+            size,
+            theta=self.theta,
+            largest=self.pool == "max",
+            smooth=self.smooth,
+        )[0].numpy()
 
     def _explained(
         self, patches: Tensor, target: ScoreFunction, eigen_smooth: bool
@@ -140,29 +136,20 @@ class SESS:
         """The lengths of the shorter side."""
         if self.scales is not None:
             return self.scales
-        step = round(window_size * self.scale_step_ratio)
-        return [window_size + step * i for i in range(self.num_scales)]
+        return lengths(window_size, self.num_scales, self.scale_step_ratio)
 
     def collect_patches(
         self, input_tensor: Tensor, window_size: int, step_size: int
-    ) -> tuple[Tensor, list[Place]]:
+    ) -> tuple[Tensor, list[Corner]]:
         """All windows ``[m, channels, window, window]`` of one image, and where each was cut."""
-        patches: list[Tensor] = []
-        places: list[Place] = []
-        shorter = min(input_tensor.shape[2:])
-        for scale in self.get_scales(window_size):
-            if scale < window_size:
-                raise ValueError(f"every scale must be at least the window's {window_size}, got {scale}")
-            height, width = (int(scale * side / shorter) for side in input_tensor.shape[2:])
-            scaled = input_tensor
-            if (height, width) != tuple(input_tensor.shape[2:]):
-                scaled = functional.interpolate(
-                    input_tensor, (height, width), mode="bilinear", antialias=True
-                )
-            for x, y in sliding_window(height, width, step_size, window_size):
-                patches.append(scaled[:, :, y : y + window_size, x : x + window_size])
-                places.append((x, y, width, height))
-        return torch.cat(patches), places
+        window, step = [window_size] * 2, [step_size] * 2
+        size = tuple(input_tensor.shape[2:])
+        places = list(places_of(size, window, step, self.get_scales(window_size)))
+        corners: list[Corner] = []
+        for place in places:
+            (y, x), (height, width) = place.start, place.enlarged
+            corners.append((x, y, width, height))
+        return cut(input_tensor, places, window), corners
 
     @torch.no_grad()
     def get_target(self, input_tensor: Tensor) -> ScoreFunction:
@@ -180,16 +167,10 @@ class SESS:
         score = target(outputs.softmax(-1) if self.use_softmax_scores else outputs)
         return score.detach().clamp(min=0).float().cpu().numpy()
 
-    def paste_cam(self, cam: NDArray[Any], coordinates: Place, target_size: tuple[int, int]) -> Maps:
+    def paste_cam(self, cam: NDArray[Any], coordinates: Corner, target_size: tuple[int, int]) -> Maps:
         """A window's map put back where it was cut, at the image's size."""
-        x, y, width, height = coordinates
-        whole = torch.zeros(1, 1, height, width)
-        whole[0, 0, y : y + cam.shape[0], x : x + cam.shape[1]] = torch.from_numpy(
-            np.asarray(cam, np.float32)
-        )
-        if (height, width) != target_size:
-            whole = functional.interpolate(whole, target_size, mode="bilinear", align_corners=False)
-        return whole[0, 0].numpy()
+        map_ = torch.from_numpy(np.asarray(cam, np.float32))
+        return paste(map_[None], _as_place(coordinates), target_size)[0].numpy()
 
     def __enter__(self) -> SESS:
         """Nothing is held between calls."""
@@ -203,24 +184,10 @@ class SESS:
 
 def sliding_window(height: int, width: int, step_size: int, window_size: int) -> list[tuple[int, int]]:
     """Left and top of the windows that cover an image; the last of a row or column is moved back into it."""
-    return [
-        (x, y)
-        for y in window_starts(height, step_size, window_size)
-        for x in window_starts(width, step_size, window_size)
-    ]
+    rows, columns = (window_starts(length, step_size, window_size) for length in (height, width))
+    return [(x, y) for y in rows for x in columns]
 
 
-def window_starts(length: int, step_size: int, window_size: int) -> list[int]:
-    """Where windows start along one axis."""
-    last = max(length - window_size, 0)
-    return [*range(0, last, step_size), last]
-
-
-def _blurred(map_: Tensor) -> Tensor:
-    """A Gaussian of `BLUR` pixels a side; borders are mirrored without the outermost pixel."""
-    offsets = torch.arange(BLUR) - BLUR // 2
-    taps = (-offsets.square() / (2 * SIGMA**2)).exp()
-    taps = taps / taps.sum()
-    padded = functional.pad(map_[None, None], [BLUR // 2] * 4, mode="reflect")
-    along = functional.conv2d(padded, taps.view(1, 1, 1, -1))
-    return functional.conv2d(along, taps.view(1, 1, -1, 1))[0, 0]
+def _as_place(corner: Corner) -> Place:
+    x, y, width, height = corner
+    return Place((height, width), (y, x))

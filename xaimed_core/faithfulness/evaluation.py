@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.classes import class_names_of
+from xaimed_core.explanation import Explained, Maps, one_of
 from xaimed_core.faithfulness.door import check_options, fitting_images, fitting_maps, fraction_maps
 from xaimed_core.faithfulness.masks import Order, Ties, check_fractions, masks_of
 from xaimed_core.faithfulness.metric import METRICS, TUTORIAL, Metric, Multiply, Remove, ScoreLike, metric_of
@@ -24,7 +25,6 @@ from xaimed_core.faithfulness.unperturbed import (
 )
 from xaimed_core.forward import unwrap
 from xaimed_core.isolation.thread_state import self_contained
-from xaimed_core.maps import Explained, Maps, one_of
 from xaimed_core.numbers_given import is_real
 from xaimed_core.outputs import OutputChoice, outputs_of
 from xaimed_core.progress import Progress

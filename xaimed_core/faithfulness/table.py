@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaimed_core.classes import class_names_of
 from xaimed_core.display import new_figure
+from xaimed_core.explanation import Explained, asked_of
 from xaimed_core.faithfulness.baselines import BLUR_BIAS, blurred, centre_gaussian, random_maps
 from xaimed_core.faithfulness.door import check_options, fitting_images, fitting_maps
 from xaimed_core.faithfulness.evaluation import Faithfulness, measured, perturbations, with_removal
@@ -21,7 +22,6 @@ from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
 from xaimed_core.faithfulness.unperturbed import unperturbed
 from xaimed_core.forward import unwrap
 from xaimed_core.isolation.thread_state import self_contained
-from xaimed_core.maps import Explained, asked_of
 from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.targets import Targets, TargetsLike

@@ -9,9 +9,9 @@ from typing import Any, assert_never, final
 import torch
 from torch import Tensor, nn
 
+from xaimed_core.explanation import Asked
 from xaimed_core.faithfulness.metric import ScoreLike
 from xaimed_core.faithfulness.scoring import scores_of
-from xaimed_core.maps import Asked
 from xaimed_core.outputs import OutputChoice, outputs_of, plain
 from xaimed_core.rows import rows_per_forward
 from xaimed_core.targets import (

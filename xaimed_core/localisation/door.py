@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xaimed_core.explanation import Explained, Maps, one_of
 from xaimed_core.faithfulness.door import fitting_maps
 from xaimed_core.localisation.regions import Regions
-from xaimed_core.maps import Explained, Maps, one_of
 from xaimed_core.outputs import plain
 
 MapsLike = Tensor | Explained | Maps

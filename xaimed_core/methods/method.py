@@ -1,11 +1,10 @@
-"""What a CAM method is: a value that one engine runs, of one of nine kinds."""
+"""What a CAM method is: a value that one engine runs, of one of twelve kinds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Literal, cast, final, get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final, get_args
 
 from torch import Tensor
 
@@ -111,6 +110,37 @@ class Attention:
     by_gradient: bool
 
 
+@final
+@dataclass(frozen=True)
+class Biases:
+    """Input x gradient and each bias x gradient, every channel scaled to [0, 1] and enlarged, added up.
+
+    No layer is chosen: one backward through the whole network besides the shared forward, whose graph it keeps.
+    """
+
+
+@final
+@dataclass(frozen=True)
+class Product:
+    """The product of the maps of ``of`` at two layers or more: one forward, and its backward from the earliest."""
+
+    of: Method
+
+
+@final
+@dataclass(frozen=True)
+class Windows:
+    """The maps of ``of`` in windows of the images' size, slid over enlarged images, weighed by the windows' scores.
+
+    The i-th of ``scales`` has shorter sides of 1 + i ``growth`` times the images'. Costs what ``of`` does for every
+    window: of 2-D images, the sum over scales of the square of the enlargement, rounded up.
+    """
+
+    of: Method
+    scales: int
+    growth: float
+
+
 Kind = (
     Reduction
     | Projection
@@ -121,7 +151,13 @@ Kind = (
     | PositionProbe
     | Smoothing
     | Attention
+    | Biases
+    | Product
+    | Windows
 )
+
+Places = Literal["layer", "layers", "network"]
+"""Where a method looks: at a layer (of several, maps are averaged), at two or more, or at the whole network."""
 
 
 @final
@@ -149,70 +185,115 @@ class Method:
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the tail has to be differentiated."""
+        """Whether the score has to be differentiated."""
         match self.kind:
-            case Reduction() | Smoothing():
+            case Reduction() | Smoothing() | Biases():
                 return True
             case Projection(by_gradient=by_gradient):
                 return by_gradient
+            case Product(of=of):
+                return of.needs_gradient
             case _:
                 return False
 
     @property
     def slope(self) -> Slope:
-        """What it reads for the gradient, if it reads one."""
-        return self.kind.slope if isinstance(self.kind, Reduction) else "score"
+        """What it reads for the gradient at a layer, if it reads one."""
+        match self.kind:
+            case Reduction(slope=slope):
+                return slope
+            case Product(of=of):
+                return of.slope
+            case _:
+                return "score"
 
     @property
     def needs_score(self) -> bool:
         """Whether it explains a score: EigenCAM looks at the layer alone."""
         match self.kind:
-            case ChannelProbe() | InputProbe() | PositionProbe() | Attention(by_gradient=True):
+            case ChannelProbe() | InputProbe() | PositionProbe() | Attention(by_gradient=True) | Windows():
                 return True
+            case Product(of=of):
+                return of.needs_score
             case _:
                 return self.needs_gradient
 
     @property
     def needs_attention(self) -> bool:
         """Whether it reads the attention between tokens, so that only a transformer has such a map."""
-        return isinstance(self.kind, Attention)
+        match self.kind:
+            case Attention():
+                return True
+            case Product(of=of) | Windows(of=of):
+                return of.needs_attention
+            case _:
+                return False
 
     @property
     def runs_again(self) -> bool:
         """Whether it runs the model again, or a part of it, after the one forward that methods share."""
-        return isinstance(self.kind, ChannelProbe | InputProbe | PositionProbe | Smoothing | Attention)
+        match self.kind:
+            case ChannelProbe() | InputProbe() | PositionProbe() | Smoothing() | Attention() | Windows():
+                return True
+            case Product(of=of):
+                return of.runs_again
+            case _:
+                return False
+
+    @property
+    def places(self) -> Places:
+        """Where it looks."""
+        match self.kind:
+            case Biases():
+                return "network"
+            case Product():
+                return "layers"
+            case Windows(of=of):
+                return of.places
+            case _:
+                return "layer"
+
+    @property
+    def of_whole_images(self) -> bool:
+        """Whether its raw map has the images' size, and is one whatever layers there are."""
+        return isinstance(self.kind, Biases | Windows)
+
+    @property
+    def of_one_pass(self) -> bool:
+        """Whether the forward that methods share, at one layer, is all that it needs."""
+        return self.places == "layer" and not self.runs_again
+
+    @property
+    def at_layers(self) -> Method:
+        """The method whose map at each layer it is made of: itself, save of a `Product`."""
+        return self.kind.of if isinstance(self.kind, Product) else self
+
+    def over(self, base: Method) -> Method:
+        """This method with another one inside: ``sess(layercam)``. Raises ValueError where it holds none."""
+        match self.kind:
+            case Product() if base.places != "layer" or base.of_whole_images:
+                raise ValueError(f"{self.name} multiplies maps of single layers, and {base.name} has none")
+            case Product() | Windows():
+                kind = replace(self.kind, of=base)
+                return replace(
+                    self,
+                    name=f"{self.name}({base.name})",
+                    kind=kind,
+                    oracle="",
+                    differs="",
+                    divides_by_sum=base.divides_by_sum,
+                )
+            case _:
+                raise ValueError(f"{self.name} holds no other method; sess and refinecam do")
 
 
 def slopes_of(methods: Iterable[Method]) -> frozenset[Slope]:
-    """What these methods need differentiated."""
-    return frozenset(method.slope for method in methods if method.needs_gradient)
+    """What these methods need differentiated at the layers."""
+    read = [m.at_layers for m in methods if not m.of_whole_images]
+    return frozenset(method.slope for method in read if method.needs_gradient)
 
 
 def check_value(value: object) -> None:
     """Raise ValueError for an unknown `AblationValue`."""
     if value not in get_args(AblationValue):
         raise ValueError(f"no ablation value {value!r}; choose {', '.join(get_args(AblationValue))}")
-
-
-def method_of(name: str, table: Mapping[str, Method]) -> Method:
-    """The method of that name. Raises ValueError that lists the names, with the nearest first."""
-    if isinstance(name, str) and name in table:  # pyright: ignore[reportUnnecessaryIsInstance]
-        return table[name]
-    spelled = {
-        way: m.name
-        for m in table.values()
-        for way in filter(None, (m.name, m.name.replace("+", "p"), m.oracle.lower()))
-    }
-    close = get_close_matches(str(name).lower().replace("-", "").replace("_", ""), spelled, n=1)
-    hint = f"did you mean {spelled[close[0]]!r}? The" if close else "the"
-    raise ValueError(f"no CAM method {name!r}; {hint} methods are {', '.join(table)}")
-
-
-def names_of(methods: Any) -> tuple[str, ...]:
-    """The names in ``methods``, one or several, each once. Raises TypeError for anything else."""
-    listed = (methods,) if isinstance(methods, str) else methods
-    if not isinstance(listed, Iterable) or not all(
-        isinstance(name, str) for name in cast("Iterable[Any]", listed)
-    ):
-        raise TypeError(f'methods must be a name, e.g. "xgradcam", or a list of names, got {methods!r:.60}')
-    return tuple(dict.fromkeys(listed))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from xaimed_core.methods import Smoothing
 from xaimed_core.progress import Progress
 from xaimed_core.raw_maps import LayerView, RawMap, Run
 from xaimed_core.rows import rows_per_forward
-from xaimed_core.targets import Targets
+from xaimed_core.targets import Targets, repeat_targets
 from xaimed_kernels.weighted_map import weighted_map
 
 SEED = 0
@@ -66,11 +65,7 @@ def _noisy_images(images: Tensor, samples: int, spread: float) -> Callable[[slic
 def _slopes(view: LayerView, run: Run, targets: Targets, noisy: Tensor) -> Tensor:
     """Gradients ``[k, n, c, positions]`` of the images' own scores at the layer."""
     n = len(run.images)
-
-    def score(i: int, row: Tensor) -> Tensor:
-        return targets.score(row.unsqueeze(0), torch.tensor([i], device=row.device))[0]
-
-    own = [partial(score, i) for i in range(n)] * (len(noisy) // n)
+    own = repeat_targets(targets, len(noisy) // n)
     seen = observe(run.model, noisy, {view.name: view.layer}, own, output=run.output)
     gradients = view.layout.to_maps(seen.gradients[0][0])
     return gradients.flatten(2).unflatten(0, (-1, n))

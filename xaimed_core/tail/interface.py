@@ -65,6 +65,11 @@ class TailObserver(Protocol):
         """Whether it looks at every module of the model, not only at the layer."""
         ...
 
+    @property
+    def keeps_graph(self) -> bool:
+        """Whether it differentiates what the forward returned, afterwards."""
+        ...
+
     def watching(self, subject: Subject) -> AbstractContextManager[None]:
         """Entered around the whole forward of ``subject``; entering again forgets the forward before."""
         ...

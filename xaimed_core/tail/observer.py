@@ -80,6 +80,7 @@ class _Observer:
     output: OutputChoice
     announce: str
     seen: _Seen | None = None
+    keeps_graph: bool = False
 
     @property
     def hooks_everything(self) -> bool:

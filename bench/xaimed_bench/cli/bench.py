@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> int:
     from xaimed_core import METHODS
     from xaimed_reports.show.terminal import console, show
 
-    few = (name for name, method in METHODS.items() if method.oracle and not method.runs_again)
+    few = (name for name, method in METHODS.items() if method.oracle and method.of_one_pass)
     methods, device = named("--methods", given.methods, METHODS, few), device_named(given.device)
     alone = given.alone or find_spec("pytorch_grad_cam") is None
     if alone and not given.alone:

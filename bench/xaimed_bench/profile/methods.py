@@ -55,7 +55,7 @@ def measure_methods(setting: Setting) -> tuple[MethodRate, ...]:
 
 def on_the_card(method: Method) -> bool:
     """Whether any network has its map, at the cost of a few forwards at most."""
-    return isinstance(method.kind, ChannelProbe) or not method.runs_again
+    return isinstance(method.kind, ChannelProbe) or method.of_one_pass
 
 
 def calls(subject: Subject, variant: Variant, setting: Setting) -> dict[str, Callable[[], Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.core.bad_input.given import NAN, NET, SCRIPT_INSIDE, Aside, E, X
-from tests.core.conftest import OF_ANY_NETWORK, fitting
+from tests.core.conftest import AT_ONE_LAYER, fitting
 from xaimed_core import METHODS, ChannelsFirst, explain, road
 from xaimed_core.targets import scores_in
 
@@ -20,7 +20,7 @@ def test_every_method_names_images_that_are_nan(method):
         explain(model, X * NAN, method, **place)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ANY_NETWORK])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in AT_ONE_LAYER])
 def test_methods_of_attention_name_what_they_need(method):
     model, place = fitting(method, NET, "block")
     windows = copy.deepcopy(model)
@@ -113,7 +113,7 @@ def test_channels_last_is_not_read_as_channels_first():
 
 
 @pytest.mark.filterwarnings("ignore:.* divides by each channel's sum")
-@pytest.mark.parametrize("method", OF_ANY_NETWORK)
+@pytest.mark.parametrize("method", AT_ONE_LAYER)
 def test_a_model_with_a_compiled_part_is_explained(method):
     plain = nn.Sequential(SCRIPT_INSIDE[0], nn.ReLU(), *SCRIPT_INSIDE[2:])
     for mode in (False, True):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.core.conftest import OF_ANY_NETWORK
+from tests.core.conftest import AT_ONE_LAYER
 from xaimed_bench.models import MODELS, build_model
 from xaimed_core import METHODS, explain, findings
 from xaimed_core.anatomy import layers_of
@@ -89,8 +89,8 @@ def test_of_several_layers_the_signed_one_is_named():
 
 def test_what_divides_by_no_sum_is_not_warned_of():
     quiet = [name for name, method in METHODS.items() if not method.divides_by_sum]
-    assert set(METHODS) - set(quiet) == {"xgradcam", "gradcam++"}
-    asked = [name for name in quiet if name != "shapleycam" and name in OF_ANY_NETWORK]
+    assert set(METHODS) - set(quiet) == {"xgradcam", "gradcam++", "refinecam"}
+    asked = [name for name in quiet if name != "shapleycam" and name in AT_ONE_LAYER]
     assert said(Net(Block(nn.ReLU())), "block.norm", asked) == []
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from tests.core.conftest import OF_ANY_NETWORK
+from tests.core.conftest import AT_ONE_LAYER
 from xaimed_core import explain, road
 
 LAYERS = {"stem": 6, "block": 6, "late": 8}
@@ -218,7 +218,7 @@ def used(width: int) -> list[weakref.ref[nn.Module]]:
     model = of_width(width)
     images = torch.rand(2, 3, 8, 8 + width % 4)
     for layer in ("0", "0.0", "0.2", None):
-        e = explain(model, images, OF_ANY_NETWORK, layer, targets=1)
+        e = explain(model, images, [m for m in AT_ONE_LAYER if m != "sess"], layer, targets=1)
     explain(model, images, "ablationcam", "0.0", targets=[lambda row: row[0], lambda row: row[1]])
     if width == 1:
         road(model, images, e.maps["xgradcam"])

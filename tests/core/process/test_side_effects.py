@@ -9,12 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.core.conftest import OF_ANY_NETWORK
-from xaimed_core import METHODS, explain
-from xaimed_core.methods import InputProbe
-
-ALL = [name for name in OF_ANY_NETWORK if not isinstance(METHODS[name].kind, InputProbe)]
-"""A forward for every channel takes time, and nothing that the others do not do."""
+from tests.core.conftest import AT_ONE_LAYER, FEW_FORWARDS
+from xaimed_core import explain
 
 
 def state_of(net: nn.Module) -> dict[str, Any]:
@@ -54,13 +50,13 @@ def test_nothing_of_the_model_changes(net, images, mode):
         net.stem[1].train()
     net(images).sum().backward()
     before = state_of(net)
-    explain(net, images, OF_ANY_NETWORK, "block")
+    explain(net, images, AT_ONE_LAYER, "block")
     assert_unchanged(before, net)
 
 
 def test_images_are_not_written_to(net, images):
     before = images.clone()
-    explain(net, images.requires_grad_(), ALL, "block")
+    explain(net, images.requires_grad_(), FEW_FORWARDS, "block")
     assert torch.equal(images, before)
     assert images.grad is None
 
@@ -85,7 +81,7 @@ def test_nothing_changes_when_something_raises(net, images, where):
         module.register_forward_hook(fail)
     before = state_of(net)
     with pytest.raises(Broken):
-        explain(net, images, ALL, "block", targets=failing_target if where == "target" else None)
+        explain(net, images, FEW_FORWARDS, "block", targets=failing_target if where == "target" else None)
     assert_unchanged(before, net)
 
 
@@ -95,10 +91,10 @@ def test_200_calls_hold_memory_flat(net, images):
         return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
 
     for _ in range(3):
-        explain(net, images, ALL, "block")
+        explain(net, images, FEW_FORWARDS, "block")
     before = tensors()
     for _ in range(200):
-        explain(net, images, ALL, "block")
+        explain(net, images, FEW_FORWARDS, "block")
     assert tensors() <= before
 
 
@@ -126,10 +122,10 @@ def settings() -> dict[str, Callable[[nn.Module, Tensor], tuple[nn.Module, Tenso
 
 @pytest.mark.parametrize("setting", settings())
 def test_the_maps_do_not_depend_on_how_the_model_is_held(net, images, setting):
-    expected = explain(copy.deepcopy(net), images, ALL, "block")
+    expected = explain(copy.deepcopy(net), images, FEW_FORWARDS, "block")
     model, given = settings()[setting](net, images)
-    found = explain(model, given, ALL, "block")
-    for method in ALL:
+    found = explain(model, given, FEW_FORWARDS, "block")
+    for method in FEW_FORWARDS:
         assert expected.maps[method].std() > 0.05
         torch.testing.assert_close(found.maps[method], expected.maps[method], rtol=0, atol=1e-4)
     taken = {"compiled": "compiled model run eagerly", "data_parallel": "DataParallel unwrapped"}.get(
@@ -140,10 +136,10 @@ def test_the_maps_do_not_depend_on_how_the_model_is_held(net, images, setting):
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_maps_do_not_depend_on_the_grad_mode_around(net, images, context):
-    expected = explain(net, images, ALL, "block")
+    expected = explain(net, images, FEW_FORWARDS, "block")
     with context():
-        found = explain(net, images * 1.0, ALL, "block")
-    for method in ALL:
+        found = explain(net, images * 1.0, FEW_FORWARDS, "block")
+    for method in FEW_FORWARDS:
         assert torch.equal(found.maps[method], expected.maps[method])
         assert not found.maps[method].requires_grad
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xaimed_core.compat.refusals import NotMirroredError
+from xaimed_core.explanation import tensor_of
 from xaimed_core.faithfulness.door import fitting_images
 from xaimed_core.faithfulness.masks import Order, by_threshold
 from xaimed_core.faithfulness.scoring import scoring, warn_of_probabilities
-from xaimed_core.maps import tensor_of
 from xaimed_core.numbers_given import is_real
 from xaimed_core.outputs import outputs_of
 from xaimed_core.rows import outputs_of_each, rows_per_forward

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from xaimed_bench.measure.fidelity import of_maps
 from xaimed_bench.study.evaluate.maps import Explained
 from xaimed_bench.study.evaluate.settings import Settings
+from xaimed_core.explanation import Asked
 from xaimed_core.faithfulness import METRICS, Metric, Removal, Remove, remove
 from xaimed_core.faithfulness.evaluation import measured, perturbations, summarise, with_removal
 from xaimed_core.faithfulness.scoring import scoring
 from xaimed_core.faithfulness.unperturbed import Unperturbed, unperturbed
 from xaimed_core.localisation import LOCALISATION, evaluate_localisation
-from xaimed_core.maps import Asked
 from xaimed_core.outputs import outputs_of
 
 FAITHFULNESS = tuple(METRICS)

@@ -1,0 +1,1 @@
+"""Methods that make one map of another method's: over several layers, or over windows of enlarged images."""
