@@ -20,20 +20,23 @@ import xaimed_core.compat as compat
 from xaimed_bench.measure.fidelity import MAPS_AGREE, of_maps
 from xaimed_bench.measure.peers import grad_cam_name
 from xaimed_bench.measure.subject import Subject
+from xaimed_bench.questions.explaining import PEERS
 from xaimed_core import METHODS, explain
-from xaimed_core.methods import PAPER, InputProbe
+from xaimed_core.methods import PAPER, ChannelProbe, InputProbe
 from xaimed_core.methods.method import Method
 from xaimed_core.rows import ROWS
 from xaimed_kernels.rescale_maps import rescale_maps
 
 TOTAL_S = 420.0
-SHARED = tuple(
-    m.oracle
+FAMILY = {
+    m.oracle: name
     for name, m in METHODS.items()
-    if m.oracle and m.of_one_pass and name not in (*PAPER, "gradcam", "hirescam", "eigencam")
-)
-"""grad-cam's classes that explain from the one forward; the others are in bench_cam.py."""
-OTHERS = ("RefineCAM", "FullGrad", "SESS", "DeepFeatureFactorization")
+    if m.oracle
+    and not isinstance(m.kind, ChannelProbe | InputProbe)
+    and name not in (*PAPER, "gradcam", "hirescam", "eigencam")
+}
+"""grad-cam's classes that are not in bench_cam.py, nor run the whole network for each channel, and our names."""
+FACTORISATION = "DeepFeatureFactorization"
 MASKED = tuple(n for n, m in METHODS.items() if isinstance(m.kind, InputProbe) and len(m.kind.scales) > 1)
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 CONCEPTS, SCALES = 5, 2
@@ -42,19 +45,27 @@ CONCEPTS, SCALES = 5, 2
 def cases() -> list[tuple[str, str, str, str, str, str]]:
     """Method, model, layer, batch, dtype and size, all short strings: the ids that later comparisons join on."""
     return [
-        *((name, "resnet50", "last", "4", "fp32", "224") for name in (*SHARED, *OTHERS)),
+        *((name, "resnet50", "last", "4", "fp32", "224") for name in (*FAMILY, FACTORISATION)),
         *((name, "resnet18", "layer1", "1", "fp32", "64") for name in MASKED),
     ]
 
 
 @pytest.mark.parametrize(("method", "model", "layer", "batch", "dtype", "size"), cases())
-def bench_the_family(measure, subjects, method, model, layer, batch, dtype, size):
+def bench_the_family(measure, subjects, asked_peers, method, model, layer, batch, dtype, size):
     subject = subjects.get(model, "last", batch=int(batch), dtype=dtype, size=int(size))
-    if method in MASKED:
-        measure(**masked(subject, METHODS[method], layer))
-        return
-    package = importlib.import_module("pytorch_grad_cam")
+    name = FAMILY.get(method, method)
+    layers = [layer] if method in MASKED else layers_of(name, subject)
+    place = layers if len(layers) > 1 else layers[0]
     with ExitStack() as built:
+        peers = {
+            peer: built.enter_context(arm(name, subject.apart(peer), place, subject.images, subject.classes))
+            for peer, (offered, arm) in PEERS.items()
+            if peer in asked_peers and name in offered
+        }
+        if method in MASKED:
+            measure(**masked(subject, METHODS[method], layer), peers=peers)
+            return
+        package = importlib.import_module("pytorch_grad_cam")
         theirs = call_of(package, method, subject.apart(method), subject, built)
         measure(
             call_of(compat, method, subject.model, subject),
@@ -64,20 +75,25 @@ def bench_the_family(measure, subjects, method, model, layer, batch, dtype, size
             judge=lambda mine, other: of_maps(np.stack(mine), np.stack(other)),
             allowed=MAPS_AGREE,
             images=len(subject.images),
+            peers=peers,
         )
+
+
+def layers_of(method: str, subject: Subject) -> list[str]:
+    """Where a method of this name looks."""
+    several = method in METHODS and METHODS[method].places == "layers"
+    return list(LAYERS) if several else [subject.layer]
 
 
 def call_of(
     package: Any, method: str, model: nn.Module, subject: Subject, built: ExitStack | None = None
 ) -> Callable[[], Any]:
     """The call that explains the subject's batch by a class of that package; its hooks go with ``built``."""
-    layers = [model.get_submodule(subject.layer)]
-    if method == "DeepFeatureFactorization":
+    layers = [model.get_submodule(name) for name in layers_of(FAMILY.get(method, ""), subject)]
+    if method == FACTORISATION:
         factors = package.DeepFeatureFactorization(model, layers[0])
         return lambda: np.stack(factors(subject.images, CONCEPTS)[1]).reshape(-1, *subject.images.shape[2:])
     options: dict[str, Any] = {"num_scales": SCALES} if method == "SESS" else {}
-    if method == "RefineCAM":
-        layers = [model.get_submodule(name) for name in LAYERS]
     cam = getattr(package, method)(model, layers, **options)
     for one in getattr(cam, "base_cam_per_layer", [getattr(cam, "base_cam", cam)]) if built else ():
         built.callback(one.activations_and_grads.release)

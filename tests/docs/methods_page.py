@@ -8,15 +8,18 @@ from pathlib import Path
 from xaimed_core import METHODS
 from xaimed_core.methods import (
     Attention,
+    Biases,
     ChannelProbe,
     InputProbe,
     KernelProjection,
     Method,
     PositionProbe,
+    Product,
     Projection,
     Reduction,
     Smoothing,
     Weighing,
+    Windows,
 )
 
 PAGE = Path(__file__).parents[2] / "docs/methods-and-packages.md"
@@ -37,6 +40,7 @@ TORCHCAM = {
     "iscam": "ISCAM",
     "smoothgradcam++": "SmoothGradCAMpp",
     "legrad": "LeGrad",
+    "refinecam": "RefineCAM",
 }
 CAPTUM = {"gradcam": "LayerGradCam"}
 
@@ -64,6 +68,12 @@ def cost(method: Method) -> str:
             return "2 F + a backward of each block"
         case Attention():
             return "2 F"
+        case Biases():
+            return "F + a backward of the whole network"
+        case Product(of=of):
+            return f"{cost(of)}, behind the earliest layer"
+        case Windows(of=of, scales=scales):
+            return f"{cost(of)} for each window of {scales} scales"
 
 
 def line_of(method: Method) -> str:
