@@ -1,6 +1,7 @@
 """What grad-cam's further classes cost: each beside xaimed's class of the same name, at ResNet-50's last layer.
 
-SS-CAM and IS-CAM, which grad-cam lacks, stand beside the forwards that they need, at a layer of few channels.
+SS-CAM and IS-CAM, which grad-cam lacks, stand beside the forwards that they need, at a layer of few channels. With
+``--peers`` torch-cam is timed beside them where it has the method, though its definition differs.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def bench_the_family(measure, subjects, asked_peers, method, model, layer, batch
             if peer in asked_peers and name in offered
         }
         if method in MASKED:
-            measure(**masked(subject, METHODS[method], layer), peers=peers)
+            measure(**masked(subject, METHODS[method], layer), peers=peers, unlike=peers)
             return
         package = importlib.import_module("pytorch_grad_cam")
         theirs = call_of(package, method, subject.apart(method), subject, built)
@@ -76,6 +77,7 @@ def bench_the_family(measure, subjects, asked_peers, method, model, layer, batch
             allowed=MAPS_AGREE,
             images=len(subject.images),
             peers=peers,
+            unlike=peers,
         )
 
 

@@ -8,15 +8,20 @@ import torch
 ALONE = (
     "bench/measure/",
     "bench/profile/",
-    "core/test_out_of_memory.py",
-    "core/test_threads.py",
-    "core/test_progress.py",
+    "bench/running/test_alternate.py",
+    "bench/running/test_bench_run.py",
+    "bench/trial/",
+    "core/process/test_out_of_memory.py",
+    "core/process/test_progress.py",
+    "core/process/test_threads.py",
 )
 """Folders and files, below this one, whose tests take times, measure memory, or load every core themselves."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    if gone := [name for name in ALONE if not (here / name).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py: ALONE names what is gone: {', '.join(gone)}")
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
             item.add_marker(pytest.mark.alone)

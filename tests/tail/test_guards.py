@@ -1,7 +1,5 @@
 """What a tape must not be built on: exact all the same, or an error; and wrong without the guard."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +19,7 @@ from xaimed_core.targets import FunctionTargets
 class Net(nn.Module):
     """``layer``, then ``tail(self, x, stem)``; ``stem`` is what came before the layer."""
 
-    def __init__(self, tail: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, tail: Callable[["Net", Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(2, 6, 3, padding=1)
         self.layer = nn.Conv2d(6, 6, 3, padding=1)

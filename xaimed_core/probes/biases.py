@@ -32,7 +32,7 @@ def bias_of(module: nn.Module) -> Tensor | None:
 
     A subclass with a forward of its own, which may do more than these, has none.
     """
-    forward, bias = type(module).forward, getattr(module, "bias", None)
+    forward, bias = getattr(type(module), "forward", None), getattr(module, "bias", None)
     if bias is None:
         return None
     if forward is nn.BatchNorm2d.forward:

@@ -34,7 +34,7 @@ TORCHCAM = {
     "sscam": "SSCAM",
     "iscam": "ISCAM",
 }
-"""xaimed's name to torch-cam's class; what departs from the paper is judged in the run, and not timed where it does.
+"""xaimed's name to torch-cam's class. The last four depart from xaimed's definition: see `Question.unlike`.
 
 Its GradCAM++ is left out: it loses a division of the paper's equation 19.
 """

@@ -1,5 +1,7 @@
 """One case: checked before timed, a status for everything that can happen, nothing timed that is wrong."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -38,6 +40,17 @@ def test_a_wrong_result_gets_no_time_and_neither_does_what_it_was_compared_with(
     assert found["reference"].status == "skipped"
     assert {type(row) for row in found.values()} == {Untimed}
     assert len(calls) == 1
+
+
+def test_an_arm_of_another_definition_is_timed_and_its_difference_said(ask, plan):
+    arms = {"ours": lambda: MAPS, "peer": lambda: MAPS + 0.01}
+    for unlike, status in (((), "wrong"), (("peer",), "ok")):
+        question = replace(ask(), arms={**ask().arms, **arms}, unlike=unlike)
+        found = rows(question, plan)
+        assert found["ours"].status == "ok"
+        assert found["peer"].status == status
+    assert found["peer"].notes == ("another definition: largest difference 0.01, allowed 0.0001",)
+    assert found["peer"].timing.first_s > 0
 
 
 def test_a_nan_is_wrong_whatever_is_allowed(ask, plan):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from tests.core.bad_input.given import ALL_CLASSES, KEEP, NAN, NET, ONE_CLASS, TWO_METHODS, E, M, N, Row, X
 from xaimed_bench.models import build_model
@@ -15,6 +16,13 @@ from xaimed_kernels.impute import impute
 # ruff: noqa: E501 # a table: one row a line
 # fmt: off
 CALLS: dict[str, Row] = {
+    "product: one layer": (lambda: explain(NET, X, "refinecam", "block"), ValueError, "multiplies the maps of several layers; give two or more"),
+    "product: no layer": (lambda: explain(NET, X, "refinecam"), ValueError, "multiplies the maps of several layers; give two or more"),
+    "product in windows: one layer": (lambda: explain(NET, X, "sess(refinecam)", "block"), ValueError, "give two or more"),
+    "product: of windows": (lambda: explain(NET, X, "refinecam(sess)", ["block", "late"]), ValueError, "multiplies maps of single layers, and sess has none"),
+    "network: several layers": (lambda: explain(NET, X, "fullgrad", ["block", "late"]), ValueError, "reads the whole network, and no list of layers"),
+    "network: no bias": (lambda: explain(nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Flatten()), X, "fullgrad"), ValueError, "no convolution or BatchNorm with one"),
+    "inside: nothing": (lambda: explain(NET, X, "xgradcam(fem)", "block"), ValueError, "xgradcam holds no other method"),
     "layout: no grid": (lambda: Tokens(25), ValueError, "a grid is the number of tokens along each axis, e.g. Tokens((14, 14), prefix=1)"),  # pyright: ignore[reportArgumentType]
     "layout: negative prefix": (lambda: Tokens((5, 5), -1), ValueError, "a grid is the number of tokens"),
     "table: tensor": (lambda: road_table(NET, X, M), TypeError, "got Tensor"),  # pyright: ignore[reportArgumentType]

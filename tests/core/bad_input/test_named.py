@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.core.bad_input.given import NAN, NET, SCRIPT_INSIDE, Aside, E, X
-from tests.core.conftest import AT_ONE_LAYER, fitting
+from tests.core.conftest import AT_ONE_LAYER, OF_ANY_NETWORK, fitting
 from xaimed_core import METHODS, ChannelsFirst, explain, road
 from xaimed_core.targets import scores_in
 
@@ -20,7 +20,7 @@ def test_every_method_names_images_that_are_nan(method):
         explain(model, X * NAN, method, **place)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in AT_ONE_LAYER])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ANY_NETWORK])
 def test_methods_of_attention_name_what_they_need(method):
     model, place = fitting(method, NET, "block")
     windows = copy.deepcopy(model)
