@@ -16,6 +16,7 @@ from typing import Any, final
 
 from xaimed_reports.history.points import Broken, Entry, Point
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError
+from xaimed_reports.store.writing import resolved
 
 FORMAT = 1
 """Kept as SQLite's user_version."""
@@ -127,10 +128,10 @@ def _opened(path: Path, *, write: bool) -> Generator[sqlite3.Connection]:
 
     One that only reads may still have to take back what a kill left half written, where it is allowed to.
     """
-    allowed = os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
+    allowed = os.access(path, os.W_OK) and os.access(resolved(path).parent, os.W_OK)
     mode = "rwc" if write else "rw" if allowed else "ro"
     try:
-        address = f"{path.resolve().as_uri()}?mode={mode}"
+        address = f"{resolved(path).as_uri()}?mode={mode}"
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S, isolation_level=None)) as db:
             db.execute(f"PRAGMA query_only = {int(not write)}")
             _need_history(db, path, write)

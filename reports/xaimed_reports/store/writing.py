@@ -13,13 +13,18 @@ from typing import IO, Self, final
 from xaimed_reports.store.jsonform import UnusableError
 
 
+def resolved(path: Path) -> Path:
+    """Where links lead. One that leads to itself stays as it is: `Path.resolve` would raise RuntimeError for it."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def aside(path: Path) -> Generator[Path]:
     """Where to write what is to become ``path``: a file beside it, renamed at the end, removed where an error comes.
 
     A reader sees the old content or the new one. What is no regular file (/dev/stdout, a pipe) is written as it is.
     """
-    target = path.resolve()  # a link is kept, its target replaced
+    target = resolved(path)  # a link is kept, its target replaced
     if target.exists() and not target.is_file():
         yield target
         return
@@ -35,9 +40,13 @@ def aside(path: Path) -> Generator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text by `aside`, with one line break at its end."""
-    with aside(path) as beside:
-        beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    """Write a text by `aside`, with one line break at its end. An OSError names the file."""
+    try:
+        with aside(path) as beside:
+            beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    except OSError as error:  # of a full disk names none
+        error.filename = error.filename or str(path)
+        raise
 
 
 @final

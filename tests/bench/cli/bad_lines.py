@@ -45,7 +45,15 @@ BAD = """
 | report run.json --html ''                               | 2 | --html; nothing given                              |
 | report run.json --html run.json                         | 2 | run.json is given twice                            |
 | report run.json --html nothing.json/x.html              | 2 | nothing.json is a file, not a folder               |
-| report run.json --html /dev/full                        | 2 | No space left                                      |
+| report run.json --html /dev/full                        | 2 | /dev/full: No space left                           |
+| report loop                                             | 2 | loop: Too many levels of symbolic links            |
+| report run.json --html loop                             | 2 | --html; loop is a link that leads to itself        |
+| report run.json --export otava loop                     | 2 | loop is a link that leads to itself                |
+| compare loop run.json                                   | 2 | loop: Too many levels of symbolic links            |
+| compare run.json run.json --markdown loop               | 2 | --markdown; loop is a link that leads to itself    |
+| history add run.json --file loop                        | 2 | --file; loop is a link that leads to itself        |
+| history show --file loop                                | 2 | --file; loop is a link that leads to itself        |
+| bench --model resnet18 --json loop                      | 2 | --json; loop is a link that leads to itself        |
 | report run.json --html p.html --profile none.json       | 2 | none.json: No such file                            |
 | report run.json --html p.html --profile run.json        | 2 | run.json: this is a stored run; xaimed profile     |
 | report run.json --html p.html --profile list.json       | 2 | list.json: its top level                           |

@@ -56,6 +56,7 @@ def at_files(tmp_path, monkeypatch):
     (tmp_path / "card.json").write_text(CARD.read_text())
     (tmp_path / "bytes.json").write_bytes(b"\x89\xff\x00")
     (tmp_path / "deep.json").write_text("[" * 99_999)
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)

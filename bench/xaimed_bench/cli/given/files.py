@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xaimed_bench.cli.given.values import words
 from xaimed_reports.store.jsonform import UnusableError
-from xaimed_reports.store.writing import write_whole
+from xaimed_reports.store.writing import resolved, write_whole
 
 STDOUT = Path("-")
 
@@ -21,6 +21,8 @@ def file_to_write(text: str) -> Path:
         return path
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a folder; give the name of a file")
+    if resolved(path).is_symlink():
+        raise argparse.ArgumentTypeError(f"{path} is a link that leads to itself; give another name")
     if path.exists() and not os.access(path, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} must not be written to; give another name")
     folder_to_write(str(path.parent))
@@ -48,13 +50,13 @@ def to_write(text: str) -> Path:
 
 def keep_apart(read: Iterable[Path], written: Iterable[Path | None]) -> None:
     """Raise UnusableError where a file would be written over one that is read, or over another that is written."""
-    taken = {path.resolve() for path in read}
+    taken = {resolved(path) for path in read}
     for path in written:
         if path is None or path == STDOUT:
             continue
-        if path.resolve() in taken:
+        if resolved(path) in taken:
             raise UnusableError(f"{path} is given twice, and would be written over; give another name")
-        taken.add(path.resolve())
+        taken.add(resolved(path))
 
 
 def write(path: Path, text: str) -> None:
