@@ -44,6 +44,11 @@ def bias_of(module: nn.Module) -> Tensor | None:
     return bias.detach() if any(forward is each.forward for each in _CONVOLUTIONS) else None
 
 
+def _adds_at_places(module: nn.Module) -> bool:
+    """Whether a module holds a bias of its own; a linear layer's has no place in the image."""
+    return isinstance(getattr(module, "bias", None), Tensor) and not isinstance(module, nn.Linear)
+
+
 @final
 class BiasWatch:
     """Looks on while `observe` runs ``images``, and keeps where autograd finds each bias's gradient.
@@ -57,6 +62,9 @@ class BiasWatch:
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         found = [(module, bias_of(module)) for module in model.modules()]
         self.biases = [(module, bias) for module, bias in found if bias is not None]
+        self.unread = sorted(
+            {type(module).__name__ for module, bias in found if bias is None and _adds_at_places(module)}
+        )
         if not self.biases:
             raise ValueError(
                 "fullgrad explains by biases, and the model has no convolution or BatchNorm with one; ask for another "
@@ -123,7 +131,10 @@ class BiasWatch:
         total = torch.zeros((), device=self.leaf.device)
         for term in self.terms(targets, eps):
             total = total + term
-        route = Route("one pass", f"one forward, backward of the whole network; {len(self.met)} biases")
+        why = f"one forward, backward of the whole network; {len(self.met)} biases"
+        if self.unread:
+            why += f"; those of {', '.join(self.unread)} cannot be read and are left out"
+        route = Route("one pass", why)
         return RawMap(total, None, route)
 
 

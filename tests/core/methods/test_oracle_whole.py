@@ -179,6 +179,19 @@ def test_a_bias_that_cannot_be_read_off_its_module_is_left_out():
     assert bias_of(nn.Linear(3, 4)) is None
 
 
+def test_the_route_names_biases_that_are_left_out(images):
+    class Active(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).relu()
+
+    def said(norm: nn.Module) -> str:
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+        return str(explain(net.eval(), images, "fullgrad").route["fullgrad"])
+
+    assert "those of Active, GroupNorm cannot be read" in said(nn.Sequential(Active(4), nn.GroupNorm(2, 4)))
+    assert "left out" not in said(nn.BatchNorm2d(4))
+
+
 def test_fullgrad_takes_one_forward_and_leaves_the_images(net, images):
     calls: list[int] = []
     net.late.register_forward_hook(lambda *_: calls.append(1))
