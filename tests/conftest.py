@@ -27,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.alone)
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """What a file of tests draws while it is imported is the same whatever was imported before it."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _drawn_from_one_seed() -> None:
     """A test that draws weights or images draws the same ones alone, in any order and in any process."""

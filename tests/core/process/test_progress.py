@@ -145,10 +145,10 @@ class HoldsOfEachImage(nn.Module):
 @pytest.mark.parametrize(
     ("behind", "said"),
     [
-        ((), ""),  # pooled, then linear: a closed form
-        ((nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU()), "AblationCAM at 0: about 128 ablations, 1 s\n"),
+        (list, ""),  # pooled, then linear: a closed form
+        (lambda: (nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU()), "AblationCAM at 0: about 128 ablations, 1 s\n"),
         (
-            (HoldsOfEachImage(), nn.Conv2d(16, 8, 3), nn.ReLU()),
+            lambda: (HoldsOfEachImage(), nn.Conv2d(16, 8, 3), nn.ReLU()),
             "AblationCAM at 0: about 128 ablations, 1 s\n",
         ),
     ],
@@ -159,7 +159,7 @@ def test_ablations_are_announced_by_their_layer_unless_they_are_a_closed_form(
 ):
     monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
     ends = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3), *behind, *ends).eval()
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), *behind(), *ends).eval()
     images = torch.rand(8, 3, 12, 12)
     model(images)
     threads = threading.active_count()
