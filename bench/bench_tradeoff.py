@@ -17,9 +17,9 @@ import pytest
 from torch import Tensor
 
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
-from xaimed_bench.measure.ceiling import count_ceiling
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import MODELS
+from xaimed_bench.questions.ceiling import count_ceiling
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.explanation import Route
 from xaimed_core.methods import PAPER
@@ -151,7 +151,7 @@ def ours(subject: Subject, method: str) -> Explanation:
 
 def theirs(subject: Subject, method: str) -> AbstractContextManager[Callable[[], Any]]:
     model = subject.apart(method)  # hooks of one extractor would slow down another
-    return peers.grad_cam(METHODS[method].oracle, model, subject.layer, subject.images, subject.classes)
+    return peers.grad_cam(METHODS[method].oracle, model, subject.layers, subject.images, subject.classes)
 
 
 def some_of_theirs(
@@ -171,7 +171,7 @@ def some_of_theirs(
 def exactly(subject: Subject, method: str) -> Any:
     """grad-cam's maps in float64: how much of a difference its own rounding explains."""
     model, images = subject.apart("float64").double(), subject.images.double()
-    with peers.grad_cam(METHODS[method].oracle, model, subject.layer, images, subject.classes) as maps:
+    with peers.grad_cam(METHODS[method].oracle, model, subject.layers, images, subject.classes) as maps:
         return maps()
 
 

@@ -50,7 +50,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer",
         type=words,
-        help="dotted name, or last or earlier where known; default: last, else what explain chooses",
+        help="dotted name, or last or earlier where known; several with commas between, which refinecam needs; "
+        "default: last, else what explain chooses",
     )
     parser.add_argument(
         "--batch", type=count(1), default=4, help="images explained in one call (%(default)s)"
@@ -85,6 +86,9 @@ def run(given: argparse.Namespace) -> int:
 
     few = (name for name, method in METHODS.items() if method.oracle and method.of_one_pass)
     methods, device = named("--methods", given.methods, METHODS, few), device_named(given.device)
+    several = [name for name in methods if METHODS[name].places == "layers"]
+    if several and "," not in (given.layer or ""):
+        raise UnusableError(f"{several[0]} reads several layers; give e.g. --layer layer2,layer3,layer4")
     alone = given.alone or find_spec("pytorch_grad_cam") is None
     if alone and not given.alone:
         print("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from xaimed_reports.profile.card import LARGEST_RATE
+
 
 def count(least: int) -> Callable[[str], int]:
     """The type of an option that takes a whole number, ``least`` at least."""
@@ -37,5 +39,18 @@ def share(text: str) -> float:
     if not 0 < found <= 1:
         raise argparse.ArgumentTypeError(
             f"{text!r} given; give a percentage above 0% and up to 100%, e.g. 80%"
+        )
+    return found
+
+
+def rate(text: str) -> float:
+    """The type of an option that takes thousands of millions a second, as a number a second."""
+    try:
+        found = 1e9 * float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < LARGEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given; give a number above 0 in thousands of millions a second, e.g. 927"
         )
     return found
