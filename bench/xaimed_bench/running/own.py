@@ -37,18 +37,23 @@ class OwnCase:
 def own_cases(
     subject: Subject, name: str, methods: Sequence[str], *, alone: bool, road: bool
 ) -> list[OwnCase]:
-    """Each method, in the order given, then ROAD of one image. ``name``: of the model."""
+    """Each method, in the order given, then ROAD of one image. ``name``: of the model.
+
+    One of the whole network, which reads no list of layers, is given the first.
+    """
     count, size = len(subject.images), str(subject.images.shape[-1])
     tokens = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
     found: list[OwnCase] = []
     for method in methods:
-        axes = {"method": method, "model": name, "layer": subject.layer, "batch": str(count)}
+        whole = METHODS[method].places == "network"
+        at = replace(subject, layer=subject.layers[0]) if whole else subject
+        axes = {"method": method, "model": name, "layer": at.layer, "batch": str(count)}
         case = Case(explaining.BENCH, {**axes, "dtype": "fp32", "size": size}, count)
         without = (
             "" if alone else NO_ORACLE if not METHODS[method].oracle else tokens if subject.layout else ""
         )
         reference = "none" if alone or without else "timed"
-        ask = partial(explaining.explaining, subject, (method,), reference=reference, without=without)
+        ask = partial(explaining.explaining, at, (method,), reference=reference, without=without)
         found.append(OwnCase(case, ask))
     if road:
         one = replace(

@@ -112,11 +112,20 @@ def test_beside_grad_cam_each_case_has_two_rows(here):
 
 def test_a_method_of_several_layers_is_measured_at_those_given(here):
     pytest.importorskip("pytorch_grad_cam")
-    words = ["bench", "--model", "mine:sized", "--methods", "layercam,refinecam", "--layer", "2,4", *SMALL]
+    words = [
+        "bench",
+        "--model",
+        "mine:sized",
+        "--methods",
+        "layercam,refinecam,fullgrad",
+        "--layer",
+        "2,4",
+        *SMALL,
+    ]
     assert main([*words, "--no-road", "--json", "run.json"]) == 0
     rows = load(here / "run.json").rows
-    assert [row.impl for row in rows] == ["ours", "reference"] * 2
-    assert [row.case.axes["layer"] for row in rows] == ["2,4"] * 4
+    assert [row.impl for row in rows] == ["ours", "reference"] * 3
+    assert [row.case.axes["layer"] for row in rows] == ["2,4"] * 4 + ["2"] * 2
     assert "RefineCAM" in rows[3].what
 
 
