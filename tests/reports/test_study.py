@@ -155,7 +155,7 @@ def test_the_command_shows_it_as_text_markdown_and_page(tmp_path, capsys) -> Non
     assert main(["report", str(file), "--section", "in-short", "--markdown", "-"]) == 0
     short = capsys.readouterr().out
     assert all(sentence in short for sentence in findings(made()))
-    assert main(["report", str(file), "--svg", str(tmp_path)]) == 2
+    assert main(["report", str(file), "--export", "bencher", str(tmp_path / "x.json")]) == 2
 
 
 def test_where_only_lesions_were_found_the_report_speaks_of_nothing_else() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, ClassVar, Self, cast, final
+from typing import Any, ClassVar, cast, final
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import admit_module, real_images
 from xaimed_core.compat.activations_and_gradients import ActivationsAndGradients, ReshapeTransform
-from xaimed_core.compat.base.arrays import Array
+from xaimed_core.compat.base.arrays import Array, formula_weights, reduction_weights
 from xaimed_core.compat.base.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from xaimed_core.compat.base.hooks import HOOKS, Hooks
 from xaimed_core.compat.utils.model_targets import category_of
@@ -23,10 +22,8 @@ from xaimed_core.engine import Explanation, explain
 from xaimed_core.forward import observe, unwrap
 from xaimed_core.layers import resolve_layers
 from xaimed_core.layout import ChannelsFirst, ChannelsLast, LayoutError, LayoutLike
-from xaimed_core.methods import METHODS, Reduction
-from xaimed_core.semantics import GRAD_CAM_FORMULAS, MIN_MAX_EPS
+from xaimed_core.semantics import MIN_MAX_EPS
 from xaimed_core.targets import ScoreFunction
-from xaimed_kernels.gradient_maps.reference import total
 from xaimed_kernels.principal_map import principal_map
 from xaimed_kernels.rescale_maps import rescale_maps
 
@@ -216,28 +213,23 @@ class BaseCAM(Hooks):
         with torch.inference_mode(False), torch.no_grad():
             if weights is None:
                 slopes = [layout.to_maps(gradient) for gradient in seen.gradients[0]]
-                each = [self._weights(a, g) for a, g in zip(values, slopes, strict=True)]
+                each = [formula_weights(self.method, a, g) for a, g in zip(values, slopes, strict=True)]
             else:
                 each = [weights] if isinstance(weights, Tensor) else list(weights)
             raws = [principal_map(a, w) for a, w in zip(values, each, strict=True)]
             return rescale_maps(raws, images.shape[2:], eps=MIN_MAX_EPS).maps
 
-    def _weights(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """A weight for each value, of a method that has no channel weights."""
-        kind = METHODS[self.method].kind
-        assert isinstance(kind, Reduction)
-        formula = GRAD_CAM_FORMULAS.get(self.method, kind.formula)
-        a, g = activations.flatten(2), gradients.flatten(2)
-        return formula.weights(a, g, total, a.shape[2]).reshape(activations.shape)
 
-    def __enter__(self) -> Self:
-        """Nothing is held between calls; the block is for scripts that have one."""
-        return self
+def weighing(method: str):  # noqa: ANN201 # no type names the arguments of what it returns
+    """The hook of a class of xaimed's own that weighs by a formula; it asks nothing of the object, as in grad-cam."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let every exception through. grad-cam swallows IndexError here."""
+    def get_cam_weights(
+        self: Any, input_tensor: Any, target_layer: Any, targets: Any, activations: Any, grads: Any
+    ) -> Array:
+        """The weights of arrays ``[n, channels, *positions]``."""
+        return reduction_weights(method, activations, grads)
+
+    return get_cam_weights
 
 
 class ImageCAM(BaseCAM):

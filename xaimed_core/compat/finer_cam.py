@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
 from torch import Tensor, nn
 
 from xaimed_core.classes import whole_number
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
+from xaimed_core.compat.base.block import Block
 from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam import GradCAM
 from xaimed_core.compat.utils.model_targets import FinerWeightedTarget
@@ -53,7 +53,7 @@ class Finer:
         return FinerWeightedTarget(nearest[0], others, self.alpha)(model_output)
 
 
-class FinerCAM:
+class FinerCAM(Block):
     """A method of ``base_method`` for what sets a class apart from those most alike, in one forward.
 
     As in grad-cam, targets that are given are explained as they are; ``comparison_categories``, ``alpha`` and
@@ -95,12 +95,3 @@ class FinerCAM:
         if targets is None:
             targets = [Finer(alpha, comparison_categories, target_idx)] * len(input_tensor)
         return self.base_cam.forward(input_tensor, targets, eigen_smooth)
-
-    def __enter__(self) -> Self:
-        """Nothing is held between calls."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let every exception through."""

@@ -1,20 +1,10 @@
 """As ``pytorch_grad_cam.grad_cam``."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from xaimed_core.compat.base.arrays import Array, reduction_weights
-from xaimed_core.compat.base_cam import BaseCAM
+from xaimed_core.compat.base_cam import BaseCAM, weighing
 
 
 class GradCAM(BaseCAM):
     """``METHODS["gradcam"]`` with grad-cam's arguments and epsilons."""
 
     method = "gradcam"
-
-    def get_cam_weights(
-        self, input_tensor: Any, target_layer: Any, targets: Any, activations: Any, grads: Any
-    ) -> Array:
-        """The weights of arrays ``[n, channels, *positions]``."""
-        return reduction_weights("gradcam", activations, grads)
+    get_cam_weights = weighing(method)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import real_images
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
+from xaimed_core.compat.base.block import Block
 from xaimed_core.compat.base_cam import BaseCAM, Maps
 from xaimed_core.compat.grad_cam import GradCAM
 from xaimed_core.compat.utils.image import scale_cam_image
@@ -25,7 +25,7 @@ Corner = tuple[int, int, int, int]
 """A window's left and top, and the width and height of the scaled image it was cut from."""
 
 
-class SESS:
+class SESS(Block):
     """A method's maps of windows slid over the image at several scales, weighed by their scores and averaged.
 
     ``base_method`` explains every window; what is left over goes to its constructor. ``scales``: lengths of the
@@ -171,15 +171,6 @@ class SESS:
         """A window's map put back where it was cut, at the image's size."""
         map_ = torch.from_numpy(np.asarray(cam, np.float32))
         return paste(map_[None], _as_place(coordinates), target_size)[0].numpy()
-
-    def __enter__(self) -> SESS:
-        """Nothing is held between calls."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let every exception through."""
 
 
 def sliding_window(height: int, width: int, step_size: int, window_size: int) -> list[tuple[int, int]]:

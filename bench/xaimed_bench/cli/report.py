@@ -6,7 +6,7 @@
   xaimed report out.json --export bencher FILE  for other tools: github-action-benchmark, bencher, otava
   xaimed report summary.json                    what maps are worth, found by xaimed evaluate
   xaimed report profile.json                    a device's profile card
-  xaimed report out.json --section tradeoff --markdown - --svg docs/     what maps cost and are worth, and the picture
+  xaimed report out.json --section tradeoff --markdown -     what AblationCAM costs beside the cheaper maps
 
 FILE is what `pytest bench --benchmark-json=FILE` wrote, or the journal (.journal.jsonl) of a run that ended early.
 """
@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import STDOUT, file_to_write, folder_to_write, keep_apart, to_write, write
+from xaimed_bench.cli.given import STDOUT, file_to_write, keep_apart, to_write, write
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -38,11 +38,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--section",
-        choices=("all", "in-short", "tradeoff", "tradeoff-in-short"),
+        choices=("all", "in-short", "tradeoff"),
         help="what --markdown shows; default: all",
-    )
-    parser.add_argument(
-        "--svg", type=folder_to_write, metavar="FOLDER", help="write cost against worth, one SVG per network"
     )
     parser.add_argument(
         "--export",
@@ -86,8 +83,6 @@ def run(given: argparse.Namespace) -> int:
         from xaimed_reports.show.markdown import SECTIONS
 
         write(given.markdown, SECTIONS[given.section or "all"](stored))
-    if given.svg:
-        _draw(stored, given.svg, given.file.stem)
     if given.html:
         write(given.html, _page(given, stored))
     if target is not None:
@@ -109,7 +104,7 @@ def _show_card(given: argparse.Namespace) -> int:
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.show.terminal import console
 
-    for name in ("html", "svg", "section", "profile", "export"):
+    for name in ("html", "section", "profile", "export"):
         if getattr(given, name):
             raise UnusableError(
                 f"{given.file} is a profile card, for which there is no --{name}; leave it out"
@@ -131,7 +126,7 @@ def _show_evaluation(given: argparse.Namespace) -> int:
     from xaimed_reports.study.evaluation import load
     from xaimed_reports.study.report import report_in_short, report_markdown, report_page
 
-    for name in ("svg", "profile", "export"):
+    for name in ("profile", "export"):
         if getattr(given, name):
             raise UnusableError(
                 f"{given.file} is an evaluation, for which there is no --{name}; leave it out"
@@ -148,17 +143,6 @@ def _show_evaluation(given: argparse.Namespace) -> int:
     if not (given.markdown or given.html):
         console().print(Markdown(shown))
     return 0
-
-
-def _draw(stored: Run, folder: Path, stem: str) -> None:
-    from xaimed_reports.show.markdown import NO_MAPS
-    from xaimed_reports.tradeoff.tradeoff_figure import drawn
-
-    found = drawn(stored, stem)
-    if not found:
-        raise UnusableError(NO_MAPS)
-    for name, text in found.items():
-        write(folder / name, text)
 
 
 def _page(given: argparse.Namespace, stored: Run) -> str:

@@ -112,13 +112,3 @@ def inline(figure: Any, label: str, kind: str) -> str:
     width, height = figure.get_size_inches() * 72
     head = f'class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}"'
     return f"<svg {head}>{drawn}"
-
-
-def standing_alone(drawing: str) -> str:
-    """The drawing as a file of its own, light and dark."""
-    light, dark = ("".join(f"--{name}:{pair[k]};" for name, pair in COLOURS.items()) for k in (0, 1))
-    style = (
-        f"svg{{{light}font-family:system-ui,sans-serif}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
-    )
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return drawing.replace("<svg ", f"<svg {spaces} ", 1).replace(">", f"><style>{style}</style>", 1) + "\n"

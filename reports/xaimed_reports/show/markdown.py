@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from xaimed_reports.format import machine_line
-from xaimed_reports.rendering import escaped, markdown_page, table
+from xaimed_reports.rendering import escaped, markdown_page
 from xaimed_reports.show.summary import cells, columns, lines, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.rows import Run
@@ -16,7 +16,6 @@ from xaimed_reports.tradeoff import tradeoff_words
 NO_ABLATION = (
     "this run holds no AblationCAM beside cheaper maps; make one with: pytest bench/bench_tradeoff.py"
 )
-NO_MAPS = "this run judged no maps, of which a picture could be drawn; xaimed evaluate does (docs/study.md)"
 
 
 def markdown(run: Run) -> str:
@@ -40,26 +39,16 @@ def markdown(run: Run) -> str:
 
 
 def tradeoff(run: Run) -> str:
-    """What maps cost, and are worth where that was judged, and the machine. Raises UnusableError where none did."""
+    """What maps cost, and the machine. Raises UnusableError where a run asked something else."""
     found = _tradeoff(run)
     if not found["places"]:
         raise UnusableError(NO_ABLATION)
     return f"{markdown_page('tradeoff.md', **found)}\n\n{escaped(machine_line(run))}"
 
 
-def tradeoff_in_short(run: Run) -> str:
-    """AblationCAM beside XGradCAM at each layer, and what is recommended where maps were judged."""
-    head, rows = tradeoff_words.in_short(run)
-    if not rows:
-        raise UnusableError(NO_ABLATION)
-    said = (" ".join(tradeoff_words.recommendations(run)), machine_line(run))
-    return "\n\n".join([table(rows, head), *(escaped(one) for one in said if one)])
-
-
 SECTIONS: dict[str, Callable[[Run], str]] = {
     "all": markdown,
     "tradeoff": tradeoff,
-    "tradeoff-in-short": tradeoff_in_short,
 }
 """What a page may show of a run, by name."""
 

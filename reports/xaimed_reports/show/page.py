@@ -21,7 +21,7 @@ from xaimed_reports.show.pictures import Picture
 from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
 from xaimed_reports.store.records import Machine
 from xaimed_reports.store.rows import Row, Run, Timed, timed
-from xaimed_reports.tradeoff import tradeoff_figure, tradeoff_words
+from xaimed_reports.tradeoff import tradeoff_words
 
 
 @final
@@ -53,7 +53,6 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
         tradeoff_columns=tradeoff_words.COLUMNS,
         tradeoff_title=tradeoff_words.TITLE,
         tradeoff_said=[tradeoff_words.LEGEND, *tradeoff_words.answer(run)],
-        tradeoff_pictures=[(caption, Markup(svg)) for caption, svg in tradeoff_figure.pictures(run)],
         roofline=_roofline(card),
         strips=_strips(found),
         pictures=[(line.name, pictures[line.key]) for line in found if pictures.get(line.key)],

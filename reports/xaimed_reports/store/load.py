@@ -20,7 +20,6 @@ def load(path: Path | str) -> Run:
         run = recover(text).run if path.suffix == ".jsonl" else _run(parse_object(text))
         _need_once(run)
         _need_together(run)
-        _need_pairs(run)
         return run
     except UnreadableError as error:
         raise UnreadableError(f"{path.name}: {error}") from error
@@ -45,19 +44,6 @@ def _need_together(run: Run) -> None:
         common &= row.timing.blocks.keys()
         if not common:
             raise UnreadableError(f"{row.case.key}: its rows share no block, so they were not timed together")
-
-
-def _need_pairs(run: Run) -> None:
-    """Maps of one network on the same images are compared image by image: each needs a value for every image."""
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for row in run.rows:
-        for quality in row.qualities if isinstance(row, Timed) else ():
-            images = row.case.axes.get("model", ""), quality.images
-            count = len(quality.deletion), len(quality.in_lesion)
-            if counts.setdefault(images, count) != count:
-                raise UnreadableError(
-                    f"{row.case.key}: judged on another number of {quality.images} than others"
-                )
 
 
 def pictures_path(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 History of the schema:
     1  rows with raw samples, memory above resident, fidelity, conditions; a machine; a run.
-    2  rows may also hold the part of a computation that was timed, its ceiling, and what its maps are worth.
+    2  rows may also hold the part of a computation that was timed, and its ceiling. (What maps are worth, which some of
+       these rows hold too, is not read any more: `xaimed evaluate` judges maps.)
     3  a row is timed or untimed and says which (``kind``); it may say what ran, which was in words among its notes.
 
 A run (`xaimed_reports.store.rows`) is stored in pytest-benchmark's own JSON: every timed row in its benchmark's
@@ -192,35 +193,6 @@ class Ceiling:
     def times(self) -> float:
         """``channels`` forwards over what exactness leaves."""
         return self.channels * self.forward_flops / self.exact_flops
-
-
-@final
-@dataclass(frozen=True)
-class Quality:
-    """What the maps of one method are worth on some images, whatever they cost; a value per image, in one order."""
-
-    images: str
-    """Which images, in words."""
-    network: str
-    """How the network came to its weights, and how often it is right."""
-    agreement: Fidelity
-    """With the maps of exact AblationCAM at the same layer."""
-    deletion: tuple[float, ...]
-    """Mean probability while the most relevant pixels go: small is good."""
-    insertion: tuple[float, ...]
-    """Mean probability while the most relevant pixels come back: large is good."""
-    in_lesion: tuple[float, ...] = ()
-    """Share of the map's mass inside the lesion; empty where no lesion is known."""
-    lesion_area: tuple[float, ...] = ()
-    """Share of the image that the lesion takes: what a map that knows nothing reaches."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError unless there is a value for each of one image or more."""
-        if not self.deletion or len(self.deletion) != len(self.insertion):
-            raise ValueError("deletion and insertion must hold a value for each of one image or more")
-        if len(self.in_lesion) != len(self.lesion_area):
-            raise ValueError("in_lesion and lesion_area must be of one length")
-        need_shares(self, "deletion", "insertion", "in_lesion", "lesion_area")
 
 
 @final

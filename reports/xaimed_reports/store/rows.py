@@ -23,7 +23,6 @@ from xaimed_reports.store.records import (
     Machine,
     Memory,
     Part,
-    Quality,
     Status,
     Timing,
 )
@@ -64,7 +63,6 @@ class Timed(_Row, frozen=True, kw_only=True, tag="timed"):
     part: Part | None = None
     """Where only a part was timed."""
     ceiling: Ceiling | None = None
-    qualities: tuple[Quality, ...] = ()
     ran: Ran | None = None
     """None where nobody asked."""
 

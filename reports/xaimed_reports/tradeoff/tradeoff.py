@@ -1,35 +1,18 @@
-"""What each map costs and what it is worth: read from a run's records, compared, and one of them recommended."""
+"""What AblationCAM and the cheaper maps cost: read from a run's records, and extrapolated where parts were timed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import mean, median, stdev
-from typing import Literal, final
+from statistics import median
+from typing import final
 
 from xaimed_reports.compare.ratio import Ratio, interval_of_median, ratio
-from xaimed_reports.store.records import OURS, REFERENCE, Part, Quality, Timing
+from xaimed_reports.store.records import OURS, REFERENCE, Part, Timing
 from xaimed_reports.store.rows import Row, Run, Timed, timed
 
 EXACT = "ablationcam"
 CHEAP = "xgradcam"
-SAME_MAP = 1e-4
-"""Maps in [0, 1] that differ by no more than this are one map, computed twice."""
-CLEAR = 3.0
-"""Standard errors from which on a difference counts: several measures on a dozen images would show two by chance."""
-NEARLY = 1.0
-"""The one-standard-error rule (Breiman et al. 1984): what lies this close to the best is as good."""
-EQUAL_COST = 1.1
-"""Maps within this factor of the cheapest cost the same."""
-
-Measure = Literal["deletion", "insertion", "in_lesion"]
-MEASURES: dict[Measure, tuple[str, int]] = {
-    "deletion": ("deletion", -1),
-    "insertion": ("insertion", +1),
-    "in_lesion": ("share of the map inside the lesion", +1),
-}
-"""Each measure in words, and the sign that makes larger better."""
 
 
 @final
@@ -94,10 +77,6 @@ class Entry:
         ceiling = self.ours.ceiling
         return ceiling.channels / self.forwards / ceiling.times if ceiling is not None else None
 
-    def quality(self, images: str) -> Quality | None:
-        """What the maps are worth on these images."""
-        return next((q for q in self.ours.qualities if q.images == images), None)
-
 
 @final
 @dataclass(frozen=True)
@@ -114,72 +93,26 @@ class Place:
         return next((e for e in self.entries if e.method == method), None)
 
 
-@final
-@dataclass(frozen=True)
-class Gain:
-    """By how much one map is better than another by one measure on one kind of images: paired, mean over images."""
-
-    measure: Measure
-    images: str
-    mean: float
-    """Above 0: better, whichever way the measure points."""
-    error: float
-    """Standard error of ``mean``."""
-
-    @property
-    def verdict(self) -> Literal["better", "worse", "alike"]:
-        """Whether the difference is `CLEAR`."""
-        if abs(self.mean) <= CLEAR * self.error or self.mean == 0:
-            return "alike"
-        return "better" if self.mean > 0 else "worse"
-
-
-@final
-@dataclass(frozen=True)
-class Advice:
-    """What to use, and what it was weighed against: ``best`` has the highest score, ``chosen`` is nearly as good."""
-
-    chosen: tuple[Place, Entry]
-    best: tuple[Place, Entry]
-    images: str
-    loss: float
-    """Mean score of the best less that of the chosen."""
-    error: float
-
-
 def places(run: Run) -> tuple[Place, ...]:
-    """Every layer at which AblationCAM was extrapolated or maps were judged; none where a run asked something else."""
+    """Every layer at which AblationCAM was extrapolated; none where a run asked something else."""
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
-    found: dict[tuple[str, ...], list[tuple[Timed, Entry]]] = {}
+    found: dict[tuple[str, ...], list[Entry]] = {}
     for rows in cases.values():
         ours = timed(rows.get(OURS))
         if ours is None or ours.forward is None:
             continue
         axes = ours.case.axes
-        if not {"method", "model", "layer"} <= axes.keys():
-            continue
-        where = tuple(value for axis, value in axes.items() if axis != "method")
-        found.setdefault(where, []).append((ours, _entry(axes["method"], ours, ours.forward, rows)))
+        if {"method", "model", "layer"} <= axes.keys():
+            where = tuple(value for axis, value in axes.items() if axis != "method")
+            found.setdefault(where, []).append(_entry(axes["method"], ours, ours.forward, rows))
+    cases_of = {where: entries[0].ours.case for where, entries in found.items()}
     return tuple(
-        Place(
-            pairs[0][0].case.axes["model"],
-            pairs[0][0].case.axes["layer"],
-            pairs[0][0].case.images,
-            tuple(entry for _, entry in pairs),
-        )
-        for pairs in found.values()
-        if any(entry.extrapolated is not None or ours.qualities for ours, entry in pairs)
+        Place(case.axes["model"], case.axes["layer"], case.images, tuple(found[where]))
+        for where, case in cases_of.items()
+        if any(entry.extrapolated is not None for entry in found[where])
     )
-
-
-def by_network(run: Run) -> dict[str, list[Place]]:
-    """`places` by network, in the order measured."""
-    found: dict[str, list[Place]] = {}
-    for place in places(run):
-        found.setdefault(place.model, []).append(place)
-    return found
 
 
 def _entry(method: str, ours: Timed, forward: Timing, rows: dict[str, Row]) -> Entry:
@@ -218,78 +151,3 @@ def extrapolate(parts: Sequence[tuple[Part, Timing]], ours: Timing) -> Extrapola
         fixed_s=fixed_s,
         speedup=Ratio(median(quotients), *interval_of_median(quotients)),
     )
-
-
-def gains(better: Entry, than: Entry) -> tuple[Gain, ...]:
-    """``better`` beside ``than`` by every measure on every kind of images, image by image.
-
-    The share inside the lesions counts where one of the two maps finds them at all.
-    """
-    found: list[Gain] = []
-    for mine in better.ours.qualities:
-        other = than.quality(mine.images)
-        if other is None:
-            continue
-        for measure, (_, sign) in MEASURES.items():
-            pairs = list(zip(_values(mine, measure), _values(other, measure), strict=True))
-            if pairs and not (measure == "in_lesion" and _blind(mine, other)):
-                found.append(Gain(measure, mine.images, *_paired([sign * (a - b) for a, b in pairs])))
-    return tuple(found)
-
-
-def _blind(*maps: Quality) -> bool:
-    """Whether no map has more inside the lesions than one that knows nothing: then neither is the better one."""
-    return all(mean(q.in_lesion) <= mean(q.lesion_area) for q in maps)
-
-
-def _values(quality: Quality, measure: Measure) -> tuple[float, ...]:
-    match measure:
-        case "deletion":
-            return quality.deletion
-        case "insertion":
-            return quality.insertion
-        case "in_lesion":
-            return quality.in_lesion
-
-
-def _paired(differences: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error; with one image nothing is known of the error, which then is the mean's size."""
-    if len(differences) < 2:
-        return differences[0], abs(differences[0])
-    return mean(differences), stdev(differences) / sqrt(len(differences))
-
-
-def scores(quality: Quality) -> tuple[float, ...]:
-    """Insertion less deletion of each image: large is good."""
-    return tuple(i - d for i, d in zip(quality.insertion, quality.deletion, strict=True))
-
-
-def same_map(entry: Entry) -> bool:
-    """Whether the method's maps are exact AblationCAM's, on all images judged; no where none were."""
-    judged = entry.ours.qualities
-    return bool(judged) and all(q.agreement.largest <= SAME_MAP for q in judged)
-
-
-def advise(found: Sequence[Place]) -> Advice | None:
-    """One network's recommendation, on the first kind of images judged; None where none were.
-
-    Of all its maps the one with the highest mean score, insertion less deletion, is the best; those that lose no
-    more than `NEARLY` standard errors of the paired difference to it are as good; of these the cheapest is chosen, the
-    highest score among those that cost the same.
-    """
-    judged = [(place, entry) for place in found for entry in place.entries if entry.ours.qualities]
-    if not judged:
-        return None
-    images = judged[0][1].ours.qualities[0].images
-    of = {id(e): scores(q) for _, e in judged if (q := e.quality(images)) is not None}
-    judged = [(place, entry) for place, entry in judged if id(entry) in of]
-    best = max(judged, key=lambda pair: mean(of[id(pair[1])]))
-
-    def lost(entry: Entry) -> tuple[float, float]:
-        return _paired([a - b for a, b in zip(of[id(best[1])], of[id(entry)], strict=True)])
-
-    good = [pair for pair in judged if (loss := lost(pair[1]))[0] <= NEARLY * loss[1]]
-    cheapest_s = min(entry.forwards for _, entry in good)
-    cheap = [pair for pair in good if pair[1].forwards <= EQUAL_COST * cheapest_s]
-    chosen = max(cheap, key=lambda pair: mean(of[id(pair[1])]))
-    return Advice(chosen, best, images, *lost(chosen[1]))

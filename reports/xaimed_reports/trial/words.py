@@ -1,9 +1,9 @@
-"""A trial of the gate in words: by the templates ``trial.md`` and ``trial_in_short.txt``."""
+"""A trial of the gate in words: by the template ``trial.md``."""
 
 from __future__ import annotations
 
 from xaimed_reports.compare.statistics import clopper_pearson
-from xaimed_reports.rendering import markdown_page, paragraphs
+from xaimed_reports.rendering import markdown_page
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.trial.records import CALLED, SIDE, Tally, Trial
 
@@ -37,23 +37,6 @@ def _cells(tally: Tally, found: Trial) -> tuple[str, ...]:
     codes = ", ".join(f"{code}: {count}" for code, count in sorted(tally.exit_codes.items()))
     code = slowed if tally.extra_work else "equal"
     return tally.what, code, *(counts[verdict] for verdict in CALLED), codes or "-"
-
-
-def trial_in_short(found: Trial) -> str:
-    """One paragraph: false alarms, what stayed unknown, slow-downs found; between two stored runs."""
-    pairs = found.alike[0]
-    (said,) = paragraphs(
-        "trial_in_short.txt",
-        device=device_name(found.machine),
-        judged=trial_counted(found)[0],
-        pairs=pairs,
-        disturbed=pairs.rows["not judged"],
-        alarms=_proportion(pairs.alarms, sum(pairs.exit_codes.values())),
-        power=[tally for tally in found.power if tally.what == pairs.what],
-        moved=sum(tally.moved for tally in found.loaded),
-        loaded=sum(tally.of - tally.rows["not judged"] for tally in found.loaded),
-    )
-    return said
 
 
 def trial_counted(found: Trial) -> tuple[int, str]:

@@ -65,8 +65,6 @@ BAD = """
 | report run.json --section none --markdown -             | 2 | --section; invalid choice: 'none'                  |
 | report run.json --section tradeoff --markdown -         | 2 | holds no AblationCAM; bench_tradeoff.py            |
 | report run.json --markdown folder                       | 2 | --markdown; folder is a folder                     |
-| report run.json --svg pictures                          | 2 | judged no maps; xaimed evaluate                    |
-| report run.json --svg run.json                          | 2 | run.json is a file, not a folder                   |
 | report run.json --export bencher                        | 2 | --export; expected 2 arguments                     |
 | report run.json --export nyrkio x.json                  | 2 | no format 'nyrkio'; bencher                        |
 | report run.json --export bencher folder                 | 2 | folder is a folder; name of a file                 |

@@ -18,14 +18,20 @@ Array = NDArray[np.float32]
 
 def reduction_weights(method: str, activations: Any, grads: Any) -> Array:
     """A reduction's weights of ``[n, c, *positions]``: ``[n, c]``, or one for each value where it weighs these."""
-    a, g = (as_tensor(values).flatten(2) for values in (activations, grads))
+    a, g = (as_tensor(values) for values in (activations, grads))
     if a.shape != g.shape:
         raise ValueError(f"activations are {tuple(a.shape)} and grads {tuple(g.shape)}; they must be alike")
+    return formula_weights(method, a, g).numpy()
+
+
+def formula_weights(method: str, activations: Tensor, gradients: Tensor) -> Tensor:
+    """The same of tensors alike."""
     kind = METHODS[method].kind
     assert isinstance(kind, Reduction)
     formula = GRAD_CAM_FORMULAS.get(method, kind.formula)
+    a, g = activations.flatten(2), gradients.flatten(2)
     weights = formula.weights(a, g, total, a.shape[2])
-    return (weights[..., 0] if formula.per_channel else weights.reshape(activations.shape)).numpy()
+    return weights[..., 0] if formula.per_channel else weights.reshape(activations.shape)
 
 
 def weighted(weights: Any, activations: Any) -> Array:

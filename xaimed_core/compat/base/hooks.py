@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xaimed_core.compat.activations_and_gradients import ActivationsAndGradients, ReshapeTransform
 from xaimed_core.compat.base.arrays import Array, weighted
+from xaimed_core.compat.base.block import Block
 from xaimed_core.compat.utils.image import scale_cam_image
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
 from xaimed_core.compat.utils.svd_on_activations import get_2d_projection
@@ -28,7 +29,7 @@ HOOKS: Final = frozenset(
 """A subclass that defines any of these is explained by them."""
 
 
-class Hooks:
+class Hooks(Block):
     """The hooks with grad-cam's own meaning; arrays are ``[n, channels, *positions]`` on the CPU."""
 
     model: nn.Module

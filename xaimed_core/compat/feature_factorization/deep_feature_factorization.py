@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from xaimed_core.admission import real_images
 from xaimed_core.compat.activations_and_gradients import ReshapeTransform
+from xaimed_core.compat.base.block import Block
 from xaimed_core.compat.utils.image import create_labels_legend, scale_cam_image, show_factorization_on_image
 from xaimed_core.factorisation import factorise
 from xaimed_core.forward import observe, unwrap
@@ -37,7 +37,7 @@ def dff(activations: NDArray[Any] | Tensor, n_components: int = 5) -> tuple[Arra
     return (concepts + offset).cpu().numpy(), by_image.contiguous().cpu().numpy()
 
 
-class DeepFeatureFactorization:
+class DeepFeatureFactorization(Block):
     """The concepts that a layer's activations are made of, and where each of them is.
 
     ``computation_on_concepts``, e.g. the classifier, is run on the concepts ``[k, channels]``.
@@ -70,15 +70,6 @@ class DeepFeatureFactorization:
         with torch.no_grad():
             rows = torch.from_numpy(np.ascontiguousarray(concepts.T)).to(activation)
             return concepts, maps, self.computation_on_concepts(rows).cpu().numpy()
-
-    def __enter__(self) -> Self:
-        """Nothing is held between calls."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let every exception through."""
 
 
 def run_dff_on_image(
