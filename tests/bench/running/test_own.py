@@ -176,6 +176,19 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(here, monkeypatch):
     assert second.status == "ok"
 
 
+def test_rows_can_be_chosen_and_shuffled(here, capsys):
+    keys = [f"explaining a batch[{method}-mine:build-4-2-fp32-48]" for method in ("gradcam", "eigencam")]
+    orders = set()
+    for seed in ("0", "1", "2", "3"):
+        assert main([*TWO_METHODS, "--shuffle", seed, "--budget", "1", "--profile", "gate"]) == 0
+        orders.add(tuple(row.case.key for row in load(here / "r.json").rows))
+    assert orders == {tuple(keys), tuple(reversed(keys))}
+    assert main([*TWO_METHODS, "--only-case", keys[1]]) == 0
+    assert [row.case.key for row in load(here / "r.json").rows] == [keys[1]]
+    assert main([*TWO_METHODS, "--only-case", "none"]) == 2
+    assert f"no case is called so; there are {keys[1]}, {keys[0]}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
