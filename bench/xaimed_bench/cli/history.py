@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import file_to_write, keep_apart, to_write, write
+from xaimed_bench.cli.given import file_named, keep_apart, to_write, write
 from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "paths", nargs="*", type=Path, metavar="PATH", help="runs to add, or the one file to write"
     )
     parser.add_argument(
-        "--file", type=file_to_write, default=str(FILE), metavar="FILE", help="the history (%(default)s)"
+        "--file", type=file_named, default=str(FILE), metavar="FILE", help="the history (%(default)s)"
     )
     parser.add_argument(
         "--revision", metavar="REV", help="add: the commit measured, where the run does not name it"
@@ -77,6 +77,8 @@ def run(given: argparse.Namespace) -> int:
         raise UnusableError(
             f"xaimed history {given.what} takes no file but --file; leave {given.paths[0]} out"
         )
+    if given.what == "add":  # the others read, also where nothing may be written
+        to_write(str(given.file))
     return _ACTIONS[given.what](given)
 
 
