@@ -1,6 +1,7 @@
 """Files that are not xaimed's or not whole: never a traceback, never believed; what they hold is never markup."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,9 +59,7 @@ def test_one_flipped_byte_in_the_pictures_is_noticed(pair, store, tmp_path, caps
             assert (tmp_path / "page.html").read_text() == whole or "map" not in load(run).images_from
 
 
-HOSTILE = (
-    "<script>alert(1)</script> [here](javascript:x) `x` a*b*c \x1b[31mred\x1b]0;title\x07 \u202eesrever |"
-)
+HOSTILE = "<script>alert(1)</script> [here](javascript:x) [/bold] `x` a*b*c \x1b[31mred\x1b]0;title\x07 \u202eesrever |"
 
 
 @pytest.fixture
@@ -94,6 +93,8 @@ def test_control_sequences_reach_no_terminal(hostile, capsys):
     main(["report", hostile])
     main(["compare", hostile, hostile])
     main(["compare", hostile, hostile, "--fail-on", "\x1b[31m"])
+    for words in (["add", hostile], ["show"], ["check"], ["verify"]):
+        assert main(["history", *words, "--file", str(Path(hostile).with_name("h.sqlite"))]) in (0, 1, 3)
     said = capsys.readouterr()
     assert "script" in said.out
     assert not [c for c in said.out + said.err if not c.isprintable() and c != "\n"]

@@ -85,18 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted", file=sys.stderr)
+        _tell(f"\n{name}: interrupted")
         return INTERRUPTED
     except (UnusableError, OSError) as error:
         _forget_output()
-        print(f"{name}: {_said(error)}", file=sys.stderr)
+        _tell(f"{name}: {_said(error)}")
         return UNUSABLE_INPUT
     except Exception as error:
         if (package := _missing_package(error)) is not None:
-            print(f"{name}: {not_installed(package)}", file=sys.stderr)
+            _tell(f"{name}: {not_installed(package)}")
             return UNUSABLE_INPUT
-        traceback.print_exc()
-        print(f"{name}: this is a fault of xaimed; please report it with the lines above", file=sys.stderr)
+        _tell(traceback.format_exc())
+        _tell(f"{name}: this is a fault of xaimed; please report it with the lines above")
         return FAULT
 
 
@@ -114,6 +114,12 @@ def _run(given: list[str]) -> int:
     if missing := [package for package in NEEDS.get(name, ()) if find_spec(package) is None]:
         raise UnusableError(not_installed(", ".join(missing)))
     return command.run(asked)
+
+
+def _tell(text: str) -> None:
+    """Print to stderr; where that cannot be written to, the exit code says the same."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _said(error: UnusableError | OSError) -> str:

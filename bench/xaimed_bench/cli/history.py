@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import file_to_write, keep_apart, to_write, write
+from xaimed_bench.cli.given import file_named, keep_apart, to_write, write
+from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "paths", nargs="*", type=Path, metavar="PATH", help="runs to add, or the one file to write"
     )
     parser.add_argument(
-        "--file", type=file_to_write, default=str(FILE), metavar="FILE", help="the history (%(default)s)"
+        "--file", type=file_named, default=str(FILE), metavar="FILE", help="the history (%(default)s)"
     )
     parser.add_argument(
         "--revision", metavar="REV", help="add: the commit measured, where the run does not name it"
@@ -76,6 +77,8 @@ def run(given: argparse.Namespace) -> int:
         raise UnusableError(
             f"xaimed history {given.what} takes no file but --file; leave {given.paths[0]} out"
         )
+    if given.what == "add":  # the others read, also where nothing may be written
+        to_write(str(given.file))
     return _ACTIONS[given.what](given)
 
 
@@ -106,24 +109,23 @@ def _check(given: argparse.Namespace) -> int:
     from xaimed_reports.history.words import sentences
 
     found = check(_some(given.file), factor=given.factor - 1)
-    print("\n".join(sentences(found)))
+    print("\n".join(map(printable, sentences(found))))
     if found.findings or found.broken:
         return 1
     return 0 if found.judged else NOTHING_JUDGED
 
 
 def _show(given: argparse.Namespace) -> int:
-    from rich.markup import escape
     from rich.table import Table
 
     from xaimed_reports.format import byte_count, number, seconds
     from xaimed_reports.history.series import series
-    from xaimed_reports.show.terminal import console
+    from xaimed_reports.show.terminal import console, plain
 
     history = _some(given.file)
     newest = history[-1]
     table = Table(
-        title=f"Run {newest.number} of {len(history)}, {newest.entry.machine}, {newest.entry.revision}"
+        title=plain(f"Run {newest.number} of {len(history)}, {newest.entry.machine}, {newest.entry.revision}")
     )
     table.add_column("row", overflow="fold")
     for name in ("runs alike", "forwards", "memory", "difference", "forward"):
@@ -141,9 +143,9 @@ def _show(given: argparse.Namespace) -> int:
         said = {key: say(values[row, key]) for key, say in words.items() if (row, key) in values}
         said.setdefault("time", said.get("disturbed", "-"))
         cells = [said.get(key, "-") for key in words if key != "disturbed"]
-        table.add_row(escape(row), str(alike.get(row, 0)), *cells)
+        table.add_row(plain(row), str(alike.get(row, 0)), *cells)
     for each in newest.entry.broken:
-        table.add_row(escape(each.row), each.status, "-", "-", "-", "-")
+        table.add_row(plain(each.row), plain(each.status), "-", "-", "-", "-")
     console().print(table)
     return 0
 
@@ -166,7 +168,10 @@ def _verify(given: argparse.Namespace) -> int:
     from xaimed_reports.history.store import faults, read
 
     found = faults(given.file)
-    print("\n".join(found) or f"{given.file}: {len(read(given.file))} runs, each as it was added")
+    print(
+        "\n".join(map(printable, found))
+        or f"{given.file}: {len(read(given.file))} runs, each as it was added"
+    )
     return 1 if found else 0
 
 

@@ -20,6 +20,7 @@ from xaimed_bench.running.asked import question_of
 from xaimed_bench.running.order import need_known, shuffled
 from xaimed_bench.running.outputs import Outputs
 from xaimed_core import METHODS
+from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import OURS, Case
 from xaimed_reports.store.rows import Run
 
@@ -79,7 +80,10 @@ def chosen(cases: Sequence[OwnCase], only: Sequence[str], seed: int | None) -> l
 def measure_own(
     cases: Sequence[OwnCase], head: Run, plan: Plan, device: torch.device, outputs: Outputs, *, resume: bool
 ) -> Session:
-    """Measure what an unfinished run has not; whatever ends this one, what was measured is stored."""
+    """Measure what an unfinished run has not; whatever ends this one, what was measured is stored.
+
+    Raises UnusableError where the disk is full.
+    """
     journal = outputs.hold()
     try:
         recovered = what_finished(outputs.journal_path, head) if resume else None
@@ -93,6 +97,9 @@ def measure_own(
                     outputs.keep_pictures(session.pictures)
         finally:
             outputs.finish(session.run())
+    except OSError as error:  # of a full disk
+        what, left = error.strerror or str(error), outputs.journal_path.name
+        raise UnusableError(f"{what}: the run ends here; --resume goes on with what {left} holds") from error
     finally:
         outputs.close()
     return session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal, final
 
@@ -71,7 +71,8 @@ class Entry:
     @property
     def digest(self) -> str:
         """SHA-256 of all that is kept: the same run twice, or a value changed by hand, shows."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        held = vars(self) | {"points": [*map(vars, self.points)], "broken": [*map(vars, self.broken)]}
+        text = json.dumps(held, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

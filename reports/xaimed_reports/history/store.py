@@ -10,12 +10,12 @@ import os
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, final
 
-from xaimed_reports.history.points import Broken, Entry, Point
-from xaimed_reports.store.jsonform import UnreadableError, UnusableError
+from xaimed_reports.history.points import Entry, Point
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError, from_json, parse
 from xaimed_reports.store.writing import resolved
 
 FORMAT = 1
@@ -41,6 +41,9 @@ CREATE TABLE points (
     for table in ("runs", "points")
     for verb in ("UPDATE", "DELETE")
 )
+
+_POINT = [field.name for field in fields(Point)]
+_PAIRS = list[tuple[str, str]]
 
 
 @final
@@ -80,42 +83,68 @@ def add(path: Path, new: Entry) -> int | None:
 
 
 def read(path: Path) -> tuple[Stored, ...]:
-    """All runs of a history, in the order in which they were added. Raises UnreadableError where it is none."""
+    """All runs of a history, in the order in which they were added.
+
+    Raises UnreadableError where it is none, and where a run is not what was added.
+    """
     if not path.is_file():
         raise UnreadableError(f"{path}: no such history; begin one with: xaimed history add RUN.json")
-    with _opened(path, write=False) as db:
-        points: dict[int, list[Point]] = {}
-        for run, *rest in db.execute(
-            "SELECT run, row, metric, value, low, high, revision FROM points ORDER BY run"
-        ):
-            points.setdefault(run, []).append(Point(*rest))
-        runs: Sequence[tuple[Any, ...]] = db.execute(
-            "SELECT id, digest, started_utc, revision, machine, environment, figures, broken FROM runs ORDER BY id"
-        ).fetchall()
-    return tuple(_stored(run, points.get(run[0], [])) for run in runs)
+    found, wrong = _read(path)
+    if wrong:
+        raise UnreadableError(f"{path}: {wrong[0]}; see: xaimed history verify")
+    return found
 
 
 def faults(path: Path) -> list[str]:
     """What is wrong with a history: damaged pages, runs that are not what was added. Empty where nothing is."""
     with _opened(path, write=False) as db:
         found = [f"SQLite: {said}" for (said,) in db.execute("PRAGMA integrity_check") if said != "ok"]
-    return found or [
-        f"run {each.number} ({each.entry.started_utc}) is not what was added"
-        for each in read(path)
-        if each.entry.digest != each.digest
+    return found or _read(path)[1]
+
+
+def _read(path: Path) -> tuple[tuple[Stored, ...], list[str]]:
+    """The runs that are as they were added, and what is wrong with the others."""
+    with _opened(path, write=False) as db:
+        points: dict[int, list[Any]] = {}
+        for run, *rest in db.execute(
+            "SELECT run, row, metric, value, low, high, revision FROM points ORDER BY run, row, metric"
+        ):
+            points.setdefault(run, []).append(dict(zip(_POINT, rest, strict=True)))
+        runs: Sequence[tuple[Any, ...]] = db.execute(
+            "SELECT id, digest, started_utc, revision, machine, environment, figures, broken FROM runs ORDER BY id"
+        ).fetchall()
+    found: list[Stored] = []
+    wrong = [
+        f"run {i} is gone" for i in sorted({*range(1, len(runs) + 1), *points} - {run[0] for run in runs})
     ]
+    for run in runs:
+        try:
+            stored = _stored(run, points.get(run[0], []))
+            whole = stored.entry.digest == stored.digest
+        except ValueError:
+            whole = False
+        else:
+            found.append(stored)
+        if not whole:
+            wrong.append(f"run {run[0]} ({run[2]!s:.32}) is not what was added")
+    return tuple(found), wrong
 
 
-def _stored(run: tuple[Any, ...], points: Sequence[Point]) -> Stored:
+def _stored(run: tuple[Any, ...], points: Sequence[Any]) -> Stored:
+    """Raises ValueError where a text or a number is none."""
     number, digest, started_utc, revision, machine, environment, figures, broken = run
-    try:
-        gone = tuple(Broken(row, status) for row, status in json.loads(broken))
-        around: dict[str, str] = json.loads(environment)
-    except ValueError as error:
-        raise UnreadableError(
-            f"run {number} of the history is damaged ({error}); see: xaimed history verify"
-        ) from error
-    return Stored(number, Entry(revision, started_utc, machine, around, tuple(points), gone, figures), digest)
+    if not all(isinstance(text, str) for text in (environment, broken)):
+        raise ValueError("no text")
+    held = {
+        "revision": revision,
+        "started_utc": started_utc,
+        "machine": machine,
+        "environment": parse(environment),
+        "points": points,
+        "broken": [{"row": row, "status": status} for row, status in from_json(_PAIRS, parse(broken))],
+        "figures": figures,
+    }
+    return Stored(number, from_json(Entry, held), digest)
 
 
 def _text(data: object) -> str:
@@ -136,6 +165,8 @@ def _opened(path: Path, *, write: bool) -> Generator[sqlite3.Connection]:
             db.execute(f"PRAGMA query_only = {int(not write)}")
             _need_history(db, path, write)
             yield db
+    except UnicodeDecodeError as error:  # of SQLite's own message about a damaged page
+        raise UnreadableError(f"{path}: not a history of xaimed, or damaged") from error
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
             raise UnusableError(f"{path}: {error}") from error
@@ -165,10 +196,9 @@ def _need_history(db: sqlite3.Connection, path: Path, write: bool) -> None:
         )
     if application != APPLICATION:
         raise UnreadableError(f"{path}: a database, but no history of xaimed")
-    if version > FORMAT:
-        raise UnreadableError(
-            f"{path}: written by a newer xaimed (format {version}, this one reads {FORMAT})"
-        )
+    if version != FORMAT:
+        whose = "written by a newer xaimed" if version > FORMAT else "not a history of xaimed, or damaged"
+        raise UnreadableError(f"{path}: {whose} (format {version}, this one reads {FORMAT})")
 
 
 def _statements(script: str) -> Iterator[str]:

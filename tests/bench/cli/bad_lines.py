@@ -150,7 +150,7 @@ BAD = """
 | bisect --resume                                         | 2 | no search was cut short                            |
 | bisect --resume --only x                                | 2 | --only has no meaning for --resume                 |
 | bisect --resume --abort                                 | 2 | --abort has no meaning for --resume                |
-| bisect --resume --keep bad                              | 2 | search.json; good                                  |
+| bisect --resume --keep bad                              | 2 | search.json; good; remove; to forget that search |
 | bisect --abort HEAD                                     | 2 | GOOD has no meaning for --abort                    |
 | history show --format otava                             | 2 | --format belongs to xaimed history export          |
 | trial --at-most -1                                      | 2 | --at-most; 0 at least                              |

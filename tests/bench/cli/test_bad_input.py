@@ -154,6 +154,25 @@ def test_a_reader_that_leaves_early_gets_one_line_from_a_real_pipe():
     assert done.stderr == "xaimed report: the output was closed before all was written\n"
 
 
+def test_where_not_even_the_message_can_be_written_the_exit_code_is_no_finding():
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    for words in (["compare", str(GOLDEN), str(GOLDEN)], ["report", "none.json"]):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "xaimed_bench", *words]
+            environment = {**os.environ, "PYTHONPATH": paths}
+            done = subprocess.run(command, stdout=full, stderr=full, env=environment, check=False)
+        assert done.returncode == 2
+
+
+def test_a_history_that_must_not_be_written_to_can_be_read(at_files, monkeypatch, capsys):
+    assert main(["history", "add", "run.json", "--file", "h.sqlite"]) == 0
+    monkeypatch.setattr(os, "access", lambda *place: False)
+    for what, code in (("show", 0), ("check", 3), ("verify", 0)):
+        assert main(["history", what, "--file", "h.sqlite"]) == code
+    assert main(["history", "add", "run.json", "--file", "h.sqlite"]) == 2
+    assert capsys.readouterr().err == "xaimed history: h.sqlite must not be written to; give another name\n"
+
+
 def test_a_terminal_that_cannot_show_a_sign_shows_another(at_files, monkeypatch):
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", shown)

@@ -176,6 +176,22 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(here, monkeypatch):
     assert second.status == "ok"
 
 
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_finished(here, monkeypatch, capsys):
+    def full(outputs, pictures):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(own.Outputs, "keep_pictures", full)
+        assert main([*TWO_METHODS]) == 2
+    assert capsys.readouterr().err == (
+        "xaimed bench: No space left on device: the run ends here; --resume goes on with what r.journal.jsonl holds\n"
+    )
+    (first,) = load(here / "r.journal.jsonl").rows
+    assert main([*TWO_METHODS, "--resume"]) == 0
+    again, _ = load(here / "r.json").rows
+    assert again == first
+
+
 def test_rows_can_be_chosen_and_shuffled(here, capsys):
     keys = [f"explaining a batch[{method}-mine:build-4-2-fp32-48]" for method in ("gradcam", "eigencam")]
     orders = set()

@@ -1,13 +1,16 @@
 """The history keeps every run whole, whatever ends a process."""
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from tests.reports.history.made import made, said_by
+from xaimed_bench.cli import main
 from xaimed_reports.history.points import entry
 from xaimed_reports.history.store import add, faults, read
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError
@@ -44,6 +47,80 @@ def test_a_value_changed_behind_its_back_is_named(tmp_path) -> None:
         db.execute("DROP TRIGGER points_UPDATE")
         db.execute("UPDATE points SET value = 0.5 WHERE metric = 'time'")
     assert faults(file) == ["run 1 (2026-01-01T00:00:00) is not what was added"]
+
+
+DAMAGE = [
+    "UPDATE points SET value = 0.5 WHERE metric = 'time' AND run = 2",
+    "UPDATE points SET low = 1e999 WHERE run = 2",
+    "UPDATE points SET metric = 'speed' WHERE metric = 'time' AND run = 2",
+    "UPDATE points SET run = 4 WHERE run = 2",
+    "DELETE FROM points WHERE run = 2 AND metric = 'time'",
+    "DELETE FROM points WHERE run = 2",
+    "DELETE FROM runs WHERE id = 2",
+    *(
+        f"UPDATE runs SET {column} = {value} WHERE id = 2"
+        for column in ("environment", "broken")
+        for value in ("'3'", "'null'", "'[1]'", "'[[1, 2]]'", "'{}x'", "''", "char(55296)")
+    ),
+    "UPDATE runs SET environment = '{\"CPU\": [1]}' WHERE id = 2",
+    "UPDATE runs SET revision = char(27) || '[31m' WHERE id = 2",
+    "UPDATE runs SET started_utc = char(27) || '[31m' WHERE id = 2",
+    "PRAGMA user_version = 0",
+    "DROP TABLE points",
+]
+ACTIONS = [["show"], ["check"], ["html", "page.html"], ["export", "points.csv"], ["verify"]]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_run_that_is_not_what_was_added_is_believed_by_no_command(
+    damage, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "h.sqlite"
+    for i in range(3):
+        add(file, made(i))
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        for name in ("runs_UPDATE", "runs_DELETE", "points_UPDATE", "points_DELETE"):
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute(damage)
+    lost = (
+        damage.startswith(("PRAGMA", "DROP")) or "char(55296)" in damage
+    )  # no run can be read, none is named
+    for words in ACTIONS:
+        assert main(["history", *words, "--file", "h.sqlite"]) == (
+            1 if words == ["verify"] and not lost else 2
+        )
+        said = capsys.readouterr()
+        assert 1 <= (said.out + said.err).count("\n") <= 2
+        assert "\x1b" not in said.out + said.err
+    assert not list(tmp_path.glob("p*"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_damaged_bytes_a_reader_gets_what_was_added_or_a_refusal(seed, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, chance, refused = tmp_path / "h.sqlite", random.Random(seed), 0
+    for i in range(12):
+        add(file, made(i))
+    whole, right = file.read_bytes(), read(file)
+    for _ in range(40):
+        raw, at = bytearray(whole), chance.randrange(len(whole))
+        match chance.randrange(3):
+            case 0:
+                raw = raw[:at]
+            case 1:
+                raw[at : at + 512] = bytes(len(raw[at : at + 512]))
+            case _:
+                for _ in range(chance.choice([1, 20])):
+                    raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+        file.write_bytes(raw)
+        try:
+            assert read(file) == right
+        except UnusableError:
+            refused += 1
+        for words in ACTIONS:
+            assert main(["history", *words, "--file", "h.sqlite"]) in (0, 1, 2, 3)
+    assert refused > 10
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from xaimed_bench.running.alternate import Alternation
 from xaimed_reports.compare.compare import DECIDED, FAILING, Comparison, compare
 from xaimed_reports.compare.floor import load_floor
 from xaimed_reports.compare.verdicts import Verdict
-from xaimed_reports.store.jsonform import UnusableError, from_json, read_object, to_json
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError, from_json, read_object, to_json
 from xaimed_reports.store.writing import write_whole
 
 GOOD, BAD, SKIP, STOP = 0, 1, 125, 128
@@ -99,7 +99,10 @@ def load(folder: Path) -> Search:
         raise UnusableError(
             f"no search was cut short in {folder}; begin one: xaimed bisect GOOD BAD --only KEY"
         )
-    return from_json(Search, read_object(path), path.name)
+    try:
+        return from_json(Search, read_object(path), path.name)
+    except UnreadableError as error:
+        raise UnusableError(f"{error}; remove {path} to forget that search") from error
 
 
 def save(search: Search, folder: Path) -> Search:

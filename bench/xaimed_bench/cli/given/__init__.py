@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn, final
 
-from xaimed_bench.cli.given.files import STDOUT, file_to_write, folder_to_write, keep_apart, to_write, write
+from xaimed_bench.cli.given.files import (
+    STDOUT,
+    file_named,
+    file_to_write,
+    folder_to_write,
+    keep_apart,
+    to_write,
+    write,
+)
 from xaimed_bench.cli.given.values import count, rate, share, words
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -13,6 +21,7 @@ __all__ = [
     "STDOUT",
     "Parser",
     "count",
+    "file_named",
     "file_to_write",
     "folder_to_write",
     "keep_apart",

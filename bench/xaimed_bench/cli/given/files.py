@@ -14,15 +14,21 @@ from xaimed_reports.store.writing import resolved, write_whole
 STDOUT = Path("-")
 
 
-def file_to_write(text: str) -> Path:
-    """The type of an option that names a file to write, or - for stdout. `write` makes its folder where missing."""
+def file_named(text: str) -> Path:
+    """The type of an option that names a file, which may be missing."""
     path = Path(words(text))
-    if path == STDOUT:
-        return path
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a folder; give the name of a file")
     if resolved(path).is_symlink():
         raise argparse.ArgumentTypeError(f"{path} is a link that leads to itself; give another name")
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """The type of an option that names a file to write, or - for stdout. `write` makes its folder where missing."""
+    path = file_named(text)
+    if path == STDOUT:
+        return path
     if path.exists() and not os.access(path, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} must not be written to; give another name")
     folder_to_write(str(path.parent))
