@@ -197,3 +197,18 @@ def test_a_model_that_counts_its_calls_is_refused_as_such(n: int, watch: Callabl
     """What is counted does not depend on the layer, so that no operation is at fault."""
     with pytest.raises(ValueError, match="other scores for the same images when it runs again"):
         watch(Net(counts_its_calls).eval(), "layer", torch.randn(n, 2, 5, 5))
+
+
+def reads_pairs_as_complex(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    """Two channels are one complex number, which has to lie side by side in memory."""
+    pairs = torch.view_as_complex(x.unflatten(1, (3, 2)).movedim(2, -1).contiguous())
+    return net.late(torch.cat([pairs.abs(), pairs.real], 1))
+
+
+def test_an_operation_that_asks_how_memory_lies_runs_in_the_models_own_code(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    model, images = Net(reads_pairs_as_complex).eval(), torch.randn(2, 2, 5, 5)
+    drops = watch(model, "layer", images).class_drops()
+    assert "module rerun: the recorded operations do not run for rows" in str(drops.route)
+    assert relative_error(drops.drops, logit_drops(model, "layer", images, channels=EVERY)) <= 1e-5

@@ -155,7 +155,15 @@ def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) ->
         if isinstance(planned, Unsupported):
             raise planned
         found = mechanism(planned, capture, recorded, None)
-        if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
+        try:
+            apart = disagreement(found, capture, truth, memory_bytes)
+        except (
+            RuntimeError
+        ) as error:  # as of an operation that asks how memory lies, which is another for rows
+            if is_out_of_memory(error):
+                raise
+            raise Unsupported(f"the recorded operations do not run for rows: {_first_line(error)}") from error
+        if apart > ROUNDING:
             raise Unsupported("the recorded operations disagree with brute force")
         return planned, truth.sure
     except Unsupported as unsupported:
