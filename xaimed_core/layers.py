@@ -70,6 +70,12 @@ def default_layer(
     """
     on_the_way = [layer for layer in layers if layer.used and layer.calls == 1]
     if not any(len(layer.shape) > 2 for layer in on_the_way):
+        again = [layer.name for layer in layers if layer.used and layer.calls > 1 and len(layer.shape) > 2]
+        if again:
+            raise ValueError(
+                f"every layer with places on the way is called more than once in one forward, as {again[-1]} "
+                "is, so that its output is not one tensor; explain the network without what runs it again"
+            )
         raise ValueError(
             "autograd finds no layer with places on the way to the score (is the head quantised, or under no_grad?); "
             'name one, e.g. layer="features", for eigencam or ablationcam'

@@ -281,3 +281,16 @@ def test_a_head_that_autograd_cannot_follow_is_named_as_the_cause():
 
     with pytest.raises(ValueError, match="autograd finds no layer with places on the way to the score"):
         chosen(NoGradient(ConvNormActivation(3, 8), 8))
+
+
+def test_a_network_that_runs_twice_is_named_as_the_cause():
+    class Flipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return sum(self.head(self.conv(x).mean((2, 3))) for x in (images, images.flip(3)))
+
+    with pytest.raises(ValueError, match="called more than once in one forward, as conv is"):
+        explain(Flipped().eval(), torch.randn(1, 3, 8, 8), "xgradcam")

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.test_guards import Net
+from xaimed_core.tail import decide
 from xaimed_core.tail.run.mechanisms import ByRows
 
 EVERY = list(range(6))
@@ -154,3 +156,59 @@ def test_where_modules_cannot_run_again_whole_forwards_run_and_the_route_says_so
         found = watch(model, "layer", images).class_drops()
         assert found.route.kind == "full-forward"
         assert relative_error(found.drops, exact) <= 2e-4
+
+
+def leaves_torch_for_a_channel(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    """A weak one: the self-check ablates the strongest, which tell nothing of it."""
+    weak = torch.tensor([1.0, 1.0, 0.01, 1.0, 1.0, 1.0], dtype=x.dtype).view(1, 6, 1, 1)
+    x = x * weak
+    return net.late(x) + 50 * torch.from_numpy(x.detach().numpy()[:, 2:3].copy())
+
+
+def leaves_torch_as_a_list(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    return net.late(x) * torch.tensor(x.mean((1, 2, 3)).tolist(), dtype=x.dtype).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("tail", "way"), [(leaves_torch_for_a_channel, "numpy"), (leaves_torch_as_a_list, "tolist")]
+)
+def test_what_leaves_torch_for_a_moment_is_seen_without_the_self_check(
+    tail: Callable,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+    watch: Callable,
+    logit_drops: Callable,
+    relative_error: Callable,
+) -> None:
+    monkeypatch.setattr(decide, "ROUNDING", float("inf"))
+    model, images = Net(tail).eval(), torch.randn(2, 2, 5, 5)
+    drops = watch(model, "layer", images).class_drops()
+    assert f"row by row: ablated values leave torch ({way})" in str(drops.route)
+    assert relative_error(drops.drops, logit_drops(model, "layer", images, channels=list(range(6)))) <= 2e-4
+
+
+def counts_its_calls(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    net.total.add_(1)
+    return net.late(x) * (1 + 0.1 * net.total)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_model_that_counts_its_calls_is_refused_as_such(n: int, watch: Callable) -> None:
+    """What is counted does not depend on the layer, so that no operation is at fault."""
+    with pytest.raises(ValueError, match="other scores for the same images when it runs again"):
+        watch(Net(counts_its_calls).eval(), "layer", torch.randn(n, 2, 5, 5))
+
+
+def reads_pairs_as_complex(net: Net, x: Tensor, _stem: Tensor) -> Tensor:
+    """Two channels are one complex number, which has to lie side by side in memory."""
+    pairs = torch.view_as_complex(x.unflatten(1, (3, 2)).movedim(2, -1).contiguous())
+    return net.late(torch.cat([pairs.abs(), pairs.real], 1))
+
+
+def test_an_operation_that_asks_how_memory_lies_runs_in_the_models_own_code(
+    watch: Callable, logit_drops: Callable, relative_error: Callable
+) -> None:
+    model, images = Net(reads_pairs_as_complex).eval(), torch.randn(2, 2, 5, 5)
+    drops = watch(model, "layer", images).class_drops()
+    assert "module rerun: the recorded operations do not run for rows" in str(drops.route)
+    assert relative_error(drops.drops, logit_drops(model, "layer", images, channels=EVERY)) <= 1e-5

@@ -20,7 +20,14 @@ from xaimed_core.tail.record.program import fit
 from xaimed_core.tail.rerun.capture import Capture, record_copies
 from xaimed_core.tail.rerun.modules import CallRecorder, ModuleRerun, record_calls
 from xaimed_core.tail.run.mechanisms import ByPlan, ByRows, Mechanism
-from xaimed_core.tail.selfcheck import BruteForce, brute_force, disagreement, mixing, unablated_disagreement
+from xaimed_core.tail.selfcheck import (
+    BruteForce,
+    brute_force,
+    disagreement,
+    mixing,
+    unablated_disagreement,
+    unrepeatable,
+)
 
 REMEMBERED = 32
 """Decisions kept per model and layer; the one unused for longest goes first."""
@@ -124,7 +131,7 @@ def mechanism(
 def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) -> tuple[Decision, bool]:
     """The cheapest mechanism that agrees with brute force, and whether there were finite values to check it on.
 
-    Raises ValueError where an image's output depends on the other images, so that nothing could.
+    Raises ValueError where an image's output depends on the other images, or on earlier runs: nothing could.
     """
     alone = isinstance(recorded, Unsupported) and recorded.one_row
     try:
@@ -148,7 +155,15 @@ def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) ->
         if isinstance(planned, Unsupported):
             raise planned
         found = mechanism(planned, capture, recorded, None)
-        if disagreement(found, capture, truth, memory_bytes) > ROUNDING:
+        try:
+            apart = disagreement(found, capture, truth, memory_bytes)
+        except (
+            RuntimeError
+        ) as error:  # as of an operation that asks how memory lies, which is another for rows
+            if is_out_of_memory(error):
+                raise
+            raise Unsupported(f"the recorded operations do not run for rows: {_first_line(error)}") from error
+        if apart > ROUNDING:
             raise Unsupported("the recorded operations disagree with brute force")
         return planned, truth.sure
     except Unsupported as unsupported:
@@ -162,12 +177,21 @@ def _in_order(capture: Capture, recorded: Tape | PlanDecision | Unsupported, rea
 
     Raises ValueError where the images also depend on each other.
     """
+    _refuse_memory(capture)
     reads = isinstance(recorded, Unsupported) and recorded.one_row
     if len(capture.images) > 1 and (reads or mixing(capture) > MIXING):
         because = recorded.reason if isinstance(recorded, Unsupported) else "they disagree with brute force"
         _refuse_mixing(f"{because}; {reason}")
     route = Route("full-forward", "full-forward, all images of the batch at a time", reason)
     return RowsDecision(route, False, 0, in_order=True)
+
+
+def _refuse_memory(capture: Capture) -> None:
+    if unrepeatable(capture) > ROUNDING:
+        raise ValueError(
+            "the model gives other scores for the same images when it runs again, so that a score and the score after "
+            "an ablation would come from different networks; make the forward pass deterministic and without memory"
+        )
 
 
 def _refuse_mixing(reason: str) -> NoReturn:
@@ -215,6 +239,7 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
         if is_out_of_memory(error):
             raise
         against = f"module rerun failed with {type(error).__name__}"
+    _refuse_memory(capture)
     route = Route("full-forward", f"full-forward{how}", f"{reason}; {against}")
     whole = RowsDecision(route, alone, all_bytes)
     # rows run alone come from batches of one, to which a batch of several may be bound by more than rounding

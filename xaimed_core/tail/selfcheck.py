@@ -99,6 +99,15 @@ def unablated_disagreement(mechanism: ByRows, capture: Capture) -> float:
     return worst
 
 
+def unrepeatable(capture: Capture) -> float:
+    """How far the logits of the same images move when the model runs again; a multiple of what rounding may leave."""
+    finite, every = _finite(capture), torch.arange(len(capture.images), device=capture.activation.device)
+    with capture.running():
+        again = exact(ModuleRerun(capture, None, 0).outputs(every, capture.activation))
+    logits = exact(capture.logits)[finite]
+    return _excess(again[finite] - logits, logits, capture) if finite else 0.0
+
+
 def mixing(capture: Capture) -> float:
     """How far ablating one image's channel moves the logits of the batch's other images, or those of all its own.
 

@@ -8,9 +8,13 @@ SIGMAS = 2.0
 
 
 def weights(a: Tensor, k: float = SIGMAS) -> Tensor:
-    """The share of positions ``[n, c]`` of activations ``[n, c, s]`` that lie above the channel's mean + k sigma."""
-    mean, deviation = a.mean(2, keepdim=True), a.std(2, correction=0, keepdim=True)
-    return (a > mean + k * deviation).to(a.dtype).mean(2)
+    """The share of positions ``[n, c]`` of activations ``[n, c, s]`` that lie above the channel's mean + k sigma.
+
+    Both are about the mean as it is rounded: a channel that is the same everywhere has no position above it.
+    """
+    apart = a - a.mean(2, keepdim=True)
+    deviation = apart.square().mean(2, keepdim=True).sqrt()
+    return (apart > k * deviation).to(a.dtype).mean(2)
 
 
 FEM = Method(

@@ -108,6 +108,11 @@ class TapeRecorder(TorchDispatchMode):
                 self._stop(unsupported)
         return output
 
+    def leaves_torch(self, tensor: Tensor, way: str) -> None:
+        """Told of a tensor that goes where no operation is dispatched; rows then run alone, as where Python reads."""
+        if self.refused is None and self._given_functions is None and self._is_dependent(tensor):
+            self._stop(Unsupported(f"ablated values leave torch ({way})", one_row=True))
+
     def tape(self, logits: Tensor) -> Tape:
         """What was recorded, sliced to what ``logits`` needs. Raises `Unsupported`."""
         if self.refused is not None:
@@ -207,8 +212,7 @@ class TapeRecorder(TorchDispatchMode):
         self._calls.append(Call(call.op, call.args, call.kwargs, results, call.dtype))
 
     def _is_dependent(self, tensor: Tensor) -> bool:
-        memory = self._memories.get(_address(tensor))
-        return memory is not None and memory.dependent
+        return (memory := self._memories.get(_address(tensor))) is not None and memory.dependent
 
     def _argument(self, leaf: Any) -> Any:
         return (

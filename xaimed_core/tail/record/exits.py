@@ -1,0 +1,43 @@
+"""Values that leave torch: what NumPy, or any other code, makes of them is in no list of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, final
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from xaimed_core.tail.record.tape import TapeRecorder
+
+EXITS = frozenset((Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr))
+"""Ways out that torch does not dispatch."""
+
+
+@final
+class ExitWatch(TorchFunctionMode):
+    """Tells a recorder, while entered, which tensors take a way out."""
+
+    def __init__(self, recorder: TapeRecorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run one function."""
+        if func in EXITS:
+            self._recorder.leaves_torch(args[0], func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def recording(recorder: TapeRecorder) -> Generator[TapeRecorder]:
+    """Entered from the layer on: the recorder sees operations, and is told of what leaves them."""
+    with ExitWatch(recorder), recorder:
+        yield recorder
