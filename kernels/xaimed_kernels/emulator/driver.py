@@ -6,6 +6,7 @@ import struct
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -68,11 +69,14 @@ def emulating(
     emulation = Emulation()
     settings: Any = driver
     runtime: Any = knobs.runtime
+    cache: Any = knobs.cache
     before, hook = settings._active, runtime.add_stages_inspection_hook
     settings.set_active(_Driver(device, emulation, checked, counted))
     runtime.add_stages_inspection_hook = _stop_at_ptx
     try:
-        with standing_in(device.multiprocessors):
+        with standing_in(device.multiprocessors), cache.scope():
+            # Triton 3.6 would keep PTX and binary under one key: a GPU would get the one, the emulator the other
+            cache.dir = str(Path(cache.dir) / "emulated")
             yield emulation
     finally:
         settings._active = before

@@ -65,7 +65,7 @@ class Program:
 
 
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\((.*?)\)\s*(.*?)\{(.*?)\n\}", re.DOTALL)
-_PLACE = re.compile(r"\s*\.loc\s.*?//\s*(\S+):\d+\b")
+_PLACE = re.compile(r"\s*\.loc\s.*?//\s*(.+?:(\d+))\b")
 _GUARDED = re.compile(r"@(!?)(%\w+)\s+(.*)")
 
 
@@ -119,7 +119,7 @@ def _statements(body: str) -> list[tuple[str, str]]:
     place, pending = "", ""
     for line in body.splitlines():
         if located := _PLACE.match(line):
-            place = located[1]
+            place = located[1] if int(located[2]) else ""  # line 0: the compiler does not know it
             continue
         text = line.partition("//")[0].strip()
         if text.startswith((".loc", ".file")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import pytest
 from tests.kernels.emulator.written import aligned
 from xaimed_kernels.emulator import Device, Kernel, Storage, emulating
 from xaimed_kernels.emulator.program import Program
-from xaimed_kernels.emulator.schedule import Order
+from xaimed_kernels.emulator.schedule import Order, Schedule
 
 FEW = Device(multiprocessors=1)
 """Few programs, so that each goes round its loop several times."""
@@ -24,7 +25,7 @@ class CaughtError(Exception):
 
 @dataclass
 class Captured:
-    """A launch, and the memory that it found, to be run again."""
+    """A launch, and the memory that it found, to be run again. ``reached``: what it is the first to execute."""
 
     program: Program
     blocks: int
@@ -32,6 +33,7 @@ class Captured:
     storages: Sequence[Storage]
     contents: Sequence[np.ndarray]
     shared_bytes: int
+    reached: frozenset[int] = frozenset()
 
     def run(self, program: Program, order: Order = "together") -> bytes:
         """Run ``program`` instead, on copies of the memory; what it holds then."""
@@ -64,18 +66,27 @@ def noticed(self, fault, instruction, example, times=1):
 def captured(
     operation: Callable[[], None], wanted: Callable[[Program], bool], monkeypatch: pytest.MonkeyPatch
 ) -> list[Captured]:
-    """The first launch of each compiled kernel that is wanted."""
-    found: dict[tuple, Captured] = {}
-    run = Kernel.run
+    """Of each compiled kernel that is wanted, the launches that execute an instruction which none before did."""
+    found: list[Captured] = []
+    reached: defaultdict[tuple, set[int]] = defaultdict(set)
+    executed: list[int] = []
+    run, go = Kernel.run, Schedule.run
+
+    def executing(schedule):
+        go(schedule)
+        executed[:] = np.flatnonzero(schedule._executed).tolist()
 
     def capturing(kernel, blocks, arguments, storages, shared_bytes, **settings):
-        if wanted(kernel.program):
-            memory = [contents(storage) for storage in storages]
-            launch = Captured(kernel.program, blocks, arguments, storages, memory, shared_bytes)
-            found.setdefault(kernel.program.instructions, launch)
-        return run(kernel, blocks, arguments, storages, shared_bytes, **settings)
+        memory = [contents(storage) for storage in storages]
+        launched = run(kernel, blocks, arguments, storages, shared_bytes, **settings)
+        before = reached[kernel.program.instructions]
+        if wanted(kernel.program) and (new := frozenset(executed) - before):
+            found.append(Captured(kernel.program, blocks, arguments, storages, memory, shared_bytes, new))
+            before |= new
+        return launched
 
     with monkeypatch.context() as patched, emulating(FEW):
         patched.setattr(Kernel, "run", capturing)
+        patched.setattr(Schedule, "run", executing)
         operation()
-    return list(found.values())
+    return found

@@ -20,7 +20,8 @@ def test_afterwards_all_is_as_before(fails):
     from triton.runtime import driver
 
     def state() -> tuple:
-        return driver._active, knobs.runtime.add_stages_inspection_hook, multiprocessors(torch.device("cpu"))
+        hook = knobs.runtime.add_stages_inspection_hook
+        return driver._active, hook, knobs.cache.dir, multiprocessors(torch.device("cpu"))
 
     before = state()
     try:
@@ -34,6 +35,16 @@ def test_afterwards_all_is_as_before(fails):
     assert state() == before
     assert len(emulation.launches) == 1
     assert emulation.counts.warp_instructions == 0
+
+
+def test_what_was_compiled_is_kept_apart_from_what_a_gpu_gets(tmp_path, monkeypatch):
+    from triton import knobs
+
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path))
+    with emulating(Device(capability=89)):  # no other test compiles for it: Triton holds nothing yet
+        maps()
+    assert list(tmp_path.rglob("*.cubin"))
+    assert [child.name for child in tmp_path.iterdir()] == ["emulated"]
 
 
 def test_launches_are_listed_and_variants_told_apart():

@@ -23,7 +23,7 @@ from xaimed_kernels.inputs import Activations
 from xaimed_kernels.principal_map import cases as principal
 from xaimed_kernels.principal_map import principal_map
 
-pytestmark = pytest.mark.ptx
+pytestmark = [pytest.mark.ptx, pytest.mark.usefixtures("poisoned_memory")]
 
 
 def imputed() -> None:
