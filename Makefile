@@ -52,7 +52,7 @@ test: check ## check, then all tests: side by side, those that need the machine 
 	$(COMPILED) -m offline $(SHARED) $(ARGS)
 	$(COMPILED) -m ptx $(SHARED) $(ARGS)
 
-nightly: $(READY) ## what takes many minutes: grad-cam's own tests, run on xaimed's mirror of it
+nightly: $(READY) ## what takes many minutes and rarely breaks, such as grad-cam's own tests run on xaimed's mirror of it
 	$(CORES) $(PY) -m pytest tests -m nightly $(ARGS)
 
 check: $(READY) ## format, lint and types

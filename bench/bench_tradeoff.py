@@ -17,9 +17,9 @@ import pytest
 from torch import Tensor
 
 from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, peers
-from xaimed_bench.measure.ceiling import count_ceiling
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import MODELS
+from xaimed_bench.questions.ceiling import count_ceiling
 from xaimed_bench.questions.explaining import exactly
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.explanation import Route
@@ -152,7 +152,7 @@ def ours(subject: Subject, method: str) -> Explanation:
 
 def theirs(subject: Subject, method: str) -> AbstractContextManager[Callable[[], Any]]:
     model = subject.apart(method)  # hooks of one extractor would slow down another
-    return peers.grad_cam(METHODS[method].oracle, model, subject.layer, subject.images, subject.classes)
+    return peers.grad_cam(METHODS[method].oracle, model, subject.layers, subject.images, subject.classes)
 
 
 def some_of_theirs(

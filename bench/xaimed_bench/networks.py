@@ -56,6 +56,11 @@ class Network:
     loaded: str = ""
 
 
+def layer_names(text: str, roles: Mapping[str, str]) -> str:
+    """What a user gave, several with commas between, each role replaced by the layer that plays it."""
+    return ",".join(roles.get(name, name) for name in text.replace(" ", "").split(","))
+
+
 def open_network(
     spec: str | None = None,
     *,

@@ -75,6 +75,13 @@ class Operation:
         return self.compiled or (*self.cases, *self.bench_cases)
 
 
+def images_in(case: Case) -> int:
+    """How many images a case holds."""
+    first = case.make("meta")[0]
+    assert first is not None
+    return len(first)
+
+
 def moved_bytes(*tensors: Tensor | None) -> int:
     """The bytes that a fully fused operation with these inputs and outputs must move: each once."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)

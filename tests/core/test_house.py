@@ -98,9 +98,6 @@ def test_no_import_climbs(house):
 
 LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 300, 45, 12
 
-TO_DIVIDE = {"bench/xaimed_bench/measure"}
-"""Folders that are still too full; each leaves the list when it is divided."""
-
 
 def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """From the first statement to the end: what says how to call it, signature and docstring, may be long."""
@@ -134,7 +131,7 @@ def test_no_folder_is_full():
         for folder in folders
         if len(list(folder.glob("[!_]*.py"))) > FULLEST_FOLDER and not list(folder.glob("*/*.py"))
     }
-    assert full == TO_DIVIDE
+    assert full == set()
 
 
 def test_reports_need_no_torch():

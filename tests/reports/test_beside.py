@@ -8,7 +8,7 @@ import pytest
 
 from xaimed_bench.cli import main
 from xaimed_reports.profile.beside import beside
-from xaimed_reports.profile.card import load_card, store_card
+from xaimed_reports.profile.card import Predicted, PredictedTime, Rates, load_card, store_card
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.kinds import kind_of
 
@@ -31,6 +31,15 @@ def test_ratios_are_the_second_over_the_first_and_the_software_that_differs_is_n
     assert copied.endswith("| 2.00 |")
     assert f"Software differs: torch {card.machine.versions['torch']} and 9.9." in said
     assert "In one card only: ROAD, batch" in said
+
+
+def test_predictions_for_two_gpus_stand_beside_each_other() -> None:
+    def predicted(seconds: float) -> Predicted:
+        row = PredictedTime("impute", "1x3", 4, 8, 8, 8, seconds, seconds)
+        return Predicted(Rates(1e9, 1e9), "given", "triton 3.8.0", (row,))
+
+    first, second = (replace(load_card(STORED), predicted=predicted(seconds)) for seconds in (1e-6, 5e-7))
+    assert "| impute 1x3, predicted | 1 µs | 500 ns | 0.50 |" in beside(first, second)
 
 
 def test_cards_without_a_common_figure_are_refused() -> None:

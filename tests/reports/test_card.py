@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from xaimed_reports.profile.card import (
     LargestBatch,
     MethodRate,
     PeakMemory,
+    Predicted,
+    PredictedTime,
+    Rates,
     RoadRate,
     Roofs,
     Taken,
@@ -26,7 +30,7 @@ from xaimed_reports.profile.card import (
     store_card,
 )
 from xaimed_reports.profile.card_markdown import card_markdown
-from xaimed_reports.profile.roofline import roofline
+from xaimed_reports.profile.roofline import predicted_roofline, roofline
 from xaimed_reports.show.page import page
 from xaimed_reports.store.devices import device_folder, device_name
 from xaimed_reports.store.jsonform import UnreadableError
@@ -52,6 +56,12 @@ def full_card(**fields):
             MethodRate("scorecam", "fp32", 4, reason="a forward pass per channel"),
         ),
         "kernels": (share("gradient_maps", "16x2048x7x7", 3e7, 2e-3), share("impute", "16x3", 4e8, 9e-3)),
+        "predicted": Predicted(
+            Rates(9e11, 3e12),
+            "measured",
+            "triton 3.8.0",
+            (PredictedTime("impute", "16x3", 60, 10**6, 10**7, 5 * 10**6, 4e-6, 5e-6),),
+        ),
         "road": RoadRate(4, 8, 2.5, 9.1, 0.04, 0.03, 0.05),
         "agreement": (
             Agreement("xgradcam", "bf16", 0.031, 0.011),
@@ -98,12 +108,14 @@ def test_what_is_no_card_is_refused_in_one_line(text, tmp_path):
 
 
 def test_markdown_tells_every_part_and_why_something_is_missing():
-    text = card_markdown(full_card(road=None, failed={"road": "RuntimeError: no"}), "profile.svg")
+    text = card_markdown(full_card(road=None, failed={"road": "RuntimeError: no"}), pictures=True)
     assert "# Profile of AMD EPYC, 2 threads" in text
     for said in (
         "10 GB/s", "30 (1.03x)", "- scorecam: a forward pass per channel", "50% [40%, 60%]", "not their GPU kernels",
         "![Roofline](profile.svg)", "Failed: RuntimeError: no", "3.1e-02 (1.1e-02)", "- xgradcam: skipped: x", "8 MiB",
         "- xgradcam: permission denied", "1,234", "measure again: roofs 40%",
+        "![Predicted roofline](predicted.svg)", "3,000 GB a second (both measured here)",
+        "| 1e+06 | 4 µs | 5 µs | 33% |",
     ):  # fmt: skip
         assert said in text, said
 
@@ -123,7 +135,7 @@ def test_a_part_that_failed_says_why_under_its_title_and_shows_no_table():
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda path: path.parent.name)
 def test_a_committed_card_reads_as_its_figures_say(stored):
-    assert stored.with_suffix(".md").read_text() == card_markdown(load_card(stored), "profile.svg") + "\n"
+    assert stored.with_suffix(".md").read_text() == card_markdown(load_card(stored), pictures=True) + "\n"
 
 
 def test_the_roofline_shows_each_operation_and_each_roof():
@@ -142,6 +154,26 @@ def test_the_roofline_shows_each_operation_and_each_roof():
     assert drawn == roofline(full_card())
     assert roofline(full_card(kernels=None)) is None
     assert roofline(full_card(roofs=None)) is None
+
+
+def test_the_predicted_roofline_shows_what_was_measured_of_the_same_kernel():
+    card = full_card(kernels=(replace(share("impute", "16x3", 4e8, 9e-3), path="triton"),))
+    words = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", predicted_roofline(card)))
+    for said in (
+        "issue rate, 900 G/s",
+        "copy 3,000 GB/s",
+        "16x3 33%",
+        "16x3 measured",
+        "AMD EPYC, 2 threads: predicted",
+    ):
+        assert said in words, said
+    given = replace(card.predicted, how="given")
+    words = " ".join(
+        re.findall(r"<text[^>]*>([^<]*)</text>", predicted_roofline(replace(card, predicted=given)))
+    )
+    assert "Predicted, not measured" in words
+    assert "16x3 measured" not in words
+    assert predicted_roofline(full_card(predicted=None)) is None
 
 
 def test_a_page_holds_the_roofline_of_a_card_of_the_same_device(make_run, make_row, tmp_path):

@@ -14,12 +14,12 @@ Where grad-cam is not installed, or with --alone, maps and scores are checked by
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import STDOUT, count, file_to_write, words
+from xaimed_bench.cli.given import STDOUT, Parser, count, file_to_write, words
 from xaimed_bench.device import DEVICE_HELP
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -50,7 +50,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer",
         type=words,
-        help="dotted name, or last or earlier where known; default: last, else what explain chooses",
+        help="dotted name, or last or earlier where known; several with commas between, which refinecam needs; "
+        "default: last, else what explain chooses",
     )
     parser.add_argument(
         "--batch", type=count(1), default=4, help="images explained in one call (%(default)s)"
@@ -61,7 +62,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alone", action="store_true", help="do not measure grad-cam")
     parser.add_argument("--no-road", action="store_true", help="do not measure ROAD")
     parser.add_argument(
-        "--budget", type=count(1), default=300, metavar="SECONDS", help="skip what does not fit (%(default)s)"
+        "--budget", type=count(1), metavar="SECONDS", help="skip what does not fit; default: 300"
+    )
+    parser.add_argument(
+        "--profile", choices=("quick", "full", "gate"), default="quick",
+        help="how long each is measured (%(default)s); gate, without grad-cam's times, is what comparisons take",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shuffle", type=count(0), metavar="SEED", help="measure in an order that this decides"
+    )
+    parser.add_argument(
+        "--only-case", action="append", type=words, default=[], metavar="KEY", help="measure only this row"
     )
     parser.add_argument("--device", help=DEVICE_HELP)
     parser.add_argument("--resume", action="store_true", help="take finished cases from an unfinished run")
@@ -73,34 +84,62 @@ def run(given: argparse.Namespace) -> int:
         raise UnusableError(
             "--json -: give the name of a file, for results are written beside it as they come"
         )
-    from xaimed_bench.bench_options import named
+    from xaimed_bench.bench_options import named, planned
     from xaimed_bench.device import device_named
-    from xaimed_bench.measure import PROFILES
     from xaimed_bench.measure.session import new_run
     from xaimed_bench.running.outputs import Outputs
-    from xaimed_bench.running.own import measure_own, own_cases
+    from xaimed_bench.running.own import chosen, measure_own, own_cases
     from xaimed_bench.running.own_model import Given, own_subject
     from xaimed_core import METHODS
     from xaimed_reports.show.terminal import console, show
 
     few = (name for name, method in METHODS.items() if method.oracle and method.of_one_pass)
     methods, device = named("--methods", given.methods, METHODS, few), device_named(given.device)
+    several = [name for name in methods if METHODS[name].places == "layers"]
+    if several and "," not in (given.layer or ""):
+        raise UnusableError(f"{several[0]} reads several layers; give e.g. --layer layer2,layer3,layer4")
     alone = given.alone or find_spec("pytorch_grad_cam") is None
     if alone and not given.alone:
         print("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")
     asked = Given(given.model, given.checkpoint, given.data, given.layer, given.batch, given.size, methods[0])
     subject, findings = own_subject(asked, device)
     print(*(f"note: {finding}\n" for finding in findings), sep="", end="")
-    cases = own_cases(subject, given.model, methods, alone=alone, road=not given.no_road)
+    gate, road = given.profile == "gate", not given.no_road
+    cases = own_cases(subject, given.model, methods, alone=alone, road=road, gate=gate)
+    cases = chosen(cases, given.only_case, given.shuffle)
     real = given.data_name or "a folder of images"  # a folder's own name may say too much
     images_from = real if given.data else "phantoms (mri), seed 0"
-    head = new_run(device, profile="quick", images_from=images_from, root=Path.cwd())
-    plan = replace(PROFILES["quick"], total_s=float(given.budget))
+    head = new_run(device, profile=given.profile, images_from=images_from, root=Path.cwd())
     outputs = Outputs(given.json, given.json.with_suffix(".journal.jsonl"))
-    session = measure_own(cases, head, plan, device, outputs, resume=given.resume)
+    session = measure_own(cases, head, planned(given), device, outputs, resume=given.resume)
     show(session.run(), console())
     print(f"\nStored in {given.json}. Next: xaimed report {given.json}\n{session.counted()}")
     return _exit_code(session.run())
+
+
+def bench_to_run(text: str) -> str:
+    """The type of --bench: a file of benches, or a command `xaimed bench ...`, whose options are looked at."""
+    from xaimed_bench.running.alternate import is_command
+
+    if not is_command(words(text)):
+        return text
+    parser = Parser(prog="xaimed bench", add_help=False)
+    arguments(parser)
+    placed = Path("placed.json")
+    try:
+        asked = parser.parse_args(["--json", str(placed), *shlex.split(text)[2:]])
+    except (UnusableError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    given = {
+        "--json": asked.json != placed,
+        "--resume": asked.resume,
+        "--profile": asked.profile != parser.get_default("profile"),
+        "--shuffle": asked.shuffle is not None,
+        "--only-case": asked.only_case,
+    }
+    if taken := [name for name, value in given.items() if value]:
+        raise argparse.ArgumentTypeError(f"{text}: {taken[0]} is set for each process; leave it out")
+    return text
 
 
 def _exit_code(stored: Run) -> int:

@@ -3,6 +3,7 @@
   xaimed compare old.json new.json        two stored runs, row by row
   xaimed compare a/profile.json b/profile.json       two devices, side by side
   xaimed compare --base main              this checkout against a revision, in alternating fresh processes
+  xaimed compare --base main --bench "xaimed bench --model mine:build"     a model of your own, as each builds it
   xaimed compare --floor                  this checkout against itself: how much the machine alone varies
 
 Exit codes: 0 rows were judged, and nothing speaks against the change; 1 a row is slower, larger, gone, wrong or
@@ -15,10 +16,12 @@ What each verdict rests on: docs/reading-verdicts.md.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from xaimed_bench.cli.bench import bench_to_run
 from xaimed_bench.cli.given import (
     STDOUT,
     count,
@@ -29,7 +32,8 @@ from xaimed_bench.cli.given import (
     words,
     write,
 )
-from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.jsonform import UnusableError, read_object
+from xaimed_reports.store.writing import write_whole
 
 if TYPE_CHECKING:
     from xaimed_reports.compare.compare import Comparison
@@ -49,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--floor", action="store_true", help="measure this checkout against itself")
     parser.add_argument("--only", type=words, metavar="WORDS", help="measure only rows so named (pytest -k)")
     parser.add_argument("--confirm", action="store_true", help="run slower rows again; both runs must agree")
+    add_bench(parser)
     add_processes(parser, KEEP)
     parser.add_argument(
         "--resume", action="store_true", help="take what --keep already holds of the same commits"
@@ -71,6 +76,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export", type=file_to_write, metavar="FILE", help="write the new rows for github-action-benchmark"
     )
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """What measures a side."""
+    parser.add_argument("--bench", type=bench_to_run, metavar="FILE",
+                        help="what measures: a bench, or 'xaimed bench --model ...' (bench/bench_cam.py)")  # fmt: skip
 
 
 def add_processes(parser: argparse.ArgumentParser, keep: Path) -> None:
@@ -132,7 +143,7 @@ def _need_one_question(given: argparse.Namespace) -> None:
     asked = sum((bool(given.files), given.base is not None, given.floor))
     if asked != 1 or (given.files and len(given.files) != 2):
         raise UnusableError("give two stored runs, or --base REV, or --floor; see xaimed compare --help")
-    measures = ("runs", "only", "confirm", "keep", "resume")
+    measures = ("runs", "only", "bench", "confirm", "keep", "resume")
     judges = ("confirm", "fail_on", "require_judged", "markdown", "export")
     for name in measures if given.files else judges if given.floor else ():
         if getattr(given, name) not in (None, False, KEEP):
@@ -145,10 +156,15 @@ def _need_one_question(given: argparse.Namespace) -> None:
 
 
 def _measure(given: argparse.Namespace) -> int:
-    from xaimed_bench.running.alternate import Alternation, measure_floor
+    from xaimed_bench.running.alternate import BENCH, Alternation, is_command, measure_floor
 
-    runs, base = given.runs or FEWEST_RUNS, given.base or "HEAD"
-    with Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume) as sides:
+    runs, base, bench = given.runs or FEWEST_RUNS, given.base or "HEAD", given.bench or BENCH
+    if given.only and is_command(bench):
+        raise UnusableError(
+            "--only chooses among tests of pytest; in 'xaimed bench ...' give --methods instead"
+        )
+    _keep_what_was_asked(given, bench)
+    with Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume, bench=bench) as sides:
         if given.floor:
             return measure_floor(sides, given.floor_file, given.only)
         old, new = sides.measure(given.only)
@@ -160,6 +176,16 @@ def _measure(given: argparse.Namespace) -> int:
             found = found.with_rows_of(_compare(given, *again))
             _show(given, found, old, new)
         return found.exit_code
+
+
+def _keep_what_was_asked(given: argparse.Namespace, bench: str) -> None:
+    """Raise UnusableError for --resume where the runs kept are of other rows."""
+    asked, path = {"bench": bench, "only": given.only}, given.keep / "asked.json"
+    if given.resume and path.exists() and read_object(path) != asked:
+        raise UnusableError(
+            f"{given.keep} holds runs of another --bench or --only: leave --resume out, or choose another --keep"
+        )
+    write_whole(path, json.dumps(asked))
 
 
 def _compare(given: argparse.Namespace, base: Sequence[Run], new: Sequence[Run]) -> Comparison:

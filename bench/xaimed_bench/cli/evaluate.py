@@ -32,8 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the network's weights")
     parser.add_argument("--init", default="scratch", help="without --checkpoint: scratch, imagenet or a file")
-    parser.add_argument("--layer", action="append", metavar="LAYER", help="last, earlier, before or a dotted name; "
-                        "may be given again; default: last and earlier where known")  # fmt: skip
+    parser.add_argument(
+        "--layer", action="append", metavar="LAYER",
+        help="last, earlier, before or a dotted name; may be given again; several together, as refinecam needs them, "
+        "with commas between; default: last and earlier where known",
+    )  # fmt: skip
     parser.add_argument("--methods", metavar="NAMES", help="with commas between; default: the paper's five and "
                         "layercam x gradcam++")  # fmt: skip
     parser.add_argument(

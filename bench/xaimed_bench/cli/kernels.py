@@ -20,7 +20,7 @@ from xaimed_bench.cli.given import count, folder_to_write, words
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
-    from xaimed_bench.profile.counts import Emulated
+    from xaimed_bench.profile.predicted.counts import Emulated
 
 TOLERATED = 1e-5
 """Of the largest value, or what the case itself tolerates: kernels err less, see tests/kernels/agreement.py."""
@@ -71,7 +71,7 @@ def _list() -> int:
 
 
 def _one(name: str, multiprocessors: int) -> int:
-    from xaimed_bench.profile.counts import emulate
+    from xaimed_bench.profile.predicted.counts import emulate
     from xaimed_kernels.emulator import Device
     from xaimed_kernels.operations import OPERATIONS
 
@@ -102,7 +102,7 @@ def _lines(found: Emulated) -> list[str]:
 
 
 def _gate(path: Path, *, accept: bool, only: str | None) -> int:
-    from xaimed_bench.profile.counts import count_all, counted_cases, triton_name
+    from xaimed_bench.profile.predicted.counts import count_all, counted_cases, triton_name
     from xaimed_reports.profile.static import load_static, static_changes, store_static
 
     if accept and only:

@@ -60,13 +60,13 @@ def interleave(
     by itself, and an arm much faster than the slowest is not starved. Where the first calls differ from the next
     ones by more than noise, only the latter count (``order`` is then "separated"); all are kept.
     ``between`` runs before each block, to note the state of the machine.
-    Raises OutOfTimeError where even the fewest blocks would take longer than the plan has left.
+    Where the plan has too little time left for that, calls are not repeated, and blocks are fewer than its fewest.
+    Raises OutOfTimeError where there is no time for one block, unless the plan wants it in any case.
     """
     _need_time(first_s, 1, plan)
     warm_up_s, typical_s = _warm_up(arms, first_s, plan, clock)
-    _need_time(typical_s, plan.min_blocks + 1, plan)  # and once for the memory
-    repeats = _repeats(typical_s, plan)
-    samples = _blocks(arms, repeats, plan, clock, between)
+    _need_time(typical_s, 2, plan)  # the second for the memory
+    samples = _blocks(arms, typical_s, plan, clock, between)
     timings: dict[str, Timing] = {}
     carry_over: dict[str, float | None] = {}
     for name, found in samples.items():
@@ -86,9 +86,13 @@ def interleave(
 
 
 def _need_time(call_s: Mapping[str, float], rounds: int, plan: Plan) -> None:
-    """Raise OutOfTimeError unless every arm can still be called so often."""
-    if time.perf_counter() + rounds * sum(call_s.values()) > plan.until_s:
+    """Raise OutOfTimeError unless every arm can still be called so often, or must be."""
+    if not plan.in_any_case and not _is_time(rounds * sum(call_s.values()), plan):
         raise OutOfTimeError
+
+
+def _is_time(seconds: float, plan: Plan) -> bool:
+    return time.perf_counter() + seconds <= plan.until_s
 
 
 def _warm_up(
@@ -113,7 +117,8 @@ def _repeats(typical_s: Mapping[str, float], plan: Plan) -> dict[str, int]:
     """Calls per visit: as many as fit into a quarter of the slowest arm's call, `MOST_REPEATS` at most.
 
     At least 3, so that one interrupted call does not move a visit's median, or 2 where 3 would take too long; an arm
-    so slow that calling it twice would leave few blocks is called once.
+    so slow that calling it twice would leave few blocks is called once, and so is each where the run's time ends
+    before the fewest blocks.
     """
     slowest_s = max(typical_s.values())
     costly_s = plan.budget_s * COSTLY_SHARE
@@ -124,17 +129,21 @@ def _repeats(typical_s: Mapping[str, float], plan: Plan) -> dict[str, int]:
         fewest = 3 if 3 * arm_s <= costly_s else 2
         return max(fewest, min(MOST_REPEATS, int(slowest_s / (4 * max(arm_s, 1e-9)))))
 
-    return {name: of(arm_s) for name, arm_s in typical_s.items()}
+    found = {name: of(arm_s) for name, arm_s in typical_s.items()}
+    block_s = sum(found[name] * arm_s for name, arm_s in typical_s.items())
+    leisure = _is_time(plan.min_blocks * block_s + sum(typical_s.values()), plan)
+    return found if leisure else dict.fromkeys(found, 1)
 
 
 def _blocks(
     arms: Mapping[str, Call],
-    repeats: Mapping[str, int],
+    typical_s: Mapping[str, float],
     plan: Plan,
     clock: Clock,
     between: Callable[[], None] | None,
 ) -> dict[str, _Samples]:
     samples = {name: _Samples() for name in arms}
+    repeats, memory_s = _repeats(typical_s, plan), sum(typical_s.values())
     began = time.perf_counter()
     last = ""
     with without_garbage_collection():
@@ -146,8 +155,9 @@ def _blocks(
                 for _ in range(repeats[name]):
                     last = _take(name, arms[name], samples[name], block, last, clock)
             spent_s = time.perf_counter() - began
-            over = spent_s + spent_s / (block + 1) > plan.budget_s
-            if block + 1 >= plan.min_blocks and (over or _known_well_enough(samples, plan)):
+            next_s = spent_s / (block + 1)
+            enough = spent_s + next_s > plan.budget_s or _known_well_enough(samples, plan)
+            if (block + 1 >= plan.min_blocks and enough) or not _is_time(next_s + memory_s, plan):
                 break
     return samples
 

@@ -47,11 +47,11 @@ CAPTUM = {"gradcam": "LayerGradCam"}
 def grad_cam(
     oracle: str,
     model: nn.Module,
-    layer: str,
+    layers: Sequence[str],
     images: Tensor,
     classes: Sequence[int],
 ) -> Generator[Maps]:
-    """The class ``oracle`` of grad-cam, with 32 rows per forward where the method probes channels.
+    """The class ``oracle`` of grad-cam at these layers, with 32 rows per forward where the method probes channels.
 
     Progress bars are off. Where an operation behind the layer works in place (DenseNet), the layer hands it a copy:
     it would else overwrite the activations that grad-cam keeps, and its definition needs the layer's own output.
@@ -59,12 +59,16 @@ def grad_cam(
     package = importlib.import_module("pytorch_grad_cam")
     target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
     with _no_progress_bars(), ExitStack() as built:
-        cam = getattr(package, oracle)(model=model, target_layers=[model.get_submodule(layer)])
-        built.callback(getattr(cam, "base_cam", cam).activations_and_grads.release)
+        cam = getattr(package, oracle)(
+            model=model, target_layers=[model.get_submodule(name) for name in layers]
+        )
+        for one in getattr(cam, "base_cam_per_layer", [getattr(cam, "base_cam", cam)]):
+            built.callback(one.activations_and_grads.release)
         cam.batch_size = 32
         built.enter_context(_the_same_draw())
-        if overwritten(model, layer, images):
-            built.callback(model.get_submodule(layer).register_forward_hook(_copied).remove)
+        for name in layers:
+            if overwritten(model, name, images):
+                built.callback(model.get_submodule(name).register_forward_hook(_copied).remove)
         targets = [target(c) for c in classes]
         if oracle == "FinerCAM":
             targets = _against_the_nearest(model, images, classes)

@@ -21,7 +21,7 @@ class Plan:
     budget_s: float
     """Time for all timed blocks of one case; the last block that begins inside it is finished."""
     min_blocks: int
-    """Taken whatever they cost."""
+    """Taken whatever they cost, unless that is more than what is left until ``until_s``."""
     max_blocks: int
     relative_error: float
     """Stop early when the 95 % intervals of every arm's median, and of the median of its quotients with the first arm,
@@ -34,6 +34,8 @@ class Plan:
     """Whether cases that no longer fit into ``total_s`` are left out."""
     until_s: float = math.inf
     """The clock's reading by which this case must have ended."""
+    in_any_case: bool = False
+    """Whether one block is taken even if it ends after ``until_s``."""
 
 
 class OutOfTimeError(Exception):

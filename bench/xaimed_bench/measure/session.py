@@ -147,8 +147,11 @@ class Session:
                 f"the process ended {MOST_TRIES} times during this case; it is not tried again",
             )
         began_s = time.perf_counter()
-        rows = measure_case(question, self._share(), self.device, cold=self._cold)
-        self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
+        rows: tuple[Row, ...] = ()
+        try:
+            rows = measure_case(question, self._share(), self.device, cold=self._cold)
+        finally:  # what a case took that did not fit in the end, another will take as well
+            self._beside_s.append(time.perf_counter() - began_s - _timed_s(rows))
         return rows
 
     def fits(self) -> bool:
@@ -180,6 +183,8 @@ class Session:
     def _share(self) -> Plan | None:
         """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left.
 
+        The first case is measured in any case, so that a run on a machine however slow says something, and each
+        resumed run goes further.
         Of that share, what cases so far took beside their timed calls (checks, warm-up, memory) is not for timing.
         """
         if self._plan is None or self._plan.total_s is None:
@@ -192,6 +197,7 @@ class Session:
             budget_s=min(self._plan.budget_s, max(share_s / 2, share_s - beside_s)),
             warm_up_s=min(self._plan.warm_up_s, share_s / 8),
             until_s=self._until_s,
+            in_any_case=not self._beside_s,
         )
 
     def keep(self, key: str, pictures: Mapping[str, Tensor]) -> None:

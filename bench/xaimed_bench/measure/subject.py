@@ -24,8 +24,9 @@ class Subject:
     """One model with its images on one device, in one dtype.
 
     ``apart(name)`` is a copy of ``model`` with the same weights, kept under that name, for a package that puts hooks
-    on it. ``classes``: the model's top class of each image. ``pixels``: the images as they look, ``[n, 3, h, w]`` in
-    [0, 1], on the CPU. ``layout``: how the layer holds places, where not ``[n, c, *positions]``.
+    on it. ``layer``: its dotted name; several with commas between. ``classes``: the model's top class of each image.
+    ``pixels``: the images as they look, ``[n, 3, h, w]`` in [0, 1], on the CPU. ``layout``: how the layer holds
+    places, where not ``[n, c, *positions]``.
     """
 
     model: nn.Module
@@ -35,6 +36,11 @@ class Subject:
     classes: tuple[int, ...]
     pixels: Tensor
     layout: LayoutLike = None
+
+    @property
+    def layers(self) -> list[str]:
+        """As `explain` takes them."""
+        return self.layer.split(",")
 
     def forward(self) -> Tensor:
         """The plain forward pass, as inference runs it."""

@@ -23,13 +23,18 @@ def measure_roofs(setting: Setting) -> Roofs:
     device, clock = setting.device, Clock(setting.device)
     small = torch.ones(16, device=device)
     return Roofs(
-        copy_bytes_per_s=2 * setting.copy_bytes / _seconds(clock, copy_call(setting)),
+        copy_bytes_per_s=measure_copy(setting),
         copy_bytes=setting.copy_bytes,
         matrix_flops_per_s=_matrix_rates(setting, clock),
         matrix_side=setting.matrix_side,
-        launch_s=_seconds(clock, lambda: [small.add_(1) for _ in range(QUEUED)]) / QUEUED,
+        launch_s=median_seconds(clock, lambda: [small.add_(1) for _ in range(QUEUED)]) / QUEUED,
         round_trip_s=median(clock.time(lambda: small.add_(1)).wall_s for _ in range(QUEUED)),
     )
+
+
+def measure_copy(setting: Setting) -> float:
+    """Bytes a second, read plus written."""
+    return 2 * setting.copy_bytes / median_seconds(Clock(setting.device), copy_call(setting))
 
 
 def copy_call(setting: Setting) -> Callable[[], Any]:
@@ -54,11 +59,12 @@ def _matrix_rates(setting: Setting, clock: Clock) -> dict[str, float]:
     rates: dict[str, float] = {}
     for name, dtype, tf32 in wanted:
         with Variant(name, tf32=tf32).active(setting.device):
-            rates[name] = 2 * setting.matrix_side**3 / _seconds(clock, matrix_call(setting, dtype))
+            rates[name] = 2 * setting.matrix_side**3 / median_seconds(clock, matrix_call(setting, dtype))
     return rates
 
 
-def _seconds(clock: Clock, call: Callable[[], Any]) -> float:
+def median_seconds(clock: Clock, call: Callable[[], Any]) -> float:
+    """Of a call, on the device where it has a clock."""
     clock.time(call)
     samples = [clock.time(call) for _ in range(ROUNDS)]
     return median(sample.wall_s if sample.device_s is None else sample.device_s for sample in samples)

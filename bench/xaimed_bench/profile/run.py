@@ -17,6 +17,7 @@ from xaimed_bench.profile.energy import measure_energy
 from xaimed_bench.profile.kernels import measure_kernels
 from xaimed_bench.profile.memory import find_largest, measure_memory
 from xaimed_bench.profile.methods import measure_methods
+from xaimed_bench.profile.predicted import predict
 from xaimed_bench.profile.road import measure_road
 from xaimed_bench.profile.roofs import measure_roofs
 from xaimed_bench.profile.setting import Setting
@@ -27,6 +28,7 @@ MEASURES: dict[str, Callable[[Setting, Card], Any]] = {
     "roofs": lambda setting, card: measure_roofs(setting),
     "methods": lambda setting, card: measure_methods(setting),
     "kernels": lambda setting, card: measure_kernels(setting),
+    "predicted": lambda setting, card: predict(setting),
     "road": lambda setting, card: measure_road(setting),
     "agreement": lambda setting, card: measure_agreement(setting),
     "memory": lambda setting, card: measure_memory(setting),
@@ -37,6 +39,7 @@ USUAL_S = {
     "roofs": 15.0,
     "methods": 60.0,
     "kernels": 50.0,
+    "predicted": 5.0,
     "road": 30.0,
     "agreement": 30.0,
     "memory": 20.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import final
 
 import torch
@@ -12,6 +13,7 @@ from xaimed_bench.measure.plan import Plan
 from xaimed_bench.measure.subject import Subject, Subjects
 from xaimed_bench.models import MODELS, LayerRole
 from xaimed_core.memory import free_bytes
+from xaimed_reports.profile.card import Rates
 
 
 @final
@@ -33,6 +35,10 @@ class Setting:
     size: int = 224
     every_layout: bool = False
     """Whether operations are measured in channels_last and bf16 as well."""
+    counts: Path = Path("counts.json")
+    """Where the accepted counts of kernels are."""
+    rates: Rates | None = None
+    """Of the GPU that times are predicted for; None: this one, measured."""
 
     @property
     def plan(self) -> Plan:

@@ -36,7 +36,7 @@ def explaining(
 
     Without grad-cam the maps must agree with xaimed's own in float64 on the CPU; ``without``: why, where it was wanted.
     """
-    images, classes, where = subject.images, list(subject.classes), subject.layer
+    images, classes, where = subject.images, list(subject.classes), subject.layers
     with ExitStack() as built:
         theirs = {  # each on a model of its own, for one extractor's hooks would slow down the others
             m: built.enter_context(
@@ -63,7 +63,9 @@ def explaining(
             "images": len(images),
             "revision": max(METHODS[m].revision for m in methods),
             "peers": {
-                name: built.enter_context(arm(methods[0], subject.apart(name), where, images, classes))
+                name: built.enter_context(
+                    arm(methods[0], subject.apart(name), subject.layer, images, classes)
+                )
                 for name, (offered, arm) in PEERS.items()
                 if name in beside and len(methods) == 1 and methods[0] in offered
             },
@@ -87,7 +89,7 @@ def exactly(subject: Subject, methods: tuple[str, ...]) -> dict[str, Any]:
     model, images = subject.apart("float64").double(), subject.images.double()
     found = {}
     for m in methods:
-        with peers.grad_cam(METHODS[m].oracle, model, subject.layer, images, subject.classes) as maps:
+        with peers.grad_cam(METHODS[m].oracle, model, subject.layers, images, subject.classes) as maps:
             found[m] = maps()
     return found
 
@@ -99,7 +101,7 @@ def in_float64(subject: Subject, methods: tuple[str, ...]) -> dict[str, Any]:
         model,
         images,
         methods,
-        subject.layer,
+        subject.layers,
         list(subject.classes),
         semantics="grad-cam",
         layout=subject.layout,

@@ -35,7 +35,7 @@ def scoring(subject: Subject, *, alone: bool = False) -> Generator[dict[str, Any
         subject.images,
         [ClassifierOutputTarget(k) for k in subject.classes],
     )
-    found = explain(model, images, MAPS, subject.layer, list(subject.classes), layout=subject.layout)
+    found = explain(model, images, MAPS, subject.layers, list(subject.classes), layout=subject.layout)
     maps = found.maps[MAPS].cpu().numpy()
     metric = ROADCombined(PERCENTILES, noise=0.0)
 

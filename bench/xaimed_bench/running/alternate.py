@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,12 @@ from xaimed_reports.store.load import load
 from xaimed_reports.store.rows import Run
 
 BENCH = "bench/bench_cam.py"
+OWN = "xaimed bench"
+"""How a command begins that takes the place of a file of benches."""
+_IMPORTED_FROM = (".", "kernels", "reports", "bench")
+"""Folders of a work tree whose packages come before those that are installed, of the user's checkout for instance."""
+_INTERRUPTED = (2, 130)
+"""Exit codes of pytest and of xaimed bench after Ctrl-C or SIGTERM, which leave a part of the rows."""
 
 
 @final
@@ -30,7 +37,8 @@ class Alternation:
 
     ``new``: the other revision; None is the checkout as it is, uncommitted changes of tracked files included.
     ``runs``: processes a side. ``keep``: where each finished process's results go at once; with ``resume``, those
-    of the same commits that lie there already are not measured again. ``bench``: the file that both sides run.
+    of the same commits that lie there already are not measured again. ``bench``: the file that both sides run, or a
+    command that begins with `OWN`.
     ``within``: where the work trees are made; None is the system's folder for temporary files. Both sides run with
     this process's interpreter, hence with one set of dependencies; only xaimed's own code comes from the work trees.
     """
@@ -136,39 +144,58 @@ class Alternation:
 def gate_process(tree: Path, stored: Path, *words: str, name: str, bench: str = BENCH) -> Run:
     """Run the gate profile of the checkout ``tree`` in a fresh process, which writes ``stored``.
 
-    ``bench``: a file of it; ``words``: further arguments of pytest, options of benches by their short names. What the
-    checkout does not hold, xaimed itself for instance, comes from where this process has it. Raises RevisionError, in
-    which ``name`` stands for the tree, when nothing was measured.
+    ``bench``: a file of it, or a command that begins with `OWN`; ``words``: further arguments of pytest, options of
+    benches by their short names. What the checkout does not hold, xaimed itself for instance, comes from where this
+    process has it. Raises RevisionError, in which ``name`` stands for the tree, when nothing was measured.
     """
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
-    # xaimed's own tree brings its plugin, and an older one none: what is installed must not come between
-    own = (tree / "bench/xaimed_bench").is_dir()
-    plugins = ("no:cacheprovider", "no:xaimed", *(() if own else ("xaimed_bench.running.plugin",)))
-    options = ["--profile", "gate", *words]
-    if not own:
-        options = [PREFIX + word[2:] if word.startswith("--") else word for word in options]
-    command = [sys.executable, "-m", "pytest", bench, "-q", *(f"-p{name}" for name in plugins)]
+    src = ["src"] if (tree / "src").is_dir() else []
     paths = os.pathsep.join(
-        [*(str(tree / p) for p in (".", "kernels", "reports", "bench")), os.environ.get("PYTHONPATH", "")]
+        [*(str(tree / p) for p in (*_IMPORTED_FROM, *src)), os.environ.get("PYTHONPATH", "")]
     ).rstrip(os.pathsep)
-    done = subprocess.run(
-        [*command, f"--benchmark-json={stored}", *options],
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            _command(tree, stored, bench, ["--profile", "gate", *words]),
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except BaseException:  # Ctrl-C ends that process too, which then stores the rows it has
+        stored.unlink(missing_ok=True)
+        raise
+    if done.returncode in _INTERRUPTED:
+        stored.unlink(missing_ok=True)
     if not stored.exists() or not stored.stat().st_size:
         log = stored.with_suffix(".log")
         log.write_text(done.stdout + done.stderr, encoding="utf-8")
         last = "".join((done.stdout + done.stderr).strip().splitlines()[-1:]) or "nothing"
         raise RevisionError(
-            f"the {name} side measured nothing (pytest's exit code {done.returncode});\n"
+            f"the {name} side measured nothing (exit code {done.returncode});\n"
             f"its output is in {log} and ends: {last}"
         )
     return load(stored)
+
+
+def _command(tree: Path, stored: Path, bench: str, options: Sequence[str]) -> list[str]:
+    """What is run in the tree to write ``stored``."""
+    if is_command(bench):
+        own_words = shlex.split(bench)[2:]
+        return [sys.executable, "-m", "xaimed_bench", "bench", *own_words, "--json", str(stored), *options]
+    # xaimed's own tree brings its plugin, and an older one none: what is installed must not come between
+    own = (tree / "bench/xaimed_bench").is_dir()
+    plugins = ("no:cacheprovider", "no:xaimed", *(() if own else ("xaimed_bench.running.plugin",)))
+    command = [sys.executable, "-m", "pytest", bench, "-q", *(f"-p{name}" for name in plugins)]
+    if not own:
+        options = [PREFIX + word[2:] if word.startswith("--") else word for word in options]
+    return [*command, f"--benchmark-json={stored}", *options]
+
+
+def is_command(bench: str) -> bool:
+    """Whether that is a command instead of a file."""
+    return bench.split()[:2] == OWN.split()
 
 
 @contextmanager

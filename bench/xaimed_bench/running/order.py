@@ -8,15 +8,20 @@ from collections.abc import Collection, Iterable, Sequence
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import Case
 
+MOST_NAMED = 9
+"""Of cases in a message."""
+
 
 def need_known(asked: Collection[str], cases: Iterable[Case]) -> None:
     """Raise UnusableError for a key asked for that no case has."""
     known = {case.key for case in cases}
     for key in asked:
         if key not in known:
-            some = f", e.g. {min(known)}" if known else ""
+            there = f"there are {', '.join(sorted(known))}"
+            if len(known) > MOST_NAMED:
+                there = f"there are e.g. {min(known)}; pytest --collect-only lists all"
             raise UnusableError(
-                f"--only-case {key}: no case is called so{some}; pytest --collect-only lists all"
+                f"--only-case {key}: no case is called so; {there if known else 'there is none'}"
             )
 
 

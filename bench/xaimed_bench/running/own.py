@@ -17,6 +17,7 @@ from xaimed_bench.measure.session import Session, what_finished
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.questions import explaining, scoring
 from xaimed_bench.running.asked import question_of
+from xaimed_bench.running.order import need_known, shuffled
 from xaimed_bench.running.outputs import Outputs
 from xaimed_core import METHODS
 from xaimed_reports.store.records import OURS, Case
@@ -35,20 +36,26 @@ class OwnCase:
 
 
 def own_cases(
-    subject: Subject, name: str, methods: Sequence[str], *, alone: bool, road: bool
+    subject: Subject, name: str, methods: Sequence[str], *, alone: bool, road: bool, gate: bool = False
 ) -> list[OwnCase]:
-    """Each method, in the order given, then ROAD of one image. ``name``: of the model."""
+    """Each method, in the order given, then ROAD of one image.
+
+    ``name``: of the model. ``gate``: grad-cam checks maps and is not timed, as in the profile of that name. A method of
+    the whole network, which reads no list of layers, is given the first.
+    """
     count, size = len(subject.images), str(subject.images.shape[-1])
     tokens = f"{subject.layer} holds tokens, which grad-cam reads by a reshape_transform of the user's own"
     found: list[OwnCase] = []
     for method in methods:
-        axes = {"method": method, "model": name, "layer": subject.layer, "batch": str(count)}
+        whole = METHODS[method].places == "network"
+        at = replace(subject, layer=subject.layers[0]) if whole else subject
+        axes = {"method": method, "model": name, "layer": at.layer, "batch": str(count)}
         case = Case(explaining.BENCH, {**axes, "dtype": "fp32", "size": size}, count)
         without = (
             "" if alone else NO_ORACLE if not METHODS[method].oracle else tokens if subject.layout else ""
         )
-        reference = "none" if alone or without else "timed"
-        ask = partial(explaining.explaining, subject, (method,), reference=reference, without=without)
+        reference = "none" if alone or without else "checks" if gate else "timed"
+        ask = partial(explaining.explaining, at, (method,), reference=reference, without=without)
         found.append(OwnCase(case, ask))
     if road:
         one = replace(
@@ -56,6 +63,16 @@ def own_cases(
         )
         case = Case(scoring.BENCH, {"model": name, "size": size, "batch": "1"}, 1)
         found.append(OwnCase(case, partial(scoring.scoring, one, alone=alone)))
+    return found
+
+
+def chosen(cases: Sequence[OwnCase], only: Sequence[str], seed: int | None) -> list[OwnCase]:
+    """The cases of these keys, all where there are none, in an order that a seed decides. Raises UnusableError."""
+    need_known(only, (each.case for each in cases))
+    found = [each for each in cases if not only or each.case.key in only]
+    if seed is not None:
+        order = shuffled([each.case for each in found], seed)
+        found.sort(key=lambda each: order.index(each.case.key))
     return found
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xaimed_bench.data import ImageBatch, load_images, phantoms
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import calibrate_on_phantoms
-from xaimed_bench.networks import Network, open_network
+from xaimed_bench.networks import Network, layer_names, open_network
 from xaimed_bench.weights import first_line
 from xaimed_core import explain
 from xaimed_core.layout import LayoutLike
@@ -30,6 +30,7 @@ CLASSES = tuple(f"class {k}" for k in range(4))
 class Given:
     """What the user gave. ``layer`` None: the role "last" where known, else the layer that `explain` chooses.
 
+    Several layers have commas between.
     ``size`` None: what the network was made for. ``method``: one that the layer must serve.
     """
 
@@ -118,8 +119,9 @@ def _classes(given: Given, model: nn.Module, images: Tensor) -> tuple[int, ...]:
 def _placed(
     given: Given, network: Network, model: nn.Module, images: Tensor, classes: Sequence[int]
 ) -> tuple[str, LayoutLike]:
-    """The layer's dotted name, and how it holds places: tried on one image."""
-    layer = network.layers.get(given.layer or "last", given.layer)
+    """The layer's dotted name, or several, and how they hold places: tried on one image."""
+    asked = given.layer or ("last" if "last" in network.layers else None)
+    layer = asked and layer_names(asked, network.layers).split(",")
     refused: Exception | None = None
     layouts: tuple[LayoutLike, ...] = (None, "infer")
     for layout in layouts:
@@ -127,7 +129,7 @@ def _placed(
             found = explain(
                 model, images[:1], given.method, layer, list(classes[:1]), semantics="grad-cam", layout=layout
             )
-            return found.layer, layout
+            return ",".join(layer or [found.layer]), layout
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             refused = refused or error
     raise UnusableError(f"--model {given.model} cannot be explained: {refused}") from refused

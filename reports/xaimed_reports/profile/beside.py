@@ -58,6 +58,8 @@ def figures(card: Card) -> dict[str, Figure]:
             found[name] = Figure(row.images_per_s, f"{number(row.images_per_s)} images/s")
     for row in card.kernels or ():
         found[f"{row.operation} {row.case}"] = Figure(row.seconds, seconds(row.seconds))
+    for row in card.predicted.rows if card.predicted else ():
+        found[f"{row.operation} {row.case}, predicted"] = Figure(row.likely_s, seconds(row.likely_s))
     if card.road is not None:
         found[f"ROAD, batch {card.road.batch}"] = Figure(
             card.road.images_per_s, f"{number(card.road.images_per_s)} images/s"

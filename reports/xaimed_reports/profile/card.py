@@ -2,6 +2,7 @@
 
 History of the schema:
     1  roofs, methods, kernels, ROAD, agreement, memory, energy, largest batch.
+    2  what counted kernels take on a GPU at least, predicted.
 
 Every part is None until it was measured. A field that could not be measured is None with a ``reason`` beside it.
 """
@@ -19,7 +20,7 @@ from xaimed_reports.store.kinds import kind_of, named
 from xaimed_reports.store.records import Conditions, Machine
 from xaimed_reports.store.writing import write_whole
 
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2
 LARGEST_RATE = 1e30
 """Bytes or operations a second that no device reaches: what is read beyond it is damaged."""
 
@@ -91,6 +92,66 @@ class KernelShare:
         """Raise ValueError for what no operation moves, computes or takes."""
         if not (self.moved_bytes >= 1 <= self.flops < LARGEST_RATE and 1e-12 < self.seconds < 1e9):
             raise ValueError("moved_bytes and flops must be 1 at least, and seconds a time above 0")
+
+
+@final
+@dataclass(frozen=True)
+class Rates:
+    """What bounds a kernel on a GPU, by the second: warp instructions issued, and bytes copied (read plus written)."""
+
+    issue_per_s: float
+    bytes_per_s: float
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no GPU reaches."""
+        if not all(1 <= rate < LARGEST_RATE for rate in (self.issue_per_s, self.bytes_per_s)):
+            raise ValueError(f"both rates must lie between 1 and {LARGEST_RATE:g} a second")
+
+
+@final
+@dataclass(frozen=True)
+class PredictedTime:
+    """What one operation takes at least, from its counted kernels: predicted, not measured.
+
+    ``warp_instructions`` and ``touched_bytes``: executed and touched by all launches, whole sectors counted.
+    ``needed_bytes``: each input and output once. ``seconds``: over the kernels, the longer of issuing and moving;
+    ``likely_s``: the same where half of the issue rate is reached, as for kernels with reductions and barriers.
+    """
+
+    operation: str
+    case: str
+    launches: int
+    warp_instructions: int
+    touched_bytes: int
+    needed_bytes: int
+    seconds: float
+    likely_s: float
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no operation does or takes."""
+        counted = (self.launches, self.warp_instructions, self.touched_bytes, self.needed_bytes)
+        if min(counted) < 1 or not 0 < self.seconds <= self.likely_s < 1e9:
+            raise ValueError("counts must be 1 at least, and likely_s a time of at least seconds")
+
+    def copy_share(self, rates: Rates) -> float:
+        """What copying each input and output once would take, over ``likely_s``."""
+        return self.needed_bytes / rates.bytes_per_s / self.likely_s
+
+    @property
+    def limit(self) -> Literal["issue rate", "bandwidth"]:
+        """What bounds most of ``likely_s``: half of the issue rate lengthens it, or does not."""
+        return "issue rate" if self.likely_s > self.seconds * 1.001 else "bandwidth"
+
+
+@final
+@dataclass(frozen=True)
+class Predicted:
+    """Predicted times for a GPU of these rates, ``how`` they are known, and the compiler whose kernels were counted."""
+
+    rates: Rates
+    how: Literal["given", "measured"]
+    compiler: str
+    rows: tuple[PredictedTime, ...]
 
 
 @final
@@ -177,6 +238,7 @@ class Card:
     roofs: Roofs | None = None
     methods: tuple[MethodRate, ...] | None = None
     kernels: tuple[KernelShare, ...] | None = None
+    predicted: Predicted | None = None
     road: RoadRate | None = None
     agreement: tuple[Agreement, ...] | None = None
     memory: tuple[PeakMemory, ...] | None = None
@@ -188,7 +250,7 @@ class Card:
     schema: int = CARD_SCHEMA
 
 
-PARTS = ("roofs", "methods", "kernels", "road", "agreement", "memory", "energy", "largest")
+PARTS = ("roofs", "methods", "kernels", "predicted", "road", "agreement", "memory", "energy", "largest")
 """The parts in the order in which they are measured and shown."""
 
 

@@ -15,13 +15,13 @@ COUNTED_S = 1.0
 """The machine's counters tick in hundredths of a second: over less than this they say nothing about other processes."""
 
 
-def card_markdown(card: Card, picture: str | None = None) -> str:
-    """The whole card. ``picture``: where the roofline lies, relative to the Markdown."""
+def card_markdown(card: Card, *, pictures: bool = False) -> str:
+    """The whole card. ``pictures``: whether the rooflines lie beside the Markdown."""
     taken = {part: card.taken[part] for part in PARTS if part in card.taken}
     return markdown_page(
         "card.md",
         card=card,
-        picture=picture,
+        pictures=pictures,
         device=device_name(card.machine),
         versions=versions(card.machine),
         grid=_grid,

@@ -170,7 +170,7 @@ BAD = """
 | profile --device cpu --out run.json                     | 2 | run.json is a file, not a folder                   |
 | profile --accept                                        | 2 | --accept belongs to --static                       |
 | profile --static --accept --only gram                   | 2 | leave --only out                                   |
-| profile --static --device cpu                           | 2 | leave --device and --quick out                     |
+| profile --static --device cpu                           | 2 | leave out what is of one device                     |
 | profile --static --out folder                           | 2 | no figures are accepted; --accept                  |
 | profile --static --out broken                           | 2 | static.json: not a static profile                  |
 | profile --static --out unlike                           | 2 | static.json: not a static profile; figure          |

@@ -24,7 +24,8 @@ from xaimed_reports.compare.disturbance import disturbance
 from xaimed_reports.history.judge import check
 from xaimed_reports.history.store import read
 from xaimed_reports.store.jsonform import to_json
-from xaimed_reports.store.rows import Timed
+from xaimed_reports.store.load import load
+from xaimed_reports.store.rows import Run, Timed
 from xaimed_reports.store.writing import write_whole
 
 ROOT = Path(__file__).parents[3]
@@ -89,20 +90,27 @@ def xaimed(folder: Path, *words: str) -> int:
     return subprocess.run([sys.executable, "-m", "xaimed_bench", *words], cwd=folder, check=False).returncode
 
 
-def remember(folder: Path, commits: list[str]) -> None:
-    """Measure each commit once, and add it to the history."""
+def remember(folder: Path, commits: list[str]) -> list[int]:
+    """Measure each commit, and add it to the history. The numbers of those that something disturbed at every try."""
+    disturbed: list[int] = []
     for i, commit in enumerate(commits, 1):
         stored = folder / f"xaimed-results/run-{i}.json"
         if not stored.exists():
             git(folder, "checkout", "--detach", commit)
             for _ in range(TRIES):
                 print(f"commit {i} of {COMMITS}", file=sys.stderr)
-                run = gate_process(folder, stored, name=f"commit {i}")
-                if not any(isinstance(row, Timed) and disturbance(row) for row in run.rows):
+                if not was_disturbed(gate_process(folder, stored, name=f"commit {i}")):
                     break
+        disturbed += [i] if was_disturbed(load(stored)) else []
         history = folder / "xaimed-results/history.sqlite"
         if xaimed(folder, "history", "add", str(stored), "--file", str(history)):
             sys.exit(f"{stored} could not be added")
+    return disturbed
+
+
+def was_disturbed(run: Run) -> bool:
+    """Whether `check` cannot judge by it."""
+    return any(isinstance(row, Timed) and disturbance(row) for row in run.rows)
 
 
 def outcome(folder: Path, commits: list[str]) -> dict[str, object]:
@@ -143,17 +151,19 @@ def main() -> int:
     folder = given.folder.absolute()
     os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
     commits = make(folder)
-    remember(folder, commits)
+    disturbed = remember(folder, commits)
     begun = (folder / "xaimed-results/bisect/search.json").exists()
     asked = ("--resume",) if begun else (commits[0], commits[-1], "--only", KEY)
     if code := xaimed(folder, "bisect", *asked):
         return code
-    found = outcome(folder, commits)
+    found = outcome(folder, commits) | {"disturbed": disturbed}
     text = json.dumps(found, indent=1)
     print(text)
     if given.json:
         write_whole(given.json, text)
-    return 0 if found["check_names"] == found["bisect_names"] == [GUILTY] else 1
+    if found["check_names"] == found["bisect_names"] == [GUILTY]:
+        return 0
+    return 3 if disturbed else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 from tests.bench.cli.bad_lines import BAD
 from xaimed_bench import cli
 from xaimed_bench.cli import FAULT, main
-from xaimed_bench.measure import static
+from xaimed_bench.profile import static
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/reports/golden/schema-2.json"

@@ -21,13 +21,16 @@ ROOT = Path(__file__).parents[3]
 KEY = "explaining a batch[xgradcam-4]"
 MADE = """
 import json, os, pathlib, subprocess, sys
-place = pathlib.Path(next(w for w in sys.argv if w.startswith("--benchmark-json=")).partition("=")[2])
+given = dict(zip(sys.argv, sys.argv[1:]))
+json_file = next((w for w in sys.argv if w.startswith("--benchmark-json=")), "").partition("=")[2]
+place = pathlib.Path(json_file or given["--json"])
+prefix = "--xaimed-" if json_file else "--"
 with open(os.environ["MADE_PROCESSES"], "a") as said:
     print(place.parent.name, place.name, os.getpid(), file=said)
-if sys.argv[sys.argv.index("--xaimed-only-case") + 1] != "explaining a batch[xgradcam-4]":
+if given[prefix + "only-case"] != "explaining a batch[xgradcam-4]":
     sys.exit("no case is called so")
 level, noise = map(float, pathlib.Path("cost").read_text().split())
-seed = int(sys.argv[sys.argv.index("--xaimed-shuffle") + 1])
+seed = int(given[prefix + "shuffle"])
 run = json.loads(pathlib.Path("run.json").read_text())
 run["xaimed"]["rows"] = []
 name = ["git", "rev-parse", "--short=12", "HEAD"]
@@ -50,11 +53,13 @@ def git(folder, *words):
 def made(tmp_path, monkeypatch):
     """Makes a repository with a commit for each cost, and works in it: the commits, oldest first."""
 
-    def made(*costs):
+    def made(*costs, program="pytest.py"):
         folder = tmp_path / "checkout"
         folder.mkdir()
         git(folder, "init")
-        (folder / "pytest.py").write_text(MADE)
+        (folder / program).parent.mkdir(exist_ok=True)
+        (folder / program).with_name("__init__.py").touch()
+        (folder / program).write_text(MADE)
         (folder / "run.json").write_bytes((ROOT / "tests/reports/golden/schema-3.json").read_bytes())
         for i, cost in enumerate(costs, 1):
             (folder / "cost").write_text(cost if isinstance(cost, str) else f"{cost[0]} {cost[1]}")
@@ -112,6 +117,15 @@ def test_the_commit_is_named_with_its_evidence_and_the_checkout_is_not_touched(m
     assert (Path("cost").read_text(), git(".", "rev-parse", "HEAD")) == ("not committed", commits[-2])
     assert not list(Path(".git").glob("BISECT*"))
     nothing_left(tmp_path)
+
+
+def test_a_users_own_model_is_bisected_by_the_command_that_measures_it(made):
+    """Here a work tree's `xaimed_bench` takes the place of a measurement, as its `pytest.py` does elsewhere."""
+    commits = made(*quiet(1, 1, 1.1, 1.1), program="xaimed_bench/__main__.py")
+    assert (
+        main(["bisect", commits[0], commits[-1], "--only", KEY, "--bench", "xaimed bench --model a:b"]) == 0
+    )
+    assert found()["suspects"] == [commits[2]]
 
 
 def test_what_cannot_be_measured_is_skipped(made):

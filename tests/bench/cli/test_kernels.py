@@ -3,8 +3,8 @@
 import pytest
 
 from xaimed_bench.cli import main
-from xaimed_bench.profile import counts as counting
-from xaimed_bench.profile.counts import counted_cases, one_image
+from xaimed_bench.profile.predicted import counts as counting
+from xaimed_bench.profile.predicted.counts import counted_cases, one_image
 from xaimed_kernels.operations import OPERATIONS
 
 CASE = "weighted_map 2x37x7x7-n-c"

@@ -7,7 +7,7 @@ import pytest
 
 from xaimed_bench.measure import Plan
 from xaimed_bench.measure.interleave import MOST_REPEATS, interleave
-from xaimed_bench.measure.plan import median_error
+from xaimed_bench.measure.plan import OutOfTimeError, median_error
 
 
 def arms(clock, **seconds):
@@ -65,6 +65,32 @@ def test_measuring_stops_when_the_budget_is_spent_but_not_before_the_least_block
     longer = replace(PLAN, budget_s=40.5, max_blocks=50)
     found = interleave(arms(fake_clock, a=1.0, b=1.0), {"a": 1.0, "b": 1.0}, plan=longer, clock=fake_clock)
     assert max(found.timings["a"].block) == 9
+
+
+def fits_until(clock, until_s, **more):
+    """Blocks and most calls in one, of arms that take 3 seconds a round, on a run whose time ends."""
+    clock.now = 0.0
+    plan = replace(PLAN, until_s=until_s, **more)
+    found = interleave(arms(clock, a=1.0, b=2.0), {"a": 1.0, "b": 2.0}, plan=plan, clock=clock)
+    blocks = found.timings["a"].blocks
+    return len(blocks), max(map(len, blocks.values()))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "blocks", "calls"),
+    # one round warms up, one is for the memory
+    [(3, 1, 1), (4, 2, 1), (5, 3, 1), (6, 4, 1), (9, 6, 1), (10, 4, 2), (12, 5, 2), (99, 6, 2)],
+)
+def test_where_a_runs_time_ends_calls_are_single_then_blocks_are_fewer(rounds, blocks, calls, fake_clock):
+    assert fits_until(fake_clock, 3.0 * rounds) == (blocks, calls)
+    assert fake_clock.now + 3.0 <= 3.0 * rounds
+
+
+def test_without_time_for_one_block_nothing_is_measured_unless_it_must_be(fake_clock):
+    for until_s in (2.9, 8.9):  # before the warm-up, and after it
+        with pytest.raises(OutOfTimeError):
+            fits_until(fake_clock, until_s)
+        assert fits_until(fake_clock, until_s, in_any_case=True) == (1, 1)
 
 
 SURE = replace(PLAN, relative_error=0.01, max_blocks=500, budget_s=1e4)

@@ -103,6 +103,49 @@ def test_a_run_that_ends_on_time_leaves_out_what_does_not_fit(
     assert second.counted() == "measured 5 of 5 cases"
 
 
+@pytest.mark.parametrize(("building_s", "blocks"), [(20.0, 4), (120.0, 2), (150.0, 1), (400.0, 1)])
+def test_however_slow_the_machine_the_first_case_is_measured(
+    building_s, blocks, ask, make_run, fake_clock, tmp_path
+):
+    """With as many turns as fit; the others say which option would measure them, and a resumed run goes further."""
+    maps, path = torch.linspace(0, 1, 64).reshape(1, 8, 8), tmp_path / "run.journal.jsonl"
+    plan = Plan(8.0, min_blocks=4, max_blocks=8, relative_error=0.0, warm_up_s=2.0, total_s=300.0, ends=True)
+
+    def slow(seconds):
+        def call():
+            fake_clock.now += seconds
+            return maps
+
+        return call
+
+    def run():
+        head, began_s = make_run(), fake_clock.now
+        with closing(Journal(path)) as journal:
+            found = Session(head, plan, CPU, expected=3, journal=journal, recovered=what_finished(path, head))
+            for x in "abc":
+                case = Case("toy", {"x": x}, 1)
+                if found.recover(case.key):
+                    continue
+                if not found.fits():
+                    found.leave_out(case)
+                    continue
+                fake_clock.now += building_s
+                found.rows(ask(slow(6.0), slow(20.0), forward=slow(6.0), case=case))
+            rows = {row.case.axes["x"]: row for row in found.run().rows if row.impl == "ours"}
+            return list(rows.values()), fake_clock.now - began_s
+
+    (first, *others), took_s = run()
+    assert len(first.timing.blocks) == blocks
+    assert first.memory.how
+    assert took_s <= 300.0 or building_s > 300.0
+    assert {row.reason for row in others} == {
+        "no time left: --resume measures it, or a --budget above 300 seconds"
+    }
+    (again, second, third), _ = run()
+    assert again == first
+    assert (second.status, third.status) == ("ok", "skipped")
+
+
 def test_what_cases_take_beside_their_timed_calls_is_left_out_of_the_budgets(
     ask, make_run, fake_clock, monkeypatch
 ):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from xaimed_bench.measure.case import measure_case
-from xaimed_bench.measure.ceiling import count_ceiling
 from xaimed_bench.measure.peers import some_ablations
+from xaimed_bench.questions.ceiling import count_ceiling
 from xaimed_core import explain
 from xaimed_reports.store.records import Ceiling, Part
 from xaimed_reports.store.rows import Untimed

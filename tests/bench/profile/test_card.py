@@ -4,6 +4,7 @@ import itertools
 import time
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from xaimed_bench.profile.memory import bytes_per_image, find_largest, search_la
 from xaimed_bench.profile.variants import Variant, list_variants
 from xaimed_core.methods import METHODS
 from xaimed_kernels.operations import OPERATIONS, moved_bytes
-from xaimed_reports.profile.card import PARTS, Card, PeakMemory, load_card
+from xaimed_reports.profile.card import PARTS, Card, PeakMemory, Rates, load_card
 from xaimed_reports.store.records import Machine
 
 CPU = torch.device("cpu")
@@ -37,6 +38,8 @@ def tiny():
         kernel_images=1,
         budget_s=0.01,
         energy_s=0.01,
+        counts=Path(__file__).parents[3] / "reports/results/counts.json",
+        rates=Rates(927e9, 3e12),
     )
 
 
@@ -77,6 +80,7 @@ def test_every_part_of_a_card_is_measured_and_kept_at_once(measured):
 
     assert {row.operation for row in card.kernels} == {operation.name for operation in OPERATIONS}
     assert all(row.path == "cpu" and row.roof_share >= row.copy_share > 0 for row in card.kernels)
+    assert {row.operation for row in card.predicted.rows} == {operation.name for operation in OPERATIONS}
     assert card.road.imputer_share > 0
     assert card.road.perturbed == 8
 
@@ -127,7 +131,7 @@ def test_parts_asked_for_join_the_stored_ones_of_the_same_machine(parts_at_hand,
     assert main([*words, "--only", "energy"]) == 0
     assert set(load_card(tmp_path / "profile.json").taken) == {"memory", "energy"}
     assert main(words) == 0
-    assert set(load_card(tmp_path / "profile.json").taken) == set(PARTS)
+    assert set(load_card(tmp_path / "profile.json").taken) == {*PARTS} - {"predicted"}
     monkeypatch.setattr(Machine, "__eq__", lambda self, other: False)
     assert main([*words, "--only", "energy"]) == 0
     assert set(load_card(tmp_path / "profile.json").taken) == {"energy"}

@@ -119,6 +119,86 @@ def test_a_side_without_benches_says_so(sides):
         opened.measure()
 
 
+MODEL = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3), nn.ReLU(){more}
+    return nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+"""
+OWN = "xaimed bench --model mine.models:build --methods gradcam --no-road --alone --size 32 --batch 1 --budget 1"
+
+
+def test_a_users_own_model_is_measured_as_each_revision_builds_it(checkout, tmp_path, monkeypatch):
+    """Also a package in src/ that is installed from the checkout: each side must import its own."""
+    package = checkout / "src/mine"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for more in ("", ", nn.Conv2d(4, 4, 3), nn.ReLU()"):
+        (package / "models.py").write_text(MODEL.format(more=more))
+        git(checkout, "add", "src")
+        git(checkout, "commit", "-m", f"more: {more}")
+    (package / "models.py").write_text("not committed, and no Python")
+    paths = [checkout / "src", *(ROOT / p for p in (".", "kernels", "reports", "bench"))]
+    monkeypatch.setenv("PYTHONPATH", ":".join(map(str, paths)))
+    with Alternation(checkout, "HEAD~1", "HEAD", runs=1, keep=tmp_path / "kept", bench=OWN) as sides:
+        for side, (run,), layer in zip(("base", "new"), sides.measure(), "13", strict=True):
+            (row,) = run.rows
+            assert row.case.key == f"explaining a batch[gradcam-mine.models:build-{layer}-1-fp32-32]"
+            assert row.status == "ok"
+            assert sides._commits[side].startswith(run.revision)
+            assert run.profile == "gate"
+
+
+@pytest.mark.parametrize(
+    ("bench", "says"),
+    [
+        ("xaimed bench --methods gradcam", "required: --model"),
+        ("xaimed bench --model 'mine:build", "No closing quotation"),
+        ("xaimed bench --model mine:build --json r.json", "--json is set for each process"),
+        ("xaimed bench --model mine:build --resume", "--resume is set for each process"),
+        ("xaimed bench --model mine:build --batch 0", "1 at least"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare --base HEAD", "bisect HEAD HEAD --only x"])
+def test_a_command_that_cannot_measure_is_refused_before_it_runs(bench, says, command, checkout, capsys):
+    assert main([*command.split(), "--bench", bench]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_runs_of_other_rows_are_not_taken_for_those_asked_for(checkout, measured, monkeypatch, capsys):
+    monkeypatch.chdir(checkout)
+    asked = ["compare", "--base", "HEAD", "--keep", "kept"]
+    main([*asked, "--bench", "a.py"])
+    assert len(measured) == 12
+    capsys.readouterr()
+    for other in (["--bench", "b.py"], [], ["--bench", "a.py", "--only", "x"]):
+        assert main([*asked, "--resume", *other]) == 2
+        assert "kept holds runs of another --bench or --only" in capsys.readouterr().err
+    assert len(measured) == 12
+
+
+def test_what_an_interrupted_process_stored_is_not_taken_for_its_whole_run(tmp_path, monkeypatch):
+    """Ctrl-C reaches it too: it stores the rows that it has."""
+    stored = tmp_path / "run.json"
+
+    def interrupted(command, **settings):
+        stored.write_text("{}")
+        return subprocess.CompletedProcess(command, 2, "", "")
+
+    def both_interrupted(command, **settings):
+        stored.write_text("{}")
+        raise KeyboardInterrupt
+
+    for run, error in ((interrupted, RevisionError), (both_interrupted, KeyboardInterrupt)):
+        monkeypatch.setattr(subprocess, "run", run)
+        with pytest.raises(error):
+            alternate.gate_process(tmp_path, stored, name="base")
+        assert not stored.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_no_work_tree_and_no_process(number, checkout, tmp_path):
     """The gate's processes here tell their id and sleep."""

@@ -110,6 +110,25 @@ def test_beside_grad_cam_each_case_has_two_rows(here):
     assert "grad-cam" in rows[1].what
 
 
+def test_a_method_of_several_layers_is_measured_at_those_given(here):
+    pytest.importorskip("pytorch_grad_cam")
+    words = [
+        "bench",
+        "--model",
+        "mine:sized",
+        "--methods",
+        "layercam,refinecam,fullgrad",
+        "--layer",
+        "2,4",
+        *SMALL,
+    ]
+    assert main([*words, "--no-road", "--json", "run.json"]) == 0
+    rows = load(here / "run.json").rows
+    assert [row.impl for row in rows] == ["ours", "reference"] * 3
+    assert [row.case.axes["layer"] for row in rows] == ["2,4"] * 4 + ["2"] * 2
+    assert "RefineCAM" in rows[3].what
+
+
 def test_where_grad_cam_is_not_installed_it_says_so_and_goes_on(here, monkeypatch, capsys):
     monkeypatch.setattr("xaimed_bench.cli.bench.find_spec", lambda name: None)
     assert main([*ONE_METHOD, "--model", "mine:build"]) == 0
@@ -157,6 +176,19 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(here, monkeypatch):
     assert second.status == "ok"
 
 
+def test_rows_can_be_chosen_and_shuffled(here, capsys):
+    keys = [f"explaining a batch[{method}-mine:build-4-2-fp32-48]" for method in ("gradcam", "eigencam")]
+    orders = set()
+    for seed in ("0", "1", "2", "3"):
+        assert main([*TWO_METHODS, "--shuffle", seed, "--budget", "1", "--profile", "gate"]) == 0
+        orders.add(tuple(row.case.key for row in load(here / "r.json").rows))
+    assert orders == {tuple(keys), tuple(reversed(keys))}
+    assert main([*TWO_METHODS, "--only-case", keys[1]]) == 0
+    assert [row.case.key for row in load(here / "r.json").rows] == [keys[1]]
+    assert main([*TWO_METHODS, "--only-case", "none"]) == 2
+    assert f"no case is called so; there are {keys[1]}, {keys[0]}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -164,6 +196,8 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on(here, monkeypatch):
         ("--model mine:five_channels", "reads 5 channels"),
         ("--model mine:pair", "scores [images, classes] are needed"),
         ("--model mine:build --layer nothing", "nothing"),
+        ("--model mine:build --methods refinecam", "give e.g. --layer layer2,layer3,layer4"),
+        ("--model mine:build --methods refinecam --layer 2,9", "9"),
         ("--model mine:build --data none", "--data: no folder at none"),
         ("--model mine:build --size 16 --layer 7", "cannot be explained"),
     ],

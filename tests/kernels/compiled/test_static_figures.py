@@ -2,7 +2,7 @@
 
 import pytest
 
-from xaimed_bench.measure.static import Job, compile_all, configurations
+from xaimed_bench.profile.static import Job, compile_all, configurations
 
 pytestmark = pytest.mark.offline
 

@@ -7,7 +7,8 @@
 GOOD and BAD are compared first, as `xaimed compare --base` does, in alternating fresh processes: they must differ
 here. Then `git bisect run` asks about commits, and each is compared with GOOD in the same way. What is `unknown` or
 cannot be measured is skipped. All of it happens in work trees of its own; your checkout is not touched. KEY is the
-name of one row, as `xaimed history check` and `xaimed compare` print it.
+name of one row, as `xaimed history check` and `xaimed compare` print it. --bench names the file that measures it, or
+the command: --bench "xaimed bench --model mine:build".
 
 Exit codes: 0 the commit is named; 2 input that cannot be used, or ends that do not differ here; 3 inconclusive: the
 ends, or the commits that remain, could not be judged. The evidence stays in found.json and runs/ of --keep.
@@ -24,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.compare import FEWEST_RUNS, FLOOR_FILE, add_processes, need_floor
+from xaimed_bench.cli.compare import FEWEST_RUNS, FLOOR_FILE, add_bench, add_processes, need_floor
 from xaimed_bench.cli.given import file_to_write, words
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import Held
@@ -43,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("good", nargs="?", type=words, metavar="GOOD", help="a commit before it happened")
     parser.add_argument("bad", nargs="?", type=words, metavar="BAD", help="a commit after it happened")
     parser.add_argument("--only", type=words, metavar="KEY", help="the row, e.g. 'explaining[xgradcam-...]'")
-    parser.add_argument("--bench", type=words, metavar="FILE", help=f"the bench that measures it ({BENCH})")
+    add_bench(parser)
     add_processes(parser, KEEP)
     parser.add_argument("--resume", action="store_true", help="go on with the search that was cut short")
     parser.add_argument("--abort", action="store_true", help="forget the search that was cut short")

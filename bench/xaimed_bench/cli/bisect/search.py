@@ -47,7 +47,7 @@ class Search:
     key: str
     """Of the row, e.g. ``explaining[xgradcam-resnet18-last-4-fp32-128]``."""
     bench: str
-    """The file that measures it, within the repository."""
+    """The file that measures it, within the repository, or a command `xaimed bench ...`."""
     runs: int
     """Processes a side."""
     floor_file: str

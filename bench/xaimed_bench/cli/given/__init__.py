@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn, final
 
 from xaimed_bench.cli.given.files import STDOUT, file_to_write, folder_to_write, keep_apart, to_write, write
-from xaimed_bench.cli.given.values import count, share, within, words
+from xaimed_bench.cli.given.values import count, rate, share, within, words
 from xaimed_reports.store.jsonform import UnusableError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "file_to_write",
     "folder_to_write",
     "keep_apart",
+    "rate",
     "share",
     "to_write",
     "within",

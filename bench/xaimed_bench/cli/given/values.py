@@ -6,6 +6,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from xaimed_reports.profile.card import LARGEST_RATE
+
 
 def count(least: int) -> Callable[[str], int]:
     """The type of an option that takes a whole number, ``least`` at least."""
@@ -59,3 +61,16 @@ def within(
         return value
 
     return read
+
+
+def rate(text: str) -> float:
+    """The type of an option that takes thousands of millions a second, as a number a second."""
+    try:
+        found = 1e9 * float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < LARGEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given; give a number above 0 in thousands of millions a second, e.g. 927"
+        )
+    return found

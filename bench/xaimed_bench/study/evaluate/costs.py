@@ -15,7 +15,7 @@ from xaimed_bench.measure import PROFILES
 from xaimed_bench.measure.clock import Clock
 from xaimed_bench.measure.interleave import interleave
 from xaimed_bench.measure.memory import peak_above_resident
-from xaimed_bench.study.evaluate.maps import maps_per_image, methods_needed
+from xaimed_bench.study.evaluate.maps import maps_per_image, methods_at, methods_needed
 from xaimed_bench.study.evaluate.scores import forwards_per_map, forwards_shared
 from xaimed_bench.study.evaluate.settings import Settings
 from xaimed_core import explain
@@ -39,8 +39,8 @@ def costs(
     clock = Clock(images.device)
     for role, layer in layers.items():
         arms: dict[str, Callable[[], Any]] = {FORWARD: partial(_forward, model, images)}
-        for name in methods_needed(names):
-            arms[name] = partial(explain, model, images, name, layer, progress=False)
+        for name in methods_needed(methods_at(layer, names)):
+            arms[name] = partial(explain, model, images, name, layer.split(","), progress=False)
         first_s = {name: clock.first(call)[1] for name, call in arms.items()}
         timed = interleave(arms, first_s, plan=PROFILES["gate"], clock=clock).timings
         for name, call in arms.items():
@@ -54,13 +54,20 @@ def costs(
 
 @torch.no_grad()
 def negative(model: nn.Module, images: Tensor, layers: Mapping[str, str]) -> dict[str, float]:
-    """The part of each layer's values that is below 0, as it gives them."""
-    found: dict[str, float] = {}
+    """The part of the values that is below 0, as the layer gives them; where there are several, the largest of them."""
+    found = dict.fromkeys(layers, 0.0)
 
     def watch(role: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _module, _given, values: found.update({role: float((values < 0).float().mean())})
+        def note(_module: nn.Module, _given: Any, values: Tensor) -> None:
+            found[role] = max(found[role], float((values < 0).float().mean()))
 
-    hooks = [model.get_submodule(layer).register_forward_hook(watch(role)) for role, layer in layers.items()]
+        return note
+
+    hooks = [
+        model.get_submodule(name).register_forward_hook(watch(role))
+        for role, names in layers.items()
+        for name in names.split(",")
+    ]
     try:
         model(images)
     finally:
@@ -76,7 +83,7 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
 
 def forwards_needed(asked: Settings) -> int:
     """Of each image: as it is, as every map perturbs it, and with everything removed."""
-    each = forwards_per_map(asked) * maps_per_image(asked.methods, len(asked.layers))
+    each = forwards_per_map(asked) * maps_per_image(asked.methods, asked.layers.values())
     return 1 + each + forwards_shared(asked)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,20 +46,30 @@ def methods_needed(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for name in names for part in HYBRIDS.get(name, (name,))))
 
 
-def maps_per_image(names: Sequence[str], layers: int) -> int:
+def methods_at(layer: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Those that the layer serves: some need several layers, and those of a whole network refuse several."""
+    unfit = "network" if "," in layer else "layers"
+    return tuple(name for name in names if name not in METHODS or METHODS[name].places != unfit)
+
+
+def maps_per_image(names: Sequence[str], layers: Iterable[str]) -> int:
     """How many maps `explain_batch` makes."""
-    signed = sum(name in METHODS and isinstance(METHODS[name].kind, Projection) for name in names)
-    return len(BASELINES) + layers * (len(names) + signed + 1)
+    served = [methods_at(layer, names) for layer in layers]
+    signed = sum(
+        name in METHODS and isinstance(METHODS[name].kind, Projection) for at in served for name in at
+    )
+    return len(BASELINES) + signed + sum(len(at) + 1 for at in served)
 
 
 def explain_batch(
     model: nn.Module, images: Tensor, layers: Mapping[str, str], names: Sequence[str], *, seed: int
 ) -> Explained:
     """All maps of each image's top class. One pass per layer; ``seed``: of the random maps."""
-    asked, found = methods_needed(names), {}
+    found: dict[str, Explanation] = {}
     for role, layer in layers.items():
-        found[role] = explain(model, images, asked, layer, progress=False)
-    made = [each for role, e in found.items() for each in _of_layer(role, e, names)]
+        asked = methods_needed(methods_at(layer, names))
+        found[role] = explain(model, images, asked, layer.split(","), progress=False)
+    made = [each for role, e in found.items() for each in _of_layer(role, e, methods_at(layers[role], names))]
     made += _baselines(images, seed)
     first = next(iter(found.values()))
     if first.logits is None:

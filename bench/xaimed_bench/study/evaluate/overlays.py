@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from xaimed_bench.study.evaluate.maps import methods_needed
+from xaimed_bench.study.evaluate.maps import methods_at, methods_needed
 from xaimed_bench.study.evaluate.shards import read
 from xaimed_bench.study.evaluate.work import Work, read_images
 from xaimed_core import explain
@@ -51,12 +51,12 @@ def _chosen(work: Work, folder: Path, role: str) -> list[tuple[str, int, float]]
 
 
 def _picture(work: Work, layer: str, chosen: list[tuple[str, int, float]]) -> bytes:
-    names = methods_needed(work.settings.methods)
+    names = methods_needed(methods_at(layer, work.settings.methods))
     figure: Any = new_figure(1.7 * (len(names) + 1), 1.9 * len(chosen))
     panels = figure.subplots(len(chosen), len(names) + 1, squeeze=False)
     for row, (kind, i, value) in zip(panels, chosen, strict=True):
         batch = next(read_images(work, [i]))
-        e = explain(work.model, batch.images.to(work.team.device), names, layer, progress=False)
+        e = explain(work.model, batch.images.to(work.team.device), names, layer.split(","), progress=False)
         pixels = work.normalisation.undo(batch.images)[0].clamp(0, 1).permute(1, 2, 0)
         for panel, name in zip(row, ("", *names), strict=True):
             panel.imshow(pixels)

@@ -13,7 +13,7 @@ from torch import nn
 
 from xaimed_bench.bench_options import named
 from xaimed_bench.data.sets import ImageSet, Item, Leak, open_set
-from xaimed_bench.networks import Network, open_network
+from xaimed_bench.networks import Network, layer_names, open_network
 from xaimed_bench.study.evaluate import maps, scores
 from xaimed_bench.study.evaluate.settings import Settings
 from xaimed_bench.study.evaluate.work import Work
@@ -70,11 +70,12 @@ def prepare(asked: Asked, team: Team) -> tuple[Work, ImageSet]:
         raise UnusableError(str(error)) from error
     items = _items(asked, images)
     settings = _settings(asked, images, items, network)
-    for name in settings.layers.values():
+    for name in ",".join(settings.layers.values()).split(","):
         try:
             network.model.get_submodule(name)
         except AttributeError:
             raise UnusableError(f"--layer {name}: {network.title} has no such module") from None
+    _check_served(settings)
     model = network.model.to(team.device)
     return Work(model, network.normalisation, items, settings, team, asked.workers), images
 
@@ -148,6 +149,19 @@ def _digest(model: nn.Module) -> str:
     return weights.hexdigest()[:16]
 
 
+def _check_served(settings: Settings) -> None:
+    """Raise UnusableError for a method that no layer serves, and for a layer that serves none."""
+    served = {layer: maps.methods_at(layer, settings.methods) for layer in settings.layers.values()}
+    for name in settings.methods:
+        if not any(name in names for names in served.values()):
+            several = METHODS[name].places == "layers"
+            needed = "several layers, e.g. --layer layer2,layer3,layer4" if several else "a layer alone"
+            raise UnusableError(f"--methods {name}: it needs {needed}")
+    for layer, names in served.items():
+        if not names:
+            raise UnusableError(f"--layer {layer}: none of the methods is for it; leave it out")
+
+
 def _layers(asked: Asked, network: Network) -> dict[str, str]:
     known = network.layers
     names = asked.layer or [role for role in ("last", "earlier") if role in known]
@@ -155,4 +169,4 @@ def _layers(asked: Asked, network: Network) -> dict[str, str]:
         raise UnusableError(
             f"no layer of {network.title} is known by a role; give --layer with a dotted name"
         )
-    return {name: known.get(name, name) for name in names}
+    return {name: layer_names(name, known) for name in names}

@@ -89,7 +89,7 @@ def _begin(asked: Asked, work: Work, images: ImageSet) -> None:
         images.split("validation") if settings.split == "testing" and "iou" in settings.metrics else ()
     )
     keep_thresholds(work, validation, asked.out)
-    count = maps_per_image(settings.methods, len(settings.layers))
+    count = maps_per_image(settings.methods, settings.layers.values())
     each = count * forwards_per_map(settings)
     print(
         f"{settings.count} images of {settings.data} ({settings.split}), {count} maps each, {each:,} forwards of "

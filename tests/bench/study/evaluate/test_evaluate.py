@@ -39,6 +39,17 @@ def test_every_image_has_every_method_and_metric_and_the_summary_is_their_mean(s
         assert combined == pytest.approx((lerf - morf) / 2, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:xgradcam and refinecam divide by")
+def test_several_layers_together_are_one_place_for_every_method(scans) -> None:
+    assert evaluate("out", "--layer", "1,2", "--methods", "xgradcam,refinecam", "--limit", "4") == 0
+    methods = {(layer, method) for _, layer, method, _ in rows("out") if "," not in method}
+    assert {pair for pair in methods if pair[0]} == {
+        ("2", "xgradcam"),
+        ("1,2", "xgradcam"),
+        ("1,2", "refinecam"),
+    }
+
+
 def test_values_are_those_of_the_library(scans) -> None:
     """One image's ROAD, made again by `road` from the same seed."""
     import torch
@@ -166,6 +177,8 @@ def test_every_row_says_whether_the_network_is_right_and_of_which_group_the_imag
     [
         (("--layer", "5"), "plain on Testing/dark/new0.png"),
         (("--layer", "9"), "--layer 9: plain has no such module"),
+        (("--methods", "refinecam"), "refinecam: it needs several layers, e.g. --layer layer2,layer3,layer4"),
+        (("--methods", "fullgrad", "--layer", "1,2"), "--layer 1,2: none of the methods is for it"),
         (("--methods", "gradcam,nothing"), "--methods: no 'nothing'; there are gradcam"),
         (("--metrics", ","), "--metrics: nothing given; there are road"),
         (("--model", "fewnets:none"), "fewnets:none cannot be imported"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, final
+from typing import final
 
 from xaimed_bench.progress import Steps
 from xaimed_kernels.emulator import Counts, Device, Finding, Launch, emulating
-from xaimed_kernels.operations import OPERATIONS, Case, Operation, moved_bytes
+from xaimed_kernels.operations import OPERATIONS, Case, Operation, images_in, moved_bytes
 
 SHOWN_EVERY_S = 10.0
 H100 = 132
@@ -74,8 +74,7 @@ def emulate(operation: Operation, case: Case, device: Device, *, checked: bool) 
 
 def one_image(case: Case) -> tuple[Case, Device]:
     """A bench case's first image, on its share of an H100's multiprocessors: sums are split as in the whole batch."""
-    images = _images(case)
-    return case.at_most(1), Device(multiprocessors=max(1, round(H100 / images)))
+    return case.at_most(1), Device(multiprocessors=max(1, round(H100 / images_in(case))))
 
 
 def counted_cases(only: str | None = None) -> dict[str, tuple[Operation, Case]]:
@@ -104,7 +103,3 @@ def triton_name() -> str:
 
 def _figures(counts: Counts) -> dict[str, int]:
     return {name: number for name, number in vars(counts).items() if isinstance(number, int)}
-
-
-def _images(case: Any) -> int:
-    return len(case.make("meta")[0])

@@ -3,8 +3,8 @@
 import pytest
 
 from xaimed_bench.cli import main
-from xaimed_bench.measure import static
-from xaimed_bench.measure.static import Job, select_figures, short, target_name
+from xaimed_bench.profile import static
+from xaimed_bench.profile.static import Job, select_figures, short, target_name
 from xaimed_kernels.disassembly import Counts
 from xaimed_kernels.offline import TARGETS, CompiledFacts
 
