@@ -20,6 +20,7 @@ from xaimed_bench.measure import agree_within, nearer_sign, of_maps, of_values, 
 from xaimed_bench.measure.subject import Subject
 from xaimed_bench.models import MODELS
 from xaimed_bench.questions.ceiling import count_ceiling
+from xaimed_bench.questions.explaining import exactly
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.explanation import Route
 from xaimed_core.methods import PAPER
@@ -108,7 +109,7 @@ def one_pass(built: ExitStack, subject: Subject, method: str, *, to_zero: bool) 
         "what": peers.grad_cam_name(METHODS[method].oracle),
         "judge": judge_map,
         "allowed": agree_within([method]),
-        "exact": lambda: exactly(subject, method),
+        "exact": lambda: exactly(subject, (method,))[method],
         "revision": METHODS[method].revision,
     }
 
@@ -168,20 +169,13 @@ def some_of_theirs(
     )
 
 
-def exactly(subject: Subject, method: str) -> Any:
-    """grad-cam's maps in float64: how much of a difference its own rounding explains."""
-    model, images = subject.apart("float64").double(), subject.images.double()
-    with peers.grad_cam(METHODS[method].oracle, model, subject.layers, images, subject.classes) as maps:
-        return maps()
-
-
 def exact_drops(subject: Subject, to_zero: bool) -> Expected:
-    """The same of its drops."""
+    """grad-cam's drops and maps in float64: how much of a difference its own rounding explains."""
     model, images = subject.apart("float64").double(), subject.images.double()
     with peers.some_ablations(
         model, subject.layer, images, subject.classes, batches=TIMED[0], batch_size=BATCH, to_zero=to_zero
     ) as drops:
-        return Expected(drops(), exactly(subject, CHEAP))
+        return Expected(drops(), exactly(subject, (CHEAP,))[CHEAP])
 
 
 def judge_map(found: Explanation | Any, expected: Any) -> Fidelity:

@@ -37,25 +37,15 @@ __all__ = [
     "road_table",
 ]
 
-_HOMES = {
-    "Explanation": "engine",
-    "explain": "engine",
-    "hybrid": "hybrids",
-    "ChannelsFirst": "layout",
-    "ChannelsLast": "layout",
-    "Tokens": "layout",
-    "LOCALISATION": "localisation",
-    "Localisation": "localisation",
-    "best_threshold": "localisation",
-    "evaluate_localisation": "localisation",
-    "METHODS": "methods",
-    "Faithfulness": "faithfulness",
-    "METRICS": "faithfulness",
-    "evaluate": "faithfulness",
-    "road": "faithfulness",
-    "RoadTable": "faithfulness",
-    "road_table": "faithfulness",
+_NAMES = {
+    "engine": "Explanation explain",
+    "faithfulness": "METRICS Faithfulness RoadTable evaluate road road_table",
+    "hybrids": "hybrid",
+    "layout": "ChannelsFirst ChannelsLast Tokens",
+    "localisation": "LOCALISATION Localisation best_threshold evaluate_localisation",
+    "methods": "METHODS",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

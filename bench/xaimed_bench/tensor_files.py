@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from xaimed_bench.checkpoint_files import is_safetensors
+from xaimed_reports.store.writing import write_whole
 
 FORMAT = "1"
 """Of the headers of xaimed's own files."""
@@ -19,25 +19,7 @@ def write_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, str], path
     from safetensors.torch import save
 
     apart = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_whole(save(apart, {"xaimed": FORMAT, **header}), path)
-
-
-def write_whole(content: bytes, path: Path) -> None:
-    """Write beside ``path``, then put the file in its place: what was there stays until the new one is safe.
-
-    Raises OSError with the file's name.
-    """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    write_whole(path, save(apart, {"xaimed": FORMAT, **header}))
 
 
 def read_header(path: Path) -> dict[str, str]:

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from xaimed_bench.data import IMAGENET, Normalisation
 from xaimed_bench.models import MODELS
 from xaimed_bench.networks import Network, open_network, save_network
-from xaimed_bench.tensor_files import write_whole
 from xaimed_core import explain
+from xaimed_reports.store.writing import write_whole
 
 CLASSES = ("glioma", "none", "pituitary")
 TINY = "tinynet:build"
@@ -216,13 +216,13 @@ def test_a_file_cut_short_is_damaged_and_no_network(keep, tmp_path):
 
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "kept"
-    write_whole(b"first", path)
+    write_whole(path, b"first")
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="kept"):
-        write_whole(b"second", path)
+        write_whole(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]

@@ -17,8 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from xaimed_bench.cli.data import add_drop_leaks
-from xaimed_bench.cli.given import count, folder_to_write
-from xaimed_bench.cli.train import number
+from xaimed_bench.cli.given import count, folder_to_write, within
 from xaimed_bench.device import DEVICE_HELP
 
 SPLITS = ("testing", "validation", "all")
@@ -54,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=count(1), help="at most so many images, spread evenly")
     parser.add_argument(
-        "--threshold", type=number(above=0, below=1),
+        "--threshold", type=within(above=0, below=1),
         help="of iou; default: each method's best on validation, 0.5 where no image of that has a lesion",
     )  # fmt: skip
     parser.add_argument(

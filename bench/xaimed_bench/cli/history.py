@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import file_named, keep_apart, to_write, write
+from xaimed_bench.cli.given import file_named, keep_apart, to_write, within, write
 from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--factor",
-        type=_factor,
+        type=within(above=1, below=100),
         default="1.03",
         help="check: a change of time below this is no finding (%(default)s)",
     )
@@ -182,16 +182,6 @@ def _some(file: Path) -> tuple[Stored, ...]:
     if not history:
         raise UnusableError(f"{file}: no run was added yet; type: xaimed history add RUN.json")
     return history
-
-
-def _factor(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 1 < found < 100:
-        raise argparse.ArgumentTypeError(f"{text!r} given; give a factor above 1, such as 1.05")
-    return found
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {

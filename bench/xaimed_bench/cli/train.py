@@ -16,14 +16,12 @@ those that training holds, too.
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaimed_bench.cli.data import add_drop_leaks
-from xaimed_bench.cli.given import count, folder_to_write, words
+from xaimed_bench.cli.given import count, folder_to_write, within, words
 from xaimed_bench.device import DEVICE_HELP, device_named
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -65,7 +63,7 @@ def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivate
     how.add_argument("--epochs", type=count(1), help="default: as the recipe has it")
     how.add_argument("--batch", type=count(1), help="images of a step, over all processes; likewise")
     how.add_argument(
-        "--lr", type=number(above=0), help="the learning rate, of one-cycle the largest; likewise"
+        "--lr", type=within(above=0), help="the learning rate, of one-cycle the largest; likewise"
     )
     how.add_argument("--schedule", choices=("constant", "one-cycle"), help="of the learning rate; likewise")
     how.add_argument(
@@ -73,7 +71,7 @@ def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivate
     )
     how.add_argument("--seed", type=count(0), default=0, help="default: %(default)s")
     how.add_argument(
-        "--validation", type=number(least=0, below=1), default=0.15,
+        "--validation", type=within(least=0, below=1), default=0.15,
         help="share of the training images to validate on, where the folder has none; default: %(default)s",
     )  # fmt: skip
 
@@ -87,28 +85,9 @@ def _where(where: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPri
     where.add_argument("--threads", type=count(1), help="of the CPU; default: all cores")
     where.add_argument("--workers", type=count(0), default=0, help="reading processes; default: %(default)s")
     where.add_argument(
-        "--keep-every", type=number(least=0), default=300.0, metavar="SECONDS",
+        "--keep-every", type=within(least=0), default=300.0, metavar="SECONDS",
         help="at most so long between two states that --resume goes on from; default: %(default)g",
     )  # fmt: skip
-
-
-def number(
-    *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
-) -> Callable[[str], float]:
-    """The type of an option that takes a finite number within limits."""
-    limits = (f"{least:g} at least" * (least > -math.inf), f"above {above:g}" * (above > -math.inf))
-    said = " and ".join(filter(None, (*limits, f"below {below:g}" * (below < math.inf))))
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (least <= value < below and above < value < math.inf):
-            raise argparse.ArgumentTypeError(f"{text!r} given; give a number {said}")
-        return value
-
-    return read
 
 
 def run(given: argparse.Namespace) -> int:

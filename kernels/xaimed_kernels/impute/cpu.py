@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -79,13 +78,6 @@ def _prepared(dtype: np.dtype[Any]) -> Kernels:
         build(keep, hierarchy)
         fill(image, keep, image, canvas, hierarchy, scratch, steps, 1e-4, RATE, MOST_CYCLES, account)
     return relaxation, build, fill
-
-
-def compile_kernels() -> float:
-    """Compile the CPU path, or load it from Numba's cache, and say how many seconds that took."""
-    start = time.perf_counter()
-    kernels(np.dtype(np.float32))
-    return time.perf_counter() - start
 
 
 def _run(work: Callable[[], None], threads: int) -> None:

@@ -39,11 +39,12 @@ def aside(path: Path) -> Generator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text by `aside`, with one line break at its end. An OSError names the file."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write by `aside`, a text with one line break at its end. An OSError names the file."""
+    raw = content if isinstance(content, bytes) else f"{content.rstrip(chr(10))}\n".encode()
     try:
         with aside(path) as beside:
-            beside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+            beside.write_bytes(raw)
     except OSError as error:  # of a full disk names none
         error.filename = error.filename or str(path)
         raise

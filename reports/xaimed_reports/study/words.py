@@ -9,9 +9,11 @@ from xaimed_reports.study.evaluation import Cell, Evaluation, Pair, ranked
 
 ROAD = "road"
 AGREEMENT = "like ablationcam"
+"""Spearman's correlation of a map with AblationCAM's at the same layer: 1 where they order pixels alike."""
 ALIKE = 0.99
 """Mean rank correlation from which two methods' maps are called the same."""
 BASELINES = ("random", "centre-Gaussian", "edges")
+"""Maps that know nothing of the network, once per image."""
 BLURRED = ", blurred"
 PAPER = ("gradcam++", "xgradcam", "eigengradcam", "layercam")
 """The methods of arXiv 2503.08420 beside AblationCAM."""

@@ -14,7 +14,7 @@ from xaimed_bench.cli.given.files import (
     to_write,
     write,
 )
-from xaimed_bench.cli.given.values import count, rate, share, words
+from xaimed_bench.cli.given.values import count, rate, share, within, words
 from xaimed_reports.store.jsonform import UnusableError
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "rate",
     "share",
     "to_write",
+    "within",
     "words",
     "write",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 from xaimed_reports.profile.card import LARGEST_RATE
@@ -41,6 +42,25 @@ def share(text: str) -> float:
             f"{text!r} given; give a percentage above 0% and up to 100%, e.g. 80%"
         )
     return found
+
+
+def within(
+    *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> Callable[[str], float]:
+    """The type of an option that takes a finite number within limits."""
+    limits = (f"{least:g} at least" * (least > -math.inf), f"above {above:g}" * (above > -math.inf))
+    said = " and ".join(filter(None, (*limits, f"below {below:g}" * (below < math.inf))))
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value < below and above < value < math.inf):
+            raise argparse.ArgumentTypeError(f"{text!r} given; give a number {said}")
+        return value
+
+    return read
 
 
 def rate(text: str) -> float:

@@ -14,14 +14,12 @@ from xaimed_core.faithfulness import blurred, centre_gaussian, random_maps
 from xaimed_core.methods import PAPER, Projection
 from xaimed_core.semantics import MIN_MAX_EPS
 from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_reports.study.words import BASELINES, BLURRED
 
 HYBRIDS: Mapping[str, tuple[str, str]] = {"layercam x gradcam++": ("layercam", "gradcam++")}
 """Products of two methods' maps: the first open question of arXiv 2503.08420."""
 NEGATIVE = ", other sign"
 """Ends the name of a principal map with its sign turned: the sign of a singular vector is arbitrary."""
-BLURRED = ", blurred"
-BASELINES = ("random", "centre-Gaussian", "edges")
-"""Maps that know nothing of the network, once per image."""
 NO_LAYER = ""
 ALL = (*PAPER, *HYBRIDS)
 """The methods unless others are asked for."""

@@ -18,10 +18,9 @@ from xaimed_core.faithfulness.scoring import scoring
 from xaimed_core.faithfulness.unperturbed import Unperturbed, unperturbed
 from xaimed_core.localisation import LOCALISATION, evaluate_localisation
 from xaimed_core.outputs import outputs_of
+from xaimed_reports.study.words import AGREEMENT
 
 FAITHFULNESS = tuple(METRICS)
-AGREEMENT = "like ablationcam"
-"""Spearman's correlation of a map with AblationCAM's at the same layer: 1 where they order pixels alike."""
 ALL = (*FAITHFULNESS, *LOCALISATION, AGREEMENT)
 _ROAD = ("road", "road-morf", "road-lerf")
 _SEEN = ("drop", "increase")

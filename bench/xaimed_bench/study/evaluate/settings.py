@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, final
 
-from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError, from_json, read_object
+from xaimed_reports.store.writing import write_whole
 
 SETTINGS = "settings.json"
 SCHEMA = 2
@@ -61,7 +61,7 @@ def keep_settings(folder: Path, asked: Settings, *, resume: bool) -> None:
     if not path.exists():
         if (folder / "rows").exists():
             raise UnusableError(f"{folder} holds rows without their {SETTINGS}; give another --out")
-        write_whole((json.dumps(asdict(asked), indent=1) + "\n").encode(), path)
+        write_whole(path, json.dumps(asdict(asked), indent=1))
         return
     if not resume:
         raise UnusableError(f"{folder} holds an evaluation already; add --resume, or give another --out")

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.writing import write_whole
 
 COLUMNS = pa.schema(
     [
@@ -59,7 +59,7 @@ def store(
     )
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
-    write_whole(out.getvalue(), shard_path(folder, batch))
+    write_whole(shard_path(folder, batch), out.getvalue())
 
 
 def notes(folder: Path) -> list[dict[str, str]]:

@@ -15,12 +15,12 @@ from scipy import stats
 
 from xaimed_bench.study.evaluate import shards
 from xaimed_bench.study.evaluate.costs import spent
-from xaimed_bench.study.evaluate.maps import BASELINES, BLURRED, NO_LAYER
+from xaimed_bench.study.evaluate.maps import NO_LAYER
 from xaimed_bench.study.evaluate.run import CORRECT, NETWORK
-from xaimed_bench.study.evaluate.scores import AGREEMENT
 from xaimed_bench.study.evaluate.settings import load_settings
 from xaimed_reports.compare.statistics import holm
 from xaimed_reports.study.evaluation import Accuracy, Cell, Evaluation, Pair
+from xaimed_reports.study.words import AGREEMENT, is_baseline
 
 RESAMPLES = 1000
 """As many as Saporta et al. 2022 draw."""
@@ -128,7 +128,7 @@ class _Columns:
 
     def pairs(self, layer: str, metric: str) -> list[Pair]:
         """Wilcoxon's signed-rank test for each two methods; Holm's procedure over all of them."""
-        known = [m for m in self.values if m not in BASELINES and not m.endswith(BLURRED)]
+        known = [m for m in self.values if not is_baseline(m)]
         if metric == AGREEMENT:
             return []
         found: dict[str, tuple[str, str, float, int, float]] = {}

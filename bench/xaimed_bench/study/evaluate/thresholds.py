@@ -13,9 +13,9 @@ from torch import Tensor
 from xaimed_bench.data.sets import Item
 from xaimed_bench.study.evaluate.maps import explain_batch
 from xaimed_bench.study.evaluate.work import Work, read_images
-from xaimed_bench.tensor_files import write_whole
 from xaimed_core.localisation import THRESHOLDS, ious
 from xaimed_reports.store.jsonform import UnreadableError, read_object
+from xaimed_reports.store.writing import write_whole
 
 FILE = "thresholds.json"
 DEFAULT = 0.5
@@ -41,7 +41,7 @@ def keep_thresholds(work: Work, validation: Sequence[Item], folder: Path) -> Non
         "otherwise": DEFAULT if given is None else given,
         "best": [[*key, threshold] for key, threshold in found.items()],
     }
-    write_whole((json.dumps(about, indent=1) + "\n").encode(), path)
+    write_whole(path, json.dumps(about, indent=1))
 
 
 def load_thresholds(folder: Path) -> tuple[Thresholds, str]:

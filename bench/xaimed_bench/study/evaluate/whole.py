@@ -28,9 +28,9 @@ from xaimed_bench.study.evaluate.thresholds import keep_thresholds, load_thresho
 from xaimed_bench.study.evaluate.work import Work, first_images
 from xaimed_bench.study.train.state import alone_in
 from xaimed_bench.study.train.team import Team, team_on
-from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.writing import write_whole
 from xaimed_reports.study.evaluation import Evaluation, store
 from xaimed_reports.study.report import report_markdown, report_page
 from xaimed_reports.study.words import findings
@@ -107,12 +107,12 @@ def _finish(asked: Asked, work: Work, images: ImageSet) -> None:
     _show_notes(out)
     print("summing up and timing the methods")
     found = _summary(out, work, images)
-    write_whole(store(found).encode(), out / "summary.json")
+    write_whole(out / "summary.json", store(found))
     pictures = [] if asked.no_images else overlays(work, out)
     markdown = report_markdown(found, [(caption, name) for caption, name, _ in pictures])
     page = report_page(found, [(caption, address) for caption, _, address in pictures])
-    write_whole(f"{markdown}\n".encode(), out / "report.md")
-    write_whole(page.encode(), out / "report.html")
+    write_whole(out / "report.md", markdown)
+    write_whole(out / "report.html", page)
     print("\n".join(findings(found)))
     print(f"\nReport: {out / 'report.html'}; rows: {out / 'rows'}")
 
@@ -123,7 +123,7 @@ def _show_notes(out: Path) -> None:
         print(f"{note['image']}: {note['what']}")
     if len(said) > _FEW:
         print(f"... and {len(said) - _FEW} more notes, in {out / 'notes.json'}")
-        write_whole(json.dumps(said, indent=1).encode(), out / "notes.json")
+        write_whole(out / "notes.json", json.dumps(said, indent=1))
 
 
 def _summary(out: Path, work: Work, images: ImageSet) -> Evaluation:

@@ -21,8 +21,8 @@ from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
 from xaimed_bench.study.train.state import LogRow, Settings, State, alone_in, note, refuse_begun, refuse_other
 from xaimed_bench.study.train.team import team_on
-from xaimed_bench.tensor_files import write_whole
 from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.writing import write_whole
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -120,7 +120,7 @@ def _run(
     if team.leads:
         save_network(done, asked.out / "checkpoint.safetensors")
         _write_log(asked.out, log)
-        write_whole(json.dumps(about, indent=1).encode(), asked.out / "train.json")
+        write_whole(asked.out / "train.json", json.dumps(about, indent=1))
     team.wait()
     return about if team.leads else {}
 
@@ -189,7 +189,7 @@ def _features(asked: Asked) -> Path:
 
 
 def _write_log(out: Path, log: list[LogRow]) -> None:
-    write_whole("".join(f"{json.dumps(row)}\n" for row in log).encode(), out / "log.jsonl")
+    write_whole(out / "log.jsonl", "".join(f"{json.dumps(row)}\n" for row in log))
 
 
 def _about(

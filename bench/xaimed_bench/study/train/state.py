@@ -12,8 +12,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from xaimed_bench.tensor_files import read_header, write_tensors, write_whole
+from xaimed_bench.tensor_files import read_header, write_tensors
 from xaimed_reports.store.jsonform import UnusableError
+from xaimed_reports.store.writing import write_whole
 
 Settings = Mapping[str, str | int | float | bool]
 LogRow = dict[str, float]
@@ -113,7 +114,7 @@ def refuse_other(folder: Path, settings: Settings) -> None:
 
 def note(folder: Path, settings: Settings) -> None:
     """Keep what is asked of a training, to compare it with what is asked of the one that is resumed."""
-    write_whole(json.dumps(settings, indent=1).encode(), _noted(folder))
+    write_whole(_noted(folder), json.dumps(settings, indent=1))
 
 
 def _noted(folder: Path) -> Path:
