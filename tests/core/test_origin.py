@@ -61,6 +61,15 @@ def with_class_token(x: Tensor, last: bool = False) -> Tensor:
     return torch.cat([tokens(x), cls] if last else [cls, tokens(x)], 1)
 
 
+def apart(x: Tensor) -> Tensor:
+    """Patches of 2 x 2, one after the other: ``[n, 32, 16]``."""
+    return torch.nn.functional.unfold(x, 2, stride=2)
+
+
+def together(patches: Tensor) -> Tensor:
+    return torch.nn.functional.fold(patches, (8, 8), 2, stride=2)
+
+
 UNREADABLE: dict[str, tuple[Arrange, str]] = {
     "blocks, then their tokens": (
         lambda x: windows(x).transpose(2, 3).flatten(3, 4).flatten(1, 2),
@@ -87,6 +96,24 @@ UNREADABLE: dict[str, tuple[Arrange, str]] = {
     "rolled": (lambda x: x.roll((2, 2), (2, 3)), "another order than row by row"),
     "mirrored": (lambda x: x.flip(3), "another order than row by row"),
     "the class token last": (lambda x: with_class_token(x, last=True), "another order or number"),
+    "patches put together in another order": (
+        lambda x: together(apart(x).unflatten(2, (4, 4)).mT.flatten(2)),
+        "another order than row by row",
+    ),
+    "windows by unfold": (
+        lambda x: x.unfold(2, 4, 4).unfold(3, 4, 4).flatten(4).flatten(2, 3),
+        "windows or blocks",
+    ),
+    "columns after channels were picked": (
+        lambda x: x.index_select(1, torch.arange(7, -1, -1)).mT,
+        "another order or number",
+    ),
+    "columns after pixels went into channels": (
+        lambda x: torch.nn.functional.pixel_unshuffle(x, 2).mT,
+        "another order or number",
+    ),
+    "turned by a quarter": (lambda x: x.rot90(1, (2, 3)), "another order than row by row"),
+    "pixels of a patch, and patches": (lambda x: apart(x).unflatten(1, (8, 4)), "another order or number"),
     "attention between places": (scores, "another order or number"),
     "heads apart": (lambda x: tokens(x)[:, None].expand(-1, 4, -1, -1), "another order or number"),
     "attention between channels": (lambda x: (tokens(x).mT @ tokens(x))[:, None], "no axis of the image"),
@@ -142,7 +169,10 @@ READABLE: dict[str, tuple[Arrange, Layout]] = {
         lambda x: torch.nn.functional.scaled_dot_product_attention(*[tokens(x)[:, None]] * 3)[:, 0],
         Tokens((8, 8)),
     ),
-    "patches by im2col": (lambda x: torch.nn.functional.unfold(x, 2, stride=2).mT, Tokens((4, 4))),
+    "patches by im2col": (lambda x: apart(x).mT, Tokens((4, 4))),
+    "channels picked": (lambda x: x.index_select(1, torch.tensor([5, 0])), ChannelsFirst()),
+    "pixels in channels": (lambda x: torch.nn.functional.pixel_unshuffle(x, 2), ChannelsFirst()),
+    "patches put together again": (lambda x: together(apart(x)), ChannelsFirst()),
 }
 
 
