@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,7 +184,10 @@ def test_the_fastest_chunk_is_doubled_for_as_long_as_that_pays(monkeypatch: pyte
     assert fastest_rows(run, 3, CPU) == 3
 
 
-def test_a_measured_chunk_that_runs_out_of_memory_falls_back_to_the_last_that_did_not() -> None:
+def test_a_measured_chunk_that_runs_out_of_memory_falls_back_to_the_last_that_did_not(monkeypatch) -> None:
+    ticks = count()
+    monkeypatch.setattr("xaimed_core.chunks.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+
     def run(part: slice) -> Tensor:
         if part.stop > 16:
             raise torch.OutOfMemoryError("CUDA out of memory")

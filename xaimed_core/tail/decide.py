@@ -196,8 +196,8 @@ def _refuse_memory(capture: Capture) -> None:
 
 def _refuse_mixing(reason: str) -> NoReturn:
     raise ValueError(
-        f"one image's output depends on the other images of the batch, or on calls before ({reason}), so that "
-        "ablating its channels has no result of its own; explain one image at a time, or mend the model"
+        f"one image's output depends on the other images of the batch ({reason}), so that ablating its channels "
+        "has no result of its own; explain one image at a time, or mend the model"
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, final
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xaimed_core.tail.record.tape import TapeRecorder
 
 EXITS = frozenset((Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr))
 """Ways out that torch does not dispatch."""
+FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+"""torch's own attention runs other operations while such a mode is entered: it runs unwatched, as it is."""
 
 
 @final
@@ -39,5 +41,6 @@ class ExitWatch(TorchFunctionMode):
 @contextmanager
 def recording(recorder: TapeRecorder) -> Generator[TapeRecorder]:
     """Entered from the layer on: the recorder sees operations, and is told of what leaves them."""
-    with ExitWatch(recorder), recorder:
+    fused = any(isinstance(module, FUSED) for module in recorder.model.modules())
+    with nullcontext() if fused else ExitWatch(recorder), recorder:
         yield recorder

@@ -66,7 +66,7 @@ class TapeRecorder(TorchDispatchMode):
         self.refused: Unsupported | None = None
         self.fault: str | None = None
         self._given_functions: HigherOrderOperator | None = None
-        self._model = model
+        self.model = model
         self._calls: list[Call] = []
         self._shapes: dict[int, tuple[int, ...]] = {}
         self._dtypes: dict[int, torch.dtype] = {}
@@ -264,7 +264,7 @@ class TapeRecorder(TorchDispatchMode):
 
     def _check_state(self, func: OpOverload, written: Tensor) -> None:
         """What the forward leaves in the model would be there for the next: no two ablations would see one network."""
-        for name, tensor in (*self._model.named_parameters(), *self._model.named_buffers()):
+        for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
             if _address(tensor) == _address(written):
                 self.fault = f"{name_of(func)} writes what depends on the layer into the model's {name}"
 
