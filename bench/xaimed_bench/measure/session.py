@@ -66,7 +66,11 @@ def what_finished(journal: Path, head: Run) -> Recovered | None:
 
 @final
 class Session:
-    """Measures questions one after another. ``expected``: how many cases are to come."""
+    """Measures questions one after another.
+
+    :param expected: how many cases are to come.
+    :param prefix: what stands before the name of an option, as whoever reads of it would type it.
+    """
 
     def __init__(
         self,
@@ -78,11 +82,13 @@ class Session:
         journal: Journal | None = None,
         recovered: Recovered | None = None,
         cold: bool = False,
+        prefix: str = "--",
     ) -> None:
         self.device = device
         self._head = head
         self._plan = plan
         self._cold = cold
+        self._prefix = prefix
         self._expected = expected
         cases = expected - len({row.case.key for row in recovered.run.rows} if recovered is not None else ())
         self._steps = Steps("case", max(1, cases), shown=False)
@@ -178,7 +184,8 @@ class Session:
 
     def _no_time(self) -> str:
         total_s = self._plan.total_s if self._plan is not None else None
-        return f"no time left: --resume measures it, or a --budget above {total_s:.0f} seconds"
+        before = self._prefix
+        return f"no time left: {before}resume measures it, or a {before}budget above {total_s:.0f} seconds"
 
     def _share(self) -> Plan | None:
         """The plan of the next case: with a limit on the whole run, no more than its equal share of what is left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from xaimed_bench.device import DEVICE_HELP
@@ -63,6 +64,17 @@ def given(config: pytest.Config) -> argparse.Namespace:
     found = {_place(name): getattr(config.option, _DEST + _place(name)) for name in OPTIONS}
     found["data"] = found["data"] or os.environ.get("XAIMED_DATA")
     return argparse.Namespace(**found, benchmark_json=getattr(config.option, "benchmark_json", None))
+
+
+def prefix(config: pytest.Config) -> str:
+    """What stands before a name in this run: nothing but "--" in this repository, "--xaimed-" elsewhere."""
+    unknown = object()
+    return PREFIX if config.getoption("--extra-work", unknown) is unknown else "--"
+
+
+def spelt(config: pytest.Config, text: str) -> str:
+    """The text, with the options that it names as this run takes them."""
+    return re.sub(rf"--(?=({'|'.join(OPTIONS)})\b)", prefix(config), text)
 
 
 def any_given(config: pytest.Config) -> bool:

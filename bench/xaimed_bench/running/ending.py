@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xaimed_bench.running.declared import spelt
 from xaimed_reports.store.jsonform import UnusableError
 
 UNUSABLE = 2
@@ -16,27 +17,28 @@ UNUSABLE = 2
 
 
 @contextmanager
-def usage() -> Generator[None]:
+def usage(config: pytest.Config) -> Generator[None]:
     """What a user gave and cannot be used, or written to, ends the run in one line."""
     try:
         yield
     except UnusableError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(spelt(config, str(error))) from error
     except OSError as error:
         raise pytest.UsageError(f"{error.filename or 'the results'}: {error.strerror}") from error
 
 
 @contextmanager
-def kept(journal: Path) -> Generator[None]:
+def kept(config: pytest.Config, journal: Path) -> Generator[None]:
     """Where the disk is full, end the run in one line."""
     try:
         yield
     except OSError as error:
-        said = cannot_write(journal, error)
+        said = cannot_write(config, journal, error)
         print(f"\n{said}", file=sys.stderr)
         pytest.exit(said, returncode=UNUSABLE)
 
 
-def cannot_write(journal: Path, error: OSError) -> str:
+def cannot_write(config: pytest.Config, journal: Path, error: OSError) -> str:
     """What to say where the disk is full."""
-    return f"ERROR: {error.strerror}: the run ends here; --resume goes on with what {journal.name} holds"
+    said = f"ERROR: {error.strerror}: the run ends here; --resume goes on with what {journal.name} holds"
+    return spelt(config, said)

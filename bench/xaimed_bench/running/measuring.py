@@ -20,7 +20,7 @@ from xaimed_bench.measure import Plan
 from xaimed_bench.measure.machine import others_share
 from xaimed_bench.measure.session import Session, new_run, what_finished
 from xaimed_bench.running.asked import question_of
-from xaimed_bench.running.declared import given
+from xaimed_bench.running.declared import given, prefix
 from xaimed_bench.running.ending import UNUSABLE, cannot_write, kept, usage
 from xaimed_bench.running.order import by_importance, need_apart, need_known, shuffled
 from xaimed_bench.running.outcome import case_of, report
@@ -39,7 +39,7 @@ class Measuring:
 
     def __init__(self, config: pytest.Config) -> None:
         self.option = given(config)
-        with usage():
+        with usage(config):
             need_usable(self.option)
         self.device = device_named(self.option.device)
         self.images_from = "as each bench makes them"
@@ -60,7 +60,7 @@ class Measuring:
     def arrange(self, items: list[pytest.Item]) -> None:
         """Keep the cases asked for, and bring them into the order asked for; a case's tests stay together."""
         tests = _measured(items)
-        with usage():
+        with usage(self._config):
             cases = {test: case_of(test, 0) for test in tests}
             need_apart((case.key, test.nodeid.partition("[")[0]) for test, case in cases.items())
             need_known(self.option.only_case, cases.values())
@@ -99,7 +99,7 @@ class Measuring:
         self._take_over(benchmarks, alone=alone)
         checks_only = benchmarks.disabled or benchmarks.skip
         option, outputs, journal, recovered = self.option, self._outputs, None, None
-        with usage():
+        with usage(self._config):
             need_fitting_checkpoint(
                 option.checkpoint, [str(t.callspec.params.get("model", "")) for t in tests]
             )
@@ -121,6 +121,7 @@ class Measuring:
                 recovered=recovered,
                 journal=journal,
                 cold=option.cold,
+                prefix=prefix(self._config),
             )
         if recovered is not None:
             keys = {row.case.key for row in recovered.run.rows}
@@ -173,7 +174,7 @@ class Measuring:
             if not session.knows(case.key):
                 ours = with_extra_work(ours, share, session.device)
         asked = question_of(case, session, ours, called=called, **question)
-        with kept(self._outputs.journal_path):
+        with kept(self._config, self._outputs.journal_path):
             if session.knows(case.key):
                 rows = session.rows(asked)
             else:
@@ -200,7 +201,7 @@ class Measuring:
                 warnings.filterwarnings("ignore", "Not saving anything", category=PytestBenchmarkWarning)
                 return (yield)
         except OSError as error:
-            print(f"\n{cannot_write(self._outputs.journal_path, error)}", file=sys.stderr)
+            print(f"\n{cannot_write(self._config, self._outputs.journal_path, error)}", file=sys.stderr)
             session.exitstatus = UNUSABLE
 
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:

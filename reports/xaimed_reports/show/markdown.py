@@ -8,7 +8,7 @@ from typing import Any
 
 from xaimed_reports.format import machine_line
 from xaimed_reports.rendering import escaped, markdown_page
-from xaimed_reports.show.summary import cells, columns, lines, sentences, title
+from xaimed_reports.show.summary import cells, columns, lines, reasons, sentences, title
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
@@ -27,7 +27,7 @@ def markdown(run: Run) -> str:
             (
                 title(run, bench),
                 [cells(line) for line in found],
-                [line for line in found if line.needs_reason],
+                reasons(found),
             )
             for bench, found in grouped
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -17,6 +18,8 @@ from xaimed_reports.store.rows import Row, Run, Timed, failure
 NOT_COMPARED: tuple[Verdict, ...] = ("wrong", "degenerate", "oom", "failed", "skipped", "alone")
 PEERS = "compared with"
 """Heads the column of times beside xaimed where several implementations were measured."""
+NAMED = 3
+"""Cases whose names stand before a reason that they share."""
 LEAST_CONFIDENCE = 0.85
 """Four blocks at the least: fewer give no interval to judge by."""
 
@@ -70,6 +73,20 @@ def lines(run: Run) -> tuple[Line, ...]:
         others = [row for impl, row in rows.items() if impl != OURS]
         found += [_line(ours, other, fixed) for other in others] or [_line(ours, None, fixed)]
     return tuple(found)
+
+
+def reasons(found: Iterable[Line]) -> list[tuple[Verdict, str]]:
+    """Why each verdict is what it is, where it needs a reason: cases that share verdict and reason in one sentence."""
+    named: dict[tuple[Verdict, str], list[str]] = {}
+    for line in found:
+        if line.needs_reason:
+            named.setdefault((line.verdict, line.why), []).append(line.name)
+    return [(verdict, f"{verdict}: {_some(names)}: {why}") for (verdict, why), names in named.items()]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:NAMED])} and {more} more"
 
 
 def fixed_axes(run: Run) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from xaimed_reports.compare.verdicts import Verdict
 from xaimed_reports.format import printable
-from xaimed_reports.show.summary import cells, columns, lines, sentences, title
+from xaimed_reports.show.summary import cells, columns, lines, reasons, sentences, title
 from xaimed_reports.store.rows import Run
 from xaimed_reports.tradeoff import tradeoff_words
 
@@ -89,9 +89,8 @@ def show(run: Run, out: Console) -> None:
     for bench, group in groupby(lines(run), key=lambda line: line.bench):
         rows = [[*cells(line)[:-1], Text(line.verdict, COLOURS[line.verdict])] for line in group]
         print_grid(out, title(run, bench), columns(run), rows, left=("case", "verdict"))
-    for line in lines(run):
-        if line.needs_reason:
-            out.print(plain(f"  {line.verdict}: {line.name}: {line.why}", style=COLOURS[line.verdict]))
+    for verdict, reason in reasons(lines(run)):
+        out.print(plain(f"  {reason}", style=COLOURS[verdict]))
     _show_tradeoff(run, out)
     out.print()
     for sentence in sentences(run):

@@ -2,9 +2,9 @@
 
   python -m tests.bench.cli.ten_commits FOLDER --json reports/results/DEVICE/ten-commits.json
 
-FOLDER keeps the repository and all results; called again, it goes on where it was cut short, or where a search was
-inconclusive. Exits with 0 where both name the seventh commit, with 1 where one names another, with 3 where the machine
-was too disturbed to judge.
+FOLDER keeps the repository and all results; called again, it goes on where it was cut short, measures again what was
+disturbed, and goes on with an inconclusive search. Exits with 0 where both name the seventh commit, with 1 where one
+names another, with 3 where the machine was too disturbed to judge.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from xaimed_reports.store.writing import write_whole
 
 ROOT = Path(__file__).parents[3]
 COMMITS, GUILTY, EXTRA = 10, 7, 0.10
-TRIES = 5
-"""How often a commit is measured until nothing disturbs it: `check` needs all ten."""
+ROUNDS = 6
+"""How often what was disturbed is measured again: `check` needs all ten."""
 KEY = "explaining[xgradcam-resnet18]"
 BENCH = '''
 from pathlib import Path
@@ -91,21 +91,20 @@ def xaimed(folder: Path, *words: str) -> int:
 
 
 def remember(folder: Path, commits: list[str]) -> list[int]:
-    """Measure each commit, and add it to the history. The numbers of those that something disturbed at every try."""
-    disturbed: list[int] = []
-    for i, commit in enumerate(commits, 1):
-        stored = folder / f"xaimed-results/run-{i}.json"
-        if not stored.exists():
-            git(folder, "checkout", "--detach", commit)
-            for _ in range(TRIES):
+    """Measure each commit, and fill the history. The numbers of those that something disturbed in every round."""
+    runs = {i: folder / f"xaimed-results/run-{i}.json" for i in range(1, len(commits) + 1)}
+    for _ in range(ROUNDS):  # a machine that is disturbed now may be quiet a few minutes later
+        for i, stored in runs.items():
+            if not stored.exists() or was_disturbed(load(stored)):
                 print(f"commit {i} of {COMMITS}", file=sys.stderr)
-                if not was_disturbed(gate_process(folder, stored, name=f"commit {i}")):
-                    break
-        disturbed += [i] if was_disturbed(load(stored)) else []
-        history = folder / "xaimed-results/history.sqlite"
+                git(folder, "checkout", "--detach", commits[i - 1])
+                gate_process(folder, stored, name=f"commit {i}")
+    history = folder / "xaimed-results/history.sqlite"
+    history.unlink(missing_ok=True)
+    for stored in runs.values():
         if xaimed(folder, "history", "add", str(stored), "--file", str(history)):
             sys.exit(f"{stored} could not be added")
-    return disturbed
+    return [i for i, stored in runs.items() if was_disturbed(load(stored))]
 
 
 def was_disturbed(run: Run) -> bool:

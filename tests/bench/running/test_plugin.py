@@ -102,7 +102,7 @@ def test_anyones_bench_is_measured_beside_benchmarks_of_another_kind(foreign, tm
 @pytest.mark.parametrize(
     ("words", "bench", "says"),
     [
-        (["--xaimed-device", "nothing"], BENCH, "--device nothing: give cpu"),
+        (["--xaimed-device", "nothing"], BENCH, "--xaimed-device nothing: give cpu"),
         ([], BENCH.replace('"bad"]', "3]"), "parametrise with short strings only, kind is no string"),
         (["-p", "no:benchmark"], BENCH, "measure writes its rows by pytest-benchmark"),
     ],

@@ -42,11 +42,20 @@ def test_a_verdict_that_leaves_a_question_is_explained_in_every_view(pair):
         assert "because of wrong" in text
 
 
+def test_a_reason_that_many_cases_share_is_said_once(make_run, make_row):
+    rows = [make_row(method=f"m{i}", status="skipped") for i in range(25)]
+    run = make_run(*rows, make_row(method="slow", status="failed"))
+    for text in (in_terminal(run), markdown(run)):
+        assert text.count("because of skipped") == 1
+        assert re.search(r"skipped: m0, m1, m2 and 22 more: xaimed: because of skipped", text)
+        assert re.search(r"failed: slow: xaimed: because of failed", text)
+
+
 def test_three_sentences_close_a_run(pair):
     found = sentences(pair)
     assert len(found) == 3
     assert all(s.endswith(".") for s in found)
-    assert "faster in 1 of 1 timed cases" in found[0]
+    assert "faster in the one timed case, 3x (" in found[0]
     assert "1.1x" in found[1]
     assert "1 wrong" in found[2]
 
@@ -93,7 +102,7 @@ def test_the_column_beside_xaimed_has_the_name_that_the_program_gives(make_run, 
     theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
     one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
     assert "| case | xaimed | grad-cam |" in markdown(one)
-    assert "Against grad-cam xaimed was faster in 1 of 1 timed cases" in markdown(one)
+    assert "Against grad-cam xaimed was faster in the one timed case" in markdown(one)
     assert "| case | xaimed | compared with |" in markdown(several)
     for text in (in_terminal(several), markdown(several), page(several, {})):
         assert not re.search(r"\bours\b", text)
