@@ -6,6 +6,7 @@
   xaimed history html trend.html         one page of trends that opens anywhere, offline
   xaimed history export points.csv       all numbers; --format otava, bencher, ...: for these tools
   xaimed history verify                  is the file whole, and every run as it was added?
+  xaimed history verify --head HASH      are all runs there that were there when verify printed HASH?
 
 The history is one file that only grows (--file, xaimed-history.sqlite). A check exits with 1 where it found something,
 and with 3 where no row has runs enough to be judged. What it goes by: docs/tracking.md.
@@ -20,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaimed_bench.cli.given import file_named, keep_apart, to_write, within, write
+from xaimed_bench.cli.given import file_named, keep_apart, to_write, within, words, write
 from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError
 
@@ -56,6 +57,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="export: points (the default: every number), otava, or of the newest run bencher, github-action-benchmark",
     )
     parser.add_argument(
+        "--head", type=words, metavar="HASH", help="verify: what an earlier verify printed, kept elsewhere"
+    )
+    parser.add_argument(
         "--factor",
         type=within(above=1, below=100),
         default="1.03",
@@ -65,7 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it. Returns the exit code."""
-    for name, what in (("revision", "add"), ("figures", "add"), ("format", "export")):
+    for name, what in (("revision", "add"), ("figures", "add"), ("format", "export"), ("head", "verify")):
         if given.what != what and getattr(given, name) is not None:
             raise UnusableError(f"--{name} belongs to xaimed history {what}; leave it out")
     if given.what in ("html", "export"):
@@ -165,14 +169,21 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    from xaimed_reports.history.store import faults, read
+    from xaimed_reports.history.store import faults, heads, read
 
-    found = faults(given.file)
+    if found := faults(given.file):
+        print("\n".join(map(printable, found)))
+        return 1
+    chain = heads(read(given.file))
+    if given.head is not None and given.head not in chain:
+        print(f"{given.file}: no run of its {len(chain)} has the head {printable(given.head)}: runs were removed, "
+              "or it is of another history")  # fmt: skip
+        return 1
     print(
-        "\n".join(map(printable, found))
-        or f"{given.file}: {len(read(given.file))} runs, each as it was added"
+        f"{given.file}: {len(chain)} runs, each as it was added"
+        + "".join(f"; head {head}" for head in chain[-1:])
     )
-    return 1 if found else 0
+    return 0
 
 
 def _some(file: Path) -> tuple[Stored, ...]:

@@ -5,6 +5,7 @@ Tables ``runs`` and ``points`` only grow: triggers refuse to change or delete a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -100,6 +101,18 @@ def faults(path: Path) -> list[str]:
     with _opened(path, write=False) as db:
         found = [f"SQLite: {said}" for (said,) in db.execute("PRAGMA integrity_check") if said != "ok"]
     return found or _read(path)[1]
+
+
+def heads(history: Sequence[Stored]) -> list[str]:
+    """The chain's head after each run: SHA-256 of the head before and the run's digest.
+
+    A history that is whole up to a run has the head that it had then, whatever was added later. The file cannot hold
+    what would show that its newest runs were removed, so that a head has to be kept elsewhere.
+    """
+    found: list[str] = []
+    for run in history:
+        found.append(hashlib.sha256("".join((*found[-1:], run.digest)).encode()).hexdigest())
+    return found
 
 
 def _read(path: Path) -> tuple[tuple[Stored, ...], list[str]]:

@@ -136,6 +136,8 @@ BAD = """
 | history check run.json                                  | 2 | takes no file but --file                           |
 | history check --factor 1                                | 2 | --factor; '1' given; above 1                       |
 | history check --revision x                              | 2 | --revision belongs to xaimed history add           |
+| history check --head x                                  | 2 | --head belongs to xaimed history verify            |
+| history verify --head ''                                | 2 | --head; nothing given                              |
 | history verify --file run.json                          | 2 | run.json: not a history                            |
 | history html                                            | 2 | takes the file to write                            |
 | history html folder                                     | 2 | folder is a folder                                 |

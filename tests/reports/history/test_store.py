@@ -49,6 +49,29 @@ def test_a_value_changed_behind_its_back_is_named(tmp_path) -> None:
     assert faults(file) == ["run 1 (2026-01-01T00:00:00) is not what was added"]
 
 
+def test_newest_runs_that_were_removed_show_by_a_head_kept_elsewhere(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, verify = tmp_path / "h.sqlite", ["history", "verify", "--file", "h.sqlite"]
+    said = []
+    for i in range(3):
+        add(file, made(i))
+        assert main(verify) == 0
+        said.append(capsys.readouterr().out.split()[-1])
+    assert len({*said}) == 3
+    assert [main([*verify, "--head", head]) for head in said] == [0, 0, 0]
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        for table in ("runs", "points"):
+            db.execute(f"DROP TRIGGER {table}_DELETE")
+        db.execute("DELETE FROM points WHERE run = 3")
+        db.execute("DELETE FROM runs WHERE id = 3")
+    assert main(verify) == 0
+    capsys.readouterr()
+    assert [main([*verify, "--head", head]) for head in said] == [0, 0, 1]
+    assert "runs were removed" in capsys.readouterr().out
+    add(file, made(9))
+    assert [main([*verify, "--head", head]) for head in said] == [0, 0, 1]
+
+
 DAMAGE = [
     "UPDATE points SET value = 0.5 WHERE metric = 'time' AND run = 2",
     "UPDATE points SET low = 1e999 WHERE run = 2",
