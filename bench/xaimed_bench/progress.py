@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, final
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from xaimed_reports.format import printable
+
+LONG = 64
+"""From this many images on, reading them takes seconds and a bar is worth its line."""
+LINE_EVERY_S, DRAWN_EVERY_S = 10.0, 0.1
+"""Between two lines of a log, and between two drawings of a bar, where there are many short steps."""
 
 
 @final
@@ -19,15 +24,19 @@ class Steps:
     It draws only when a step begins, and starts no thread: nothing may run beside what is timed.
 
     :param whole: what the ``worth`` of all steps adds up to, where some take longer than others.
-    :param every_s: at least so long between two lines or drawings, for many short steps.
+    :param short: many short steps: not each is shown.
     :param shown: False keeps count without showing it; without ``with`` nothing is shown either.
     """
 
     def __init__(
-        self, what: str, count: int, *, whole: float | None = None, every_s: float = 0.0, shown: bool = True
+        self, what: str, count: int, *, whole: float | None = None, short: bool = False, shown: bool = True
     ) -> None:
+        from rich.console import Console  # here, so that reading images without progress needs no rich
+        from rich.progress import BarColumn, Progress, TextColumn
+
         console = Console(stderr=True)
-        self._what, self._count, self._every_s, self._shown = what, count, every_s, shown
+        every_s = DRAWN_EVERY_S if console.is_terminal else LINE_EVERY_S
+        self._what, self._count, self._every_s, self._shown = what, count, every_s * short, shown
         self._rich = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -64,7 +73,7 @@ class Steps:
         left = "" if left_s is None else f", {timedelta(seconds=round(left_s))} left"
         if most_s < math.inf:
             left = f", {timedelta(seconds=round(max(0.0, most_s)))} left at most"
-        said = f"{self._what} {min(self._begun, self._count)} of {self._count}: {name}{left}"
+        said = printable(f"{self._what} {min(self._begun, self._count)} of {self._count}: {name}{left}")
         now = time.perf_counter()
         if self._shown and now - self._shown_at_s >= self._every_s:
             self._shown_at_s = now
@@ -72,3 +81,9 @@ class Steps:
             if self._rich.disable:
                 self._rich.console.print(said, markup=False, highlight=False, soft_wrap=True)
         return said
+
+
+def over_images(what: str, count: int, shown: bool | None = None) -> Steps:
+    """Steps over images: shown where there are many and somebody watches a terminal, or as asked."""
+    many = count >= LONG and sys.stderr.isatty()
+    return Steps(what, count, short=True, shown=many if shown is None else shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.records import OURS, REFERENCE, Fidelity, Machine
@@ -19,6 +19,14 @@ XAIMED = "xaimed"
 def printable(text: str) -> str:
     """A text without what could steer a terminal, or turn the direction of writing: such signs become "?"."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a text (to stdout where no ``file`` is given), each line of it `printable`: the one way out to a terminal.
+
+    Names of files, rows and classes come from anywhere.
+    """
+    print("\n".join(map(printable, text.split("\n"))), file=file, flush=True)
 
 
 def program(row: Row) -> str:

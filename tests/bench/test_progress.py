@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from xaimed_bench.progress import Steps
+from xaimed_bench.progress import Steps, over_images
 
 
 def walk(steps, fake_clock, seconds):
@@ -28,7 +28,7 @@ def test_steps_that_are_worth_more_take_longer(fake_clock):
 
 
 def test_many_short_steps_do_not_flood_a_log(fake_clock, capsys):
-    with Steps("kernel", 3, every_s=10.0) as steps:
+    with Steps("kernel", 3, short=True) as steps:
         walk(steps, fake_clock, (1, 10, 1))
     assert [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()] == [
         "kernel 1 of 3: a",
@@ -59,3 +59,27 @@ def test_a_terminal_has_a_bar_without_a_thread_and_gets_its_cursor_back(interrup
     err = capsys.readouterr().err
     assert "run 1 of 2: alike[1]" in err
     assert err.rindex("\x1b[?25h") > err.rindex("\x1b[?25l")
+
+
+def test_reading_many_images_redraws_a_bar_now_and_then_and_no_name_steers_it(
+    fake_clock, monkeypatch, capsys
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with over_images("reading image", 1000, shown=True) as steps:
+        for i in range(1000):
+            steps.begin(f"{i}\x1b]0;title\x07.png")
+            fake_clock.now += 0.001
+    err = capsys.readouterr().err
+    assert "\x1b]0;" not in err
+    assert 5 <= err.count("reading image ") <= 15
+
+
+@pytest.mark.parametrize(
+    ("count", "watched", "shown"), [(64, True, True), (63, True, False), (64, False, False)]
+)
+def test_reading_is_shown_of_many_images_to_who_watches(count, watched, shown, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: watched, raising=False)
+    with over_images("reading image", count) as steps:
+        steps.begin("a.png")
+    assert ("reading image" in capsys.readouterr().err) is shown

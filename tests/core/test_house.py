@@ -120,6 +120,18 @@ def test_no_file_and_no_function_is_long(folder):
     assert long == []
 
 
+@pytest.mark.parametrize("house", ["xaimed_reports", "xaimed_bench"])
+def test_texts_reach_a_terminal_by_say_alone(house):
+    """Which lets nothing of a name or a file steer it."""
+    printing = [
+        file.name
+        for file in PACKAGES[house].rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert printing == (["format.py"] if house == "xaimed_reports" else [])
+
+
 def test_no_folder_is_full():
     """More than twelve files, `__init__` not counted, are divided into rooms."""
     tops = (*PACKAGES.values(), TESTS)

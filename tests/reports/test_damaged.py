@@ -93,7 +93,11 @@ def test_control_sequences_reach_no_terminal(hostile, capsys):
     main(["report", hostile])
     main(["compare", hostile, hostile])
     main(["compare", hostile, hostile, "--fail-on", "\x1b[31m"])
-    for words in (["add", hostile], ["show"], ["check"], ["verify"]):
+    named = Path(hostile).with_name("\x1b]0;title\x07.json")
+    named.write_bytes(Path(hostile).read_bytes())
+    main(["report", str(named), "--html", f"{named}.html"])
+    exports = [["export", "-"], ["export", "-", "--format", "otava"], ["export", "-", "--format", "bencher"]]
+    for words in (["add", str(named)], ["show"], ["check"], ["verify"], *exports):
         assert main(["history", *words, "--file", str(Path(hostile).with_name("h.sqlite"))]) in (0, 1, 3)
     said = capsys.readouterr()
     assert "script" in said.out

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core import explain
 
 EVERY = list(range(6))
@@ -43,7 +44,7 @@ def test_ablated_rows_keep_the_side_input_of_their_image(
     images = torch.randn(n, 2, 7, 7)
     exact = logit_drops(model, "layer", images, channels=EVERY)
     for _ in range(2):
-        found = watch(model, "layer", images).class_drops()
+        found = class_drops(watch(model, "layer", images))
         assert relative_error(found.drops, exact) <= 2e-4, found.route
 
 
@@ -52,10 +53,10 @@ def test_a_side_input_set_between_calls_is_seen(
 ) -> None:
     model = WithSide(torch.zeros(4, 1), HEADS["as many rows as come"], 1).eval()
     images = torch.randn(4, 2, 7, 7)
-    watch(model, "layer", images).class_drops()
+    class_drops(watch(model, "layer", images))
     model.side = torch.randn(4, 1)
     exact = logit_drops(model, "layer", images, channels=EVERY)
-    assert relative_error(watch(model, "layer", images).class_drops().drops, exact) <= 2e-4
+    assert relative_error(class_drops(watch(model, "layer", images)).drops, exact) <= 2e-4
 
 
 def test_scorecam_keeps_it_too() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core import explain
 from xaimed_core.tail import decide
 from xaimed_core.targets import ClassTargets
@@ -70,22 +71,22 @@ def test_new_weights_are_seen_and_a_changed_network_is_planned_again(
     model: nn.Module, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     images, every = torch.randn(2, 3, 8, 8), list(range(6))
-    watch(model, "1", images).class_drops()
+    class_drops(watch(model, "1", images))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.7)
     exact = logit_drops(model, "1", images, channels=every)
-    assert relative_error(watch(model, "1", images).class_drops().drops, exact) <= 1e-5
+    assert relative_error(class_drops(watch(model, "1", images)).drops, exact) <= 1e-5
     model[3] = nn.Tanh()
     exact = logit_drops(model, "1", images, channels=every)
-    found = watch(model, "1", images).class_drops()
+    found = class_drops(watch(model, "1", images))
     assert "tanh" in str(found.route)
     assert relative_error(found.drops, exact) <= 1e-5
 
 
 def test_decisions_go_with_their_model(watch: Callable) -> None:
     model = network()
-    watch(model, "1", torch.randn(2, 3, 8, 8)).class_drops()
+    class_drops(watch(model, "1", torch.randn(2, 3, 8, 8)))
     gone = weakref.ref(model)
     del model
     gc.collect()
@@ -123,9 +124,9 @@ def test_what_does_not_fit_in_one_decision_is_checked_and_kept_apart(
     for n in (1, 3, 1, 3):
         images = torch.randn(n, 3, 8, 8)
         tail = watch(model, "layer", images)
-        assert tail.class_drops().route.kind == "closed-form"
+        assert class_drops(tail).route.kind == "closed-form"
         exact = logit_drops(model, "layer", images, channels=list(range(6)))
-        assert relative_error(tail.class_drops().drops, exact) <= 1e-5
+        assert relative_error(class_drops(tail).drops, exact) <= 1e-5
     batches = forwards_of(model)
     watch(model, "layer", torch.randn(3, 3, 8, 8))
     assert batches == [3]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core import explain
 from xaimed_core.tail import decide
 from xaimed_core.tail.plan import steps
@@ -145,7 +146,7 @@ def test_what_a_tape_cannot_hold_runs_again_exactly_and_the_route_says_why(
         watch(model, "layer", torch.randn(n, 2, 5, 5))
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByRows), found.mechanism.route
-    drops = found.class_drops()
+    drops = class_drops(found)
     assert reason in str(drops.route)
     exact = torch.cat(
         [logit_drops(model, "layer", images[i : i + 1], channels=list(range(6))) for i in range(n)]
@@ -162,7 +163,7 @@ def test_what_is_still_needed_is_kept_as_it_was_read(
     tail = watch(model, "layer", images, gradients=gradients)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
     exact = logit_drops(model, "layer", images, channels=list(range(6)))
-    assert relative_error(tail.class_drops().drops, exact) <= 1e-5
+    assert relative_error(class_drops(tail).drops, exact) <= 1e-5
 
 
 def _allow(patch: pytest.MonkeyPatch) -> None:
@@ -222,7 +223,7 @@ def test_without_its_guard_and_the_self_check_the_result_is_silently_wrong(
     remove_guard(monkeypatch)
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByPlan), found.mechanism.route
-    assert relative_error(found.class_drops().drops, exact) > 0.01
+    assert relative_error(class_drops(found).drops, exact) > 0.01
 
 
 FAULTS = {
@@ -276,7 +277,7 @@ def test_a_model_in_training_mode_is_explained_as_in_evaluation_mode(
     model = Net(lambda net, x, _stem: net.late(nn.functional.dropout(x, 0.5, net.training))).train()
     images = torch.randn(2, 2, 5, 5)
     exact = logit_drops(model, "layer", images, channels=list(range(6)))
-    assert relative_error(watch(model, "layer", images).class_drops().drops, exact) <= 1e-5
+    assert relative_error(class_drops(watch(model, "layer", images)).drops, exact) <= 1e-5
     assert model.training
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core.targets import ClassTargets
 
 
@@ -77,7 +78,7 @@ def test_parameters_made_in_inference_mode_change_nothing(
     targets = ClassTargets(torch.tensor([0, 3, 4])[:n])
     for _ in range(2):  # decided, then remembered
         tail = watch(model, "0", images)
-        assert str(tail.class_drops().route).startswith(route)
-        assert relative_error(tail.class_drops().drops, exact) <= 2e-5
+        assert str(class_drops(tail).route).startswith(route)
+        assert relative_error(class_drops(tail).drops, exact) <= 2e-5
         of_targets = exact.take_along_dim(targets.index[:, None, None], 2).squeeze(2)
         assert relative_error(tail.drops(targets).drops, of_targets) <= 2e-5

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from tests.tail.test_guards import Net
 from xaimed_core.tail import decide
 from xaimed_core.tail.run.mechanisms import ByRows
@@ -64,7 +65,7 @@ def test_drops_of_modules_run_again_are_those_of_brute_force(
     model, images = Refused(MIDDLES[name]).eval(), torch.randn(3, 2, 5, 5)
     exact = logit_drops(model, "layer", images, channels=EVERY)
     for _ in range(2):  # modules' outputs come from a forward of their own, then from the engine's
-        found = watch(model, "layer", images).class_drops()
+        found = class_drops(watch(model, "layer", images))
         assert (
             str(found.route)
             == "module rerun: a tensor is read after its memory was written in place through another view"
@@ -84,7 +85,7 @@ def test_only_the_tail_runs_again(watch: Callable) -> None:
         )[1]
     tail = watch(model, "layer", images)
     assert ran[:3] == ["skip", "stem", "late"], "the forward; then two images alone, which must give the same"
-    tail.class_drops()
+    class_drops(tail)
     assert set(ran[3:]) == {"late"}
 
 
@@ -107,12 +108,12 @@ def test_rows_go_in_chunks_as_measured_the_same_in_every_call(
         return len(run(slice(0, 8)))
 
     monkeypatch.setattr("xaimed_core.tail.run.mechanisms.fastest_rows", slow_beyond_eight)
-    first = watch(model, "layer", images).class_drops().drops
+    first = class_drops(watch(model, "layer", images)).drops
     tail = watch(model, "layer", images)
     assert isinstance(tail.mechanism, ByRows)
     ran: list[int] = []
     model.late.register_forward_hook(lambda _module, inputs, _output: ran.append(len(inputs[0])))
-    again = watch(model, "layer", images).class_drops().drops
+    again = class_drops(watch(model, "layer", images)).drops
     assert measured == [256], "once, and never more than one image's channels"
     assert {*ran[3:]} == {8}, "the forward and two images alone, then chunks"
     assert torch.equal(first, again)
@@ -129,7 +130,7 @@ def test_hooks_that_the_caller_added_take_part(
     exact = logit_drops(model, "layer", images, channels=EVERY)
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByRows)
-    assert relative_error(found.class_drops().drops, exact) <= 2e-4
+    assert relative_error(class_drops(found).drops, exact) <= 2e-4
 
 
 def test_where_modules_cannot_run_again_whole_forwards_run_and_the_route_says_so(
@@ -153,7 +154,7 @@ def test_where_modules_cannot_run_again_whole_forwards_run_and_the_route_says_so
     model, images = Shares(MIDDLES["nothing"]).eval(), torch.randn(2, 2, 5, 5)
     exact = logit_drops(model, "layer", images, channels=EVERY)
     for _ in range(2):
-        found = watch(model, "layer", images).class_drops()
+        found = class_drops(watch(model, "layer", images))
         assert found.route.kind == "full-forward"
         assert relative_error(found.drops, exact) <= 2e-4
 
@@ -182,7 +183,7 @@ def test_what_leaves_torch_for_a_moment_is_seen_without_the_self_check(
 ) -> None:
     monkeypatch.setattr(decide, "ROUNDING", float("inf"))
     model, images = Net(tail).eval(), torch.randn(2, 2, 5, 5)
-    drops = watch(model, "layer", images).class_drops()
+    drops = class_drops(watch(model, "layer", images))
     assert f"row by row: ablated values leave torch ({way})" in str(drops.route)
     assert relative_error(drops.drops, logit_drops(model, "layer", images, channels=list(range(6)))) <= 2e-4
 
@@ -209,6 +210,6 @@ def test_an_operation_that_asks_how_memory_lies_runs_in_the_models_own_code(
     watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     model, images = Net(reads_pairs_as_complex).eval(), torch.randn(2, 2, 5, 5)
-    drops = watch(model, "layer", images).class_drops()
+    drops = class_drops(watch(model, "layer", images))
     assert "module rerun: the recorded operations do not run for rows" in str(drops.route)
     assert relative_error(drops.drops, logit_drops(model, "layer", images, channels=EVERY)) <= 1e-5

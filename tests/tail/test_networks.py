@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_bench.data import IMAGENET, phantoms
 from xaimed_bench.models import MODELS, build_model, calibrate_on_phantoms, classifier_of
 from xaimed_core.tail.run.mechanisms import ByPlan
@@ -104,7 +105,7 @@ def test_autocast_rounds_the_tail_less_than_plain_ablations_in_that_precision(
         tail = watch(model, layer, images)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
     channels = torch.tensor([0, 1, 2, 40])
-    found = tail.class_drops(channels=channels)
+    found = class_drops(tail, channels=channels)
     assert str(found.route).startswith(ROUTES["resnet18", role])
     how = {"channels": channels.tolist(), "activation": tail.mechanism.capture.activation}
     exact = logit_drops(model, layer, images, **how)
@@ -124,12 +125,12 @@ def test_a_compiled_network_takes_the_same_route_to_the_same_drops(
         images_for("resnet18"),
         MODELS["resnet18"].layers[role],
     )
-    expected = watch(model, layer, images).class_drops(channels=torch.arange(9)).drops
+    expected = class_drops(watch(model, layer, images), channels=torch.arange(9)).drops
     model.compile(backend=backend)
     with torch.no_grad():
         model(images)
     tail = watch(model, layer, images)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
-    found = tail.class_drops(channels=torch.arange(9))
+    found = class_drops(tail, channels=torch.arange(9))
     assert str(found.route).startswith(ROUTES["resnet18", role])
     assert torch.equal(found.drops, expected)

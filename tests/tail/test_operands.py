@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tail.conftest import Headed, brute_force
+from tests.tail.conftest import Headed, brute_force, class_drops
 from xaimed_core.tail.record.calls import Tape, Value, alike
 from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.record.program import fit
@@ -97,7 +97,7 @@ def test_nan_among_the_operands_is_the_same_at_every_batch_size(
     head: Callable, watch: Callable, logit_drops: Callable, relative_error: Callable
 ) -> None:
     model, images = Headed(head).eval(), torch.randn(3, 2, 5, 5)
-    found = watch(model, "layer", images).class_drops()
+    found = class_drops(watch(model, "layer", images))
     assert found.route.kind == "closed-form"
     assert relative_error(found.drops, logit_drops(model, "layer", images, channels=EVERY)) <= 1e-5
 
@@ -159,7 +159,7 @@ def test_what_no_list_of_operations_holds_runs_again_and_the_route_says_why(
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByRows)
     assert OF_OTHER_KINDS[head] in str(found.mechanism.route)
-    assert relative_error(found.class_drops().drops, brute_force(model, images)) <= 1e-5
+    assert relative_error(class_drops(found).drops, brute_force(model, images)) <= 1e-5
 
 
 def test_a_tensor_of_probabilities_draws_random_numbers(watch: Callable) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tail.conftest import Headed, brute_force
+from tests.tail.conftest import Headed, brute_force, class_drops
 from xaimed_core import explain
 from xaimed_core.tail.run.mechanisms import ByPlan
 
@@ -80,7 +80,7 @@ def test_quantised_heads_give_the_drops_of_brute_force(
     model, images = build(), torch.randn(n, 2, 5, 5)
     if again:
         watch(model, "layer", torch.randn(n, 2, 5, 5))
-    found = watch(model, "layer", images).class_drops()
+    found = class_drops(watch(model, "layer", images))
     assert str(found.route).startswith(route)
     assert relative_error(found.drops, brute_force(model, images)) <= 1e-5
 
@@ -99,7 +99,7 @@ def test_other_packed_weights_are_another_tail(watch: Callable, relative_error: 
     model.head = quantised(torch.float16).head
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByPlan)
-    assert relative_error(found.class_drops().drops, brute_force(model, images)) <= 1e-5
+    assert relative_error(class_drops(found).drops, brute_force(model, images)) <= 1e-5
 
 
 def test_a_batch_that_shares_its_scale_is_refused_by_the_operations_name(watch: Callable) -> None:

@@ -29,31 +29,11 @@ class ChannelDrops:
     route: Route
 
 
-@final
-@dataclass(frozen=True)
-class ClassDrops:
-    """`ChannelDrops` of every class at once.
-
-    drops: float32 ``[n, c, classes]``, logits minus the logits with channel k replaced.
-    logits: float32 ``[n, classes]``.
-    """
-
-    drops: Tensor
-    logits: Tensor
-    route: Route
-
-
 class Tail(Protocol):
     """The network from the layer's output on, for the images of one forward."""
 
-    def drops(
-        self, targets: Targets, *, value: AblationValue = "zero", channels: Tensor | None = None
-    ) -> ChannelDrops:
-        """Ablate each channel (or only ``channels``, int64 ``[c]``) of each image and report what the score loses."""
-        ...
-
-    def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
-        """The same for all classes of an output ``[n, classes]`` at once."""
+    def drops(self, targets: Targets, *, value: AblationValue = "zero") -> ChannelDrops:
+        """Ablate each channel of each image and report what the score loses."""
         ...
 
 

@@ -18,7 +18,7 @@ from xaimed_core.outputs import OutputChoice
 from xaimed_core.progress import Progress
 from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
-from xaimed_core.tail.interface import ChannelDrops, ClassDrops, Tail, TailObserver
+from xaimed_core.tail.interface import ChannelDrops, Tail, TailObserver
 from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.exits import recording
 from xaimed_core.tail.record.guards import DrawWatch, Unsupported
@@ -26,7 +26,7 @@ from xaimed_core.tail.record.tape import TapeRecorder
 from xaimed_core.tail.rerun.capture import Autocast, Capture
 from xaimed_core.tail.rerun.modules import CallRecorder
 from xaimed_core.tail.run.mechanisms import Mechanism
-from xaimed_core.tail.run.outcomes import Ablations, AllClasses, OneClass, Outcome, Scores
+from xaimed_core.tail.run.outcomes import Ablations, OneClass, Outcome, Scores
 from xaimed_core.targets import ClassTargets, ContrastTargets, FunctionTargets, Targets
 
 
@@ -225,9 +225,7 @@ class _CapturedTail:
     announce: str
 
     @self_contained
-    def drops(
-        self, targets: Targets, *, value: AblationValue = "zero", channels: Tensor | None = None
-    ) -> ChannelDrops:
+    def drops(self, targets: Targets, *, value: AblationValue = "zero") -> ChannelDrops:
         """See `Tail`."""
         logits = exact(self.capture.logits)
         with torch.inference_mode(False), torch.no_grad():
@@ -241,38 +239,16 @@ class _CapturedTail:
                     outcome = Scores(targets, logits)
                 case _:
                     assert_never(targets)
-            drops = self._each(value, channels, outcome)
+            drops = self.ablate(torch.arange(self.capture.channels), value, outcome)
         return ChannelDrops(drops.float(), scores.float(), self.mechanism.route)
 
-    @self_contained
-    def class_drops(self, *, value: AblationValue = "zero", channels: Tensor | None = None) -> ClassDrops:
-        """See `Tail`."""
-        with torch.inference_mode(False), torch.no_grad():
-            drops = self._each(value, channels, AllClasses())
-        return ClassDrops(drops.float(), self.capture.logits.float(), self.mechanism.route)
-
-    def _each(self, value: AblationValue, channels: Tensor | None, outcome: Outcome) -> Tensor:
+    def ablate(self, channels: Tensor, value: AblationValue, outcome: Outcome) -> Tensor:
+        """What ``outcome`` loses by each of ``channels [c]`` (int64) of each image: ``[n, c]`` or ``[n, c, ...]``."""
         device, n = self.capture.activation.device, len(self.capture.images)
-        chosen = self._channels(channels).to(device)
-        image = torch.arange(n, device=device).repeat_interleave(len(chosen))
+        image = torch.arange(n, device=device).repeat_interleave(len(channels))
         bound = memory_bound(device, self.memory_bytes, enough_bytes=self.mechanism.enough_bytes)
-        ablations = Ablations(image, chosen.repeat(n), value)
+        ablations = Ablations(image, channels.to(device).repeat(n), value)
         what = f"AblationCAM at {self.announce}"
         with Progress(what, len(ablations), "ablations", show=bool(self.announce), early=False) as step:
             drops = self.mechanism.drops(ablations, outcome, bound, step=step)
-        return drops.unflatten(0, (n, len(chosen)))
-
-    def _channels(self, channels: Tensor | None) -> Tensor:
-        count = self.capture.channels
-        if channels is None:
-            return torch.arange(count)
-        if channels.dtype != torch.int64 or channels.ndim != 1:
-            raise TypeError(
-                f"channels must be an int64 tensor [c], got {channels.dtype} {tuple(channels.shape)}"
-            )
-        wrong = channels[(channels < 0) | (channels >= count)].tolist()
-        if wrong:
-            raise IndexError(
-                f"channels {wrong} are out of range: the layer has the channels 0 to {count - 1}"
-            )
-        return channels
+        return drops.unflatten(0, (n, len(channels)))

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Protocol, cast
 
 from xaimed_bench.cli.given import Parser
-from xaimed_reports.format import printable
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 COMMANDS = {
@@ -119,7 +119,7 @@ def _run(given: list[str]) -> int:
 def _tell(text: str) -> None:
     """Print to stderr; where that cannot be written to, the exit code says the same."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        say(text, sys.stderr)
 
 
 def _said(error: UnusableError | OSError) -> str:
@@ -129,7 +129,7 @@ def _said(error: UnusableError | OSError) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    return "\n".join(map(printable, text.splitlines()[:MOST_LINES]))
+    return "\n".join(text.splitlines()[:MOST_LINES])
 
 
 def not_installed(packages: str) -> str:
@@ -157,12 +157,12 @@ def _overview(given: list[str]) -> int:
     if given == ["--version"]:
         from xaimed_core import __version__
 
-        print(f"xaimed {__version__}")
+        say(f"xaimed {__version__}")
         return USABLE
     if given and given[0] not in ("-h", "--help", "help"):
         raise UnusableError(f"no command {given[0]!r}; there are {', '.join(COMMANDS)}: see xaimed --help")
-    print("usage: xaimed COMMAND [...]       xaimed COMMAND --help says more\n")
+    say("usage: xaimed COMMAND [...]       xaimed COMMAND --help says more\n")
     for name, what in COMMANDS.items():
-        print(f"  {name:<9} {what}")
-    print("\nIn a checkout, pytest bench --benchmark-json=out.json or make bench measures known networks.")
+        say(f"  {name:<9} {what}")
+    say("\nIn a checkout, pytest bench --benchmark-json=out.json or make bench measures known networks.")
     return USABLE

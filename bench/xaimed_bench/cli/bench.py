@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import STDOUT, Parser, count, file_to_write, words
 from xaimed_bench.device import DEVICE_HELP
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ def run(given: argparse.Namespace) -> int:
         raise UnusableError(f"{several[0]} reads several layers; give e.g. --layer layer2,layer3,layer4")
     alone = given.alone or find_spec("pytorch_grad_cam") is None
     if alone and not given.alone:
-        print("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")
+        say("grad-cam is not installed: xaimed is measured alone (pip install grad-cam)")
     asked = Given(given.model, given.checkpoint, given.data, given.layer, given.batch, given.size, methods[0])
     subject, findings = own_subject(asked, device)
-    print(*(f"note: {finding}\n" for finding in findings), sep="", end="")
+    for finding in findings:
+        say(f"note: {finding}")
     gate, road = given.profile == "gate", not given.no_road
     cases = own_cases(subject, given.model, methods, alone=alone, road=road, gate=gate)
     cases = chosen(cases, given.only_case, given.shuffle)
@@ -113,7 +115,7 @@ def run(given: argparse.Namespace) -> int:
     outputs = Outputs(given.json, given.json.with_suffix(".journal.jsonl"))
     session = measure_own(cases, head, planned(given), device, outputs, resume=given.resume)
     show(session.run(), console())
-    print(f"\nStored in {given.json}. Next: xaimed report {given.json}\n{session.counted()}")
+    say(f"\nStored in {given.json}. Next: xaimed report {given.json}\n{session.counted()}")
     return _exit_code(session.run())
 
 

@@ -32,10 +32,12 @@ from xaimed_bench.cli.given import (
     words,
     write,
 )
-from xaimed_reports.store.jsonform import UnusableError, read_object
-from xaimed_reports.store.writing import write_whole
+from xaimed_reports.format import say
+from xaimed_reports.store.jsonform import UnreadableError, UnusableError, read_object
+from xaimed_reports.store.writing import alone_in, write_whole
 
 if TYPE_CHECKING:
+    from xaimed_bench.running.alternate import Alternation
     from xaimed_reports.compare.compare import Comparison
     from xaimed_reports.compare.verdicts import Verdict
     from xaimed_reports.store.rows import Run
@@ -156,22 +158,30 @@ def _need_one_question(given: argparse.Namespace) -> None:
 
 
 def _measure(given: argparse.Namespace) -> int:
-    from xaimed_bench.running.alternate import BENCH, Alternation, is_command, measure_floor
+    from xaimed_bench.running.alternate import BENCH, Alternation, is_command
 
     runs, base, bench = given.runs or FEWEST_RUNS, given.base or "HEAD", given.bench or BENCH
     if given.only and is_command(bench):
         raise UnusableError(
             "--only chooses among tests of pytest; in 'xaimed bench ...' give --methods instead"
         )
-    _keep_what_was_asked(given, bench)
-    with Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume, bench=bench) as sides:
+    sides = Alternation(Path.cwd(), base, runs=runs, keep=given.keep, resume=given.resume, bench=bench)
+    with alone_in(given.keep):
+        _keep_what_was_asked(given, bench)
+        return _judge_sides(given, sides)
+
+
+def _judge_sides(given: argparse.Namespace, measured: Alternation) -> int:
+    from xaimed_bench.running.alternate import measure_floor
+
+    with measured as sides:
         if given.floor:
             return measure_floor(sides, given.floor_file, given.only)
         old, new = sides.measure(given.only)
         found = _compare(given, old, new)
         _show(given, found, old, new)
         if given.confirm and found.exit_code == 1 and found.slower:
-            print(f"\nRunning {len(found.slower)} slower rows again:")
+            say(f"\nRunning {len(found.slower)} slower rows again:")
             again = sides.measure(given.only, keys=found.slower, called="again")
             found = found.with_rows_of(_compare(given, *again))
             _show(given, found, old, new)
@@ -181,10 +191,13 @@ def _measure(given: argparse.Namespace) -> int:
 def _keep_what_was_asked(given: argparse.Namespace, bench: str) -> None:
     """Raise UnusableError for --resume where the runs kept are of other rows."""
     asked, path = {"bench": bench, "only": given.only}, given.keep / "asked.json"
-    if given.resume and path.exists() and read_object(path) != asked:
-        raise UnusableError(
-            f"{given.keep} holds runs of another --bench or --only: leave --resume out, or choose another --keep"
-        )
+    instead = "leave --resume out, or choose another --keep"
+    try:
+        before = read_object(path) if given.resume and path.exists() else asked
+    except UnreadableError as error:
+        raise UnusableError(f"{given.keep} does not say what its runs are of ({error}): {instead}") from error
+    if before != asked:
+        raise UnusableError(f"{given.keep} holds runs of another --bench or --only: {instead}")
     write_whole(path, json.dumps(asked))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from xaimed_reports.format import say
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """No arguments."""
@@ -14,5 +16,5 @@ def run(given: argparse.Namespace) -> int:
     from xaimed_bench.doctor import doctor
 
     found = doctor()
-    print(found)
+    say(str(found))
     return 1 if found.problems else 0

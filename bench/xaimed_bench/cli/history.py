@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import file_named, keep_apart, to_write, within, words, write
-from xaimed_reports.format import printable
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _add(given: argparse.Namespace) -> int:
         number = add(given.file, replace(found, revision=given.revision or found.revision))
         rows = len({point.row for point in found.points})
         said = "is there already" if number is None else f"is run {number} of {given.file}: {rows} rows"
-        print(f"{path.name} {said}")
+        say(f"{path.name} {said}")
     return 0
 
 
@@ -113,7 +113,7 @@ def _check(given: argparse.Namespace) -> int:
     from xaimed_reports.history.words import sentences
 
     found = check(_some(given.file), factor=given.factor - 1)
-    print("\n".join(map(printable, sentences(found))))
+    say("\n".join(sentences(found)))
     if found.findings or found.broken:
         return 1
     return 0 if found.judged else NOTHING_JUDGED
@@ -172,14 +172,14 @@ def _verify(given: argparse.Namespace) -> int:
     from xaimed_reports.history.store import faults, heads, read
 
     if found := faults(given.file):
-        print("\n".join(map(printable, found)))
+        say("\n".join(found))
         return 1
     chain = heads(read(given.file))
     if given.head is not None and given.head not in chain:
-        print(f"{given.file}: no run of its {len(chain)} has the head {printable(given.head)}: runs were removed, "
+        say(f"{given.file}: no run of its {len(chain)} has the head {given.head}: runs were removed, "
               "or it is of another history")  # fmt: skip
         return 1
-    print(
+    say(
         f"{given.file}: {len(chain)} runs, each as it was added"
         + "".join(f"; head {head}" for head in chain[-1:])
     )

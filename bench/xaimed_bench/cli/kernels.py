@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import count, folder_to_write, words
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _list() -> int:
 
     for operation in OPERATIONS:
         for case in operation.cases:
-            print(f'"{operation.name} {case}"')
+            say(f'"{operation.name} {case}"')
     return 0
 
 
@@ -82,7 +83,7 @@ def _one(name: str, multiprocessors: int) -> int:
         raise UnusableError(f"no case {name!r}; xaimed kernels lists them")
     operation, case = cases[name]
     found = emulate(operation, case, Device(multiprocessors=multiprocessors), checked=True)
-    print("\n".join(_lines(found)))
+    say("\n".join(_lines(found)))
     return 1 if found.findings or not found.error <= max(TOLERATED, getattr(case, "tol", 0.0)) else 0
 
 
@@ -102,24 +103,8 @@ def _lines(found: Emulated) -> list[str]:
 
 
 def _gate(path: Path, *, accept: bool, only: str | None) -> int:
+    from xaimed_bench.profile.gate import Gate, run_gate
     from xaimed_bench.profile.predicted.counts import count_all, counted_cases, triton_name
-    from xaimed_reports.profile.static import load_static, static_changes, store_static
 
-    if accept and only:
-        raise UnusableError("--accept takes all cases; leave --only out")
-    compiler = triton_name()
-    accepted = load_static(path, compiler)
-    if accepted is None and not accept:
-        raise UnusableError(f"no counts are accepted for {compiler}; add --accept to take the present ones")
-    wanted = counted_cases(only)
-    if not wanted:
-        raise UnusableError(f"no bench case's name holds {only!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = count_all(wanted)
-    if accept:
-        store_static(path, compiler, found)
-        print(f"{len(found)} cases accepted for {compiler} in {path}")
-        return 0
-    lines = static_changes(accepted or {}, found, whole=only is None)
-    print("\n".join(lines) or f"all {len(found)} cases count what is accepted for {compiler}")
-    return 1 if lines else 0
+    gate = Gate(triton_name(), "cases", "counts", counted_cases, count_all)
+    return run_gate(gate, path, accept=accept, only=only)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import folder_to_write, rate, words
 from xaimed_bench.device import DEVICE_HELP
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnreadableError, UnusableError
 
 if TYPE_CHECKING:
@@ -72,28 +73,17 @@ def run(given: argparse.Namespace) -> int:
 def _static(path: Path, *, accept: bool, only: str | None) -> int:
     if find_spec("triton") is None:
         raise UnusableError("--static compiles with Triton, which is not installed; it exists for Linux only")
-    from xaimed_bench.profile.static import compile_all, compiler_name, jobs
-    from xaimed_reports.profile.static import load_static, static_changes, static_summary, store_static
+    from xaimed_bench.profile.gate import Gate, run_gate
+    from xaimed_bench.profile.static import Job, compile_all, compiler_name, jobs
+    from xaimed_reports.profile.static import static_summary
 
-    if accept and only:
-        raise UnusableError("--accept takes all kernels; leave --only out")
-    compiler = compiler_name()
-    accepted = load_static(path, compiler)
-    if accepted is None and not accept:
-        raise UnusableError(f"no figures are accepted for {compiler}; add --accept to take the present ones")
-    wanted = jobs(only)
-    if not wanted:
-        raise UnusableError(f"no kernel's name holds {only!r}, and no target is called so")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = compile_all(wanted)
-    print("\n".join(static_summary(found)))
-    if accept:
-        store_static(path, compiler, found)
-        print(f"{len(found)} configurations accepted for {compiler} in {path}")
-        return 0
-    lines = static_changes(accepted or {}, found, whole=only is None)
-    print("\n".join(lines) or f"all {len(found)} configurations compile to what is accepted for {compiler}")
-    return 1 if lines else 0
+    def compiled(wanted: list[Job]) -> dict[str, dict[str, dict[str, int]]]:
+        found = compile_all(wanted)
+        say("\n".join(static_summary(found)))
+        return found
+
+    gate = Gate(compiler_name(), "configurations", "figures", jobs, compiled)
+    return run_gate(gate, path, accept=accept, only=only)
 
 
 def _measured(given: argparse.Namespace, folder: Path, counts: Path, *, own_folder: bool) -> int:
@@ -105,6 +95,7 @@ def _measured(given: argparse.Namespace, folder: Path, counts: Path, *, own_fold
     from xaimed_reports.profile.card import PARTS, Rates
     from xaimed_reports.profile.card_markdown import card_markdown
     from xaimed_reports.store.devices import device_folder
+    from xaimed_reports.store.writing import alone_in
 
     device = device_named(given.device)
     predicted = given.bandwidth or (device.type == "cuda" and counts.exists())
@@ -115,16 +106,11 @@ def _measured(given: argparse.Namespace, folder: Path, counts: Path, *, own_fold
     if "predicted" in asked:
         accepted_counts(setting)  # else refuse before anything is measured
     place = folder / device_folder(machine) if own_folder else folder
-    place.mkdir(parents=True, exist_ok=True)  # where that fails, nothing was measured yet
-    begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
-    card = measure_parts(
-        setting,
-        begun,
-        asked,
-        keep=lambda card: _store(place, card),
-    )
-    print(card_markdown(card))
-    print(f"\nstored in {place}")
+    with alone_in(place):  # two runs would each store the card without the other's parts
+        begun = _begun(place / "profile.json", machine, setting.subject_name, keep=given.only is not None)
+        card = measure_parts(setting, begun, asked, keep=lambda card: _store(place, card))
+    say(card_markdown(card))
+    say(f"\nstored in {place}")
     return 1 if set(card.failed) & set(asked) else 0
 
 
@@ -136,11 +122,11 @@ def _begun(path: Path, machine: Machine, subject: str, *, keep: bool) -> Card:
         try:
             stored = load_card(path)
         except UnreadableError as error:
-            print(f"xaimed profile: {error}; it is replaced", file=sys.stderr)
+            say(f"xaimed profile: {error}; it is replaced", sys.stderr)
         else:
             if (stored.machine, stored.subject) == (machine, subject):
                 return stored
-            print(f"xaimed profile: {path} is of another machine or model; it is replaced", file=sys.stderr)
+            say(f"xaimed profile: {path} is of another machine or model; it is replaced", sys.stderr)
     return Card(machine, subject)
 
 

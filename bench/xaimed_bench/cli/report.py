@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.given import STDOUT, file_to_write, keep_apart, to_write, write
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(given: argparse.Namespace) -> int:
     if STDOUT not in (given.markdown, given.html, target):
         show(stored, console())
         if given.html:
-            print(f"\nPage: {given.html}")
+            say(f"\nPage: {given.html}")
     return 0
 
 

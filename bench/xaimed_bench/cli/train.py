@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from xaimed_bench.cli.data import add_drop_leaks
 from xaimed_bench.cli.given import count, folder_to_write, within, words
 from xaimed_bench.device import DEVICE_HELP, device_named
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 if TYPE_CHECKING:
@@ -130,12 +131,12 @@ def _recipe(given: argparse.Namespace) -> Recipe | None:
 
 def _show(about: dict[str, Any], out: Path) -> None:
     for score in about["scores"]:
-        print(
+        say(
             f"{score['images']}: {score['accuracy']:.1%} of {score['count']} right, "
             f"mean precision {score['precision']:.1%}, recall {score['recall']:.1%}"
         )
-        print("  " + "; ".join(f"{name} {right}" for name, right in score["right"].items()))
-    print(f"temperature {about['temperature']:.3f}; expected calibration error:")
+        say("  " + "; ".join(f"{name} {right}" for name, right in score["right"].items()))
+    say(f"temperature {about['temperature']:.3f}; expected calibration error:")
     for name, error in about["calibration"].items():
-        print(f"  {name} {error['before']:.3f} before, {error['after']:.3f} after")
-    print(f"wrote {out / 'checkpoint.safetensors'}")
+        say(f"  {name} {error['before']:.3f} before, {error['after']:.3f} after")
+    say(f"wrote {out / 'checkpoint.safetensors'}")

@@ -20,6 +20,7 @@ import json
 from pathlib import Path
 
 from xaimed_bench.cli.given import count, file_to_write, folder_to_write, keep_apart, write
+from xaimed_reports.format import say
 
 OUT = Path("xaimed-results/trial")
 ALIKE, SLOWED, LOADED = 30, 24, 6
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
     alike = sum(p.kind == "alike" for p in runs)
     there = f"{len(runs)} of {len(plan)} runs are there"
     if (len(runs) < len(plan) and given.at_most != 0) or alike < FEWEST_ALIKE:
-        print(f"judged 0 rows: {there}, {alike} of them alike ({FEWEST_ALIKE} needed)")
+        say(f"judged 0 rows: {there}, {alike} of them alike ({FEWEST_ALIKE} needed)")
         return 3
     found = judge_trial(runs)
     text = trial_markdown(found)
@@ -61,5 +62,5 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         write(given.json, json.dumps({"trial": to_json(found)}, indent=1))
     judged, said = trial_counted(found)
-    print(f"{there}\n{text}\n\n{said}")
+    say(f"{there}\n{text}\n\n{said}")
     return 0 if judged else 3

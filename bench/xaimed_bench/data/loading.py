@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 from xaimed_bench.data.decoding import UnreadableError, read
 from xaimed_bench.data.folders import Folder, ImageFile, find_images
 from xaimed_bench.data.images import IMAGENET, ImageBatch, Normalisation
-from xaimed_bench.data.progress import LONG, bar
+from xaimed_bench.progress import over_images
 
 
 def load_images(
@@ -106,8 +105,7 @@ def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | No
     done = _Read([], [], [], [])
     broken: dict[str, list[str]] = {}
     remarks: Counter[str] = Counter()
-    shown = (sys.stderr.isatty() and wanted >= LONG) if show is None else show
-    with bar("reading images", wanted, shown) as step:
+    with over_images("reading image", wanted, show) as steps:
         for file in files:
             if len(done.files) == wanted:
                 break
@@ -120,7 +118,7 @@ def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | No
             done.files.append(file)
             done.pixels.append(reading.image.pixels)
             done.masks.append(reading.mask)
-            step()
+            steps.begin(file.name)
     if broken:
         first = "; ".join(f"{names[0]}: {why}" for why, names in list(broken.items())[:3])
         count = sum(map(len, broken.values()))

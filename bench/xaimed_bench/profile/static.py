@@ -18,8 +18,6 @@ from xaimed_bench.progress import Steps
 from xaimed_kernels.launching import KernelCase
 from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile_offline, offline_cases
 
-SHOWN_EVERY_S = 10.0
-
 
 @final
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def compile_all(
     What Triton's cache holds is not compiled again, so a run that was stopped goes on where it was.
     """
     found: dict[str, dict[str, dict[str, int]]] = {}
-    steps = Steps("kernel", len(wanted), every_s=SHOWN_EVERY_S)
+    steps = Steps("kernel", len(wanted), short=True)
     with steps, _compile_each(wanted, processes or usable_cores()) as results:
         for job, figures in results:
             found.setdefault(job.kernel, {})[target_name(job.target)] = figures

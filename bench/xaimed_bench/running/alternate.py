@@ -19,6 +19,8 @@ from xaimed_bench.measure.checkout import RevisionError, git
 from xaimed_bench.progress import Steps
 from xaimed_bench.running.declared import PREFIX
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
+from xaimed_reports.format import say
+from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import load
 from xaimed_reports.store.rows import Run
 
@@ -132,7 +134,11 @@ class Alternation:
         """What an interrupted series left of this process, where it measured the same commit."""
         if not self._resume or not stored.exists():
             return None
-        run = load(stored)
+        try:
+            run = load(stored)
+        except UnreadableError as error:
+            say(f"{stored.parent}: {error}; this process is measured again", sys.stderr)
+            return None
         return run if run.revision and self._commits[side].startswith(run.revision) else None
 
     def _commit(self, revision: str, *, dirty: bool = False) -> str:
@@ -224,17 +230,17 @@ def measure_floor(sides: Alternation, path: Path, only: str | None) -> int:
     runs = sides.repeat(2 * sides.runs, only)
     floor = floor_of(runs)
     if not floor.spread:
-        print("no floor: something disturbed the machine in every row; measure on a quiet one")
+        say("no floor: something disturbed the machine in every row; measure on a quiet one")
         return 3
+    store_floor(floor, path, processes=sides.runs)
     for key in floor.spread:
         for words, count in (("two runs", 1), (f"sides of {sides.runs} processes", sides.runs)):
             differ = floor.differ(key, processes=count)
             visible = smallest_visible_effect(floor, key, processes=count)
-            print(
+            say(
                 f"{key}, {words}: equal code differs by {differ:.1%}, a slow-down is visible from {visible:.1%}"
             )
-    store_floor(floor, path, processes=sides.runs)
-    print(f"stored in {path}")
+    say(f"stored in {path}")
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xaimed_bench.running.declared import spelt
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 UNUSABLE = 2
@@ -34,7 +35,7 @@ def kept(config: pytest.Config, journal: Path) -> Generator[None]:
         yield
     except OSError as error:
         said = cannot_write(config, journal, error)
-        print(f"\n{said}", file=sys.stderr)
+        say(f"\n{said}", sys.stderr)
         pytest.exit(said, returncode=UNUSABLE)
 
 

@@ -28,6 +28,7 @@ from xaimed_bench.running.outputs import Outputs
 from xaimed_bench.running.plugin import measured
 from xaimed_bench.trial.extra_work import with_extra_work
 from xaimed_reports.compare.sides import LOADED_SHARE
+from xaimed_reports.format import say
 from xaimed_reports.show.terminal import console, show
 from xaimed_reports.store.jsonform import to_json
 from xaimed_reports.store.records import Case
@@ -201,7 +202,7 @@ class Measuring:
                 warnings.filterwarnings("ignore", "Not saving anything", category=PytestBenchmarkWarning)
                 return (yield)
         except OSError as error:
-            print(f"\n{cannot_write(self._config, self._outputs.journal_path, error)}", file=sys.stderr)
+            say(f"\n{cannot_write(self._config, self._outputs.journal_path, error)}", sys.stderr)
             session.exitstatus = UNUSABLE
 
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from xaimed_bench.running.asked import question_of
 from xaimed_bench.running.order import need_known, shuffled
 from xaimed_bench.running.outputs import Outputs
 from xaimed_core import METHODS
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.records import OURS, Case
 from xaimed_reports.store.rows import Run
@@ -111,7 +112,7 @@ def _measure(own: OwnCase, session: Session) -> None:
     if not session.fits():
         session.leave_out(own.case)
         return
-    print(session.begin(own.case.key), flush=True)
+    say(session.begin(own.case.key))
     try:
         with own.ask() as asked:
             session.rows(question_of(own.case, session, **_without_images(asked)))

@@ -22,6 +22,7 @@ import pytest
 
 from xaimed_bench.running.declared import PREFIX, any_given, declare, given
 from xaimed_bench.running.ending import UNUSABLE
+from xaimed_reports.format import say
 from xaimed_reports.store.records import OURS, REFERENCE
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     except pytest.UsageError as error:
         if ACTIVE not in config.stash:
             raise
-        print(f"ERROR: {error}", file=sys.stderr)
+        say(f"ERROR: {error}", sys.stderr)
         return UNUSABLE
 
 

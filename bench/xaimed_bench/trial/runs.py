@@ -15,6 +15,7 @@ from xaimed_reports.store.jsonform import UnreadableError
 from xaimed_reports.store.load import load
 from xaimed_reports.store.records import OURS
 from xaimed_reports.store.rows import Run
+from xaimed_reports.store.writing import alone_in
 from xaimed_reports.trial.records import Planned
 
 
@@ -26,12 +27,33 @@ def make_runs(
     Raises UnreadableError where those that are there measured another commit.
     """
     folder, here = folder.absolute(), revision(checkout)
-    found = {p: load(path) for p in plan if (path := folder / f"{p.name}.json").exists()}
+    if at_most == 0:  # nothing is written, also where nothing may be
+        return _finished(folder, plan, here)
+    with alone_in(folder):
+        return _made(folder, checkout, plan, _finished(folder, plan, here), at_most)
+
+
+def _finished(folder: Path, plan: Sequence[Planned], here: str | None) -> dict[Planned, Run]:
+    """Those that are there. Raises UnreadableError where one cannot be read or is of another commit."""
+    found: dict[Planned, Run] = {}
+    for p in plan:
+        if not (path := folder / f"{p.name}.json").exists():
+            continue
+        try:
+            found[p] = load(path)
+        except UnreadableError as error:
+            raise UnreadableError(f"{error}; remove it from {folder}, and that run is made again") from error
     for p, run in found.items():
         if run.revision != here:
             raise UnreadableError(
                 f"{p.name}.json measured revision {run.revision}, the checkout is at {here}; choose another --out"
             )
+    return found
+
+
+def _made(
+    folder: Path, checkout: Path, plan: Sequence[Planned], found: dict[Planned, Run], at_most: int | None
+) -> dict[Planned, Run]:
     missing = [p for p in plan if p not in found][:at_most]
     with signals_raise(), Steps("run", len(missing)) as steps:
         for p in missing:

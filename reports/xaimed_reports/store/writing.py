@@ -50,6 +50,29 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+@contextmanager
+def alone_in(folder: Path) -> Generator[None]:
+    """Keep other runs that ask for it out of a folder, which is made where missing, until the end or the process's.
+
+    Raises UnusableError where another run is in it. The lock leaves no file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(place)
+        raise UnusableError(
+            f"{folder}: another run is writing into it; wait for its end, or give another folder"
+        ) from error
+    except OSError:  # a network's file system that locks no folders
+        pass
+    try:
+        yield
+    finally:
+        os.close(place)
+
+
 @final
 class Held:
     """A file that this process alone writes, as a context; made where it is missing.

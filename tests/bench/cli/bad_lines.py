@@ -160,7 +160,7 @@ BAD = """
 | trial --markdown folder                                 | 2 | --markdown; folder is a folder                     |
 | trial --json a --markdown a                             | 2 | a is given twice                                   |
 | trial --out runs --json runs/alike-00.json            | 2 | runs/alike-00.json is given twice                  |
-| trial --out runs                                      | 2 | alike-00.json: not JSON                            |
+| trial --out runs                                      | 2 | alike-00.json: not JSON; remove it; made again                            |
 | profile --device cuda                                   | 2 | --device cuda: give cpu; xaimed doctor             |
 | profile --device cuda:99                                | 2 | --device cuda:99: give cpu                         |
 | profile --device nothing                                | 2 | --device nothing: give cpu                         |

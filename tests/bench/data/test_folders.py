@@ -240,7 +240,7 @@ def test_progress_goes_to_stderr_and_only_when_asked_or_on_a_terminal(scans, cap
     load_images(scans, size=16, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "reading images" in err
+    assert "reading image 1 of 11: " in err
 
 
 def test_importing_the_data_package_and_painting_phantoms_loads_no_image_library():

@@ -12,6 +12,7 @@ import pytest
 from xaimed_bench.cli import main
 from xaimed_bench.running import alternate
 from xaimed_bench.running.alternate import Alternation, RevisionError
+from xaimed_reports.store.writing import alone_in
 
 ROOT = Path(__file__).parents[3]
 
@@ -178,6 +179,47 @@ def test_runs_of_other_rows_are_not_taken_for_those_asked_for(checkout, measured
         assert main([*asked, "--resume", *other]) == 2
         assert "kept holds runs of another --bench or --only" in capsys.readouterr().err
     assert len(measured) == 12
+
+
+def test_a_damaged_result_is_measured_again_and_that_is_said(
+    sides, measured, make_run, store, tmp_path, capsys
+):
+    with sides(resume=True) as opened:
+        for i, name in enumerate(("base", "new", "new", "base")):
+            store(make_run(revision=opened._commits[name][:12]), tmp_path / f"kept/first-{i:02}-{name}.json")
+        (tmp_path / "kept/first-02-new.json").write_text('{"benchmarks"')
+        assert opened.measure()[0]
+    assert len(measured) == 9
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith(f"{tmp_path / 'kept'}: first-02-new.json: not JSON, or cut short")
+    assert said.endswith("this process is measured again")
+
+
+def test_a_folder_that_does_not_say_what_its_runs_are_of_is_refused_with_what_to_do(
+    checkout, measured, monkeypatch, capsys
+):
+    monkeypatch.chdir(checkout)
+    (checkout / "kept").mkdir()
+    (checkout / "kept/asked.json").write_text('{"bench"')
+    assert main(["compare", "--base", "HEAD", "--keep", "kept", "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "kept does not say what its runs are of" in said
+    assert said.endswith("leave --resume out, or choose another --keep\n")
+    assert measured == []
+
+
+@pytest.mark.parametrize("command", ["compare --base HEAD --keep", "compare --floor --keep", "trial --out"])
+def test_two_runs_at_once_do_not_write_into_one_folder(command, checkout, measured, monkeypatch, capsys):
+    """Each would read what the other measured."""
+    monkeypatch.chdir(checkout)
+    with alone_in(Path("kept")):
+        assert main([*command.split(), "kept"]) == 2
+    assert (
+        "kept: another run is writing into it; wait for its end, or give another folder"
+        in capsys.readouterr().err
+    )
+    assert measured == []
+    assert not list((checkout / "kept").iterdir())
 
 
 def test_what_an_interrupted_process_stored_is_not_taken_for_its_whole_run(tmp_path, monkeypatch):

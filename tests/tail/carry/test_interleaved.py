@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core.tail.carry.rules import Site
 from xaimed_core.tail.carry.rules.reshaping import reshape
 from xaimed_core.tail.carry.values import Block
@@ -67,7 +68,7 @@ def test_a_head_of_interleaved_channels_gives_the_drops_of_brute_force(
     tail = watch(model, "layer", images)
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
     exact = logit_drops(model, "layer", images, channels=list(range(CHANNELS)), value=value)
-    every = tail.class_drops(value=value)
+    every = class_drops(tail, value=value)
     assert str(every.route).startswith(route)
     assert relative_error(every.drops, exact) <= 1e-5
     chosen, against = ClassTargets(torch.tensor([0, 4, 2])), ClassTargets(torch.tensor([1, 2, 3]))
@@ -99,7 +100,7 @@ def test_frames_in_the_batch_that_a_head_joins_keep_their_channels_apart(
             return self.head(self.frame(frames).unflatten(0, (len(videos), -1)).flatten(1))
 
     model, videos = Frames().eval(), torch.randn(2, 2, 3, 6, 6)
-    found = watch(model, "layer", videos).class_drops()
+    found = class_drops(watch(model, "layer", videos))
     assert found.route.kind == "closed-form"
     exact = logit_drops(model, "layer", videos, channels=list(range(CHANNELS)))
     assert relative_error(found.drops, exact) <= 1e-5

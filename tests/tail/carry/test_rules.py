@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.tail.conftest import class_drops
 from xaimed_core.tail.run.mechanisms import ByPlan
 from xaimed_core.targets import ClassTargets
 
@@ -169,7 +170,7 @@ def test_a_rule_gives_the_drops_of_brute_force_without_rows_before_the_head(
     assert isinstance(tail.mechanism, ByPlan), tail.mechanism.route
     assert tail.mechanism.plan.closed, tail.mechanism.route
     exact = logit_drops(model, "layer", images, channels=list(range(6)))
-    found = tail.class_drops()
+    found = class_drops(tail)
     assert found.route.kind == "closed-form"
     assert relative_error(found.drops, exact) <= 1e-5
 
@@ -182,6 +183,6 @@ def test_a_network_whose_last_channels_are_its_classes_is_exact(
     found = watch(model, "0", images)
     assert isinstance(found.mechanism, ByPlan), found.mechanism.route
     exact = logit_drops(model, "0", images, channels=list(range(6)))
-    assert relative_error(found.class_drops().drops, exact) <= 1e-5
+    assert relative_error(class_drops(found).drops, exact) <= 1e-5
     of_classes = found.drops(ClassTargets(torch.tensor([0, 1, 2]))).drops
     assert torch.equal(of_classes.nonzero()[:, 1], torch.tensor([0, 1, 2])), "each class has one channel"

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 
 from xaimed_bench.cli.compare import FEWEST_RUNS, FLOOR_FILE, add_bench, add_processes, need_floor
 from xaimed_bench.cli.given import file_to_write, words
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
-from xaimed_reports.store.writing import Held
+from xaimed_reports.store.writing import alone_in
 
 if TYPE_CHECKING:
     from xaimed_bench.cli.bisect.search import Search
@@ -71,7 +72,7 @@ def run(given: argparse.Namespace) -> int:
             raise UnusableError(
                 f"a search was cut short in {given.keep}: go on with --resume, forget it with --abort"
             )
-    with Held(folder / "lock"):
+    with alone_in(folder):
         _remove_trees(checkout, search)
         if not given.resume:
             shutil.rmtree(folder / "runs", ignore_errors=True)
@@ -156,8 +157,8 @@ def _ask(checkout: Path, folder: Path, search: Search) -> tuple[str, ...]:
                 if line.strip() == ASKED:
                     commit = git(tree, "rev-parse", "BISECT_HEAD")
                     search, tried = attempt(checkout, folder, search, commit)
-                    print(f"{commit[:12]} {tried.verdict}: {tried.why} ({tried.subject})", file=sys.stderr)
-                    print(search.answer(tried), file=asking.stdin)
+                    say(f"{commit[:12]} {tried.verdict}: {tried.why} ({tried.subject})", sys.stderr)
+                    asking.stdin.write(f"{search.answer(tried)}\n")
         finally:
             asking.stdin.close()
     if not (found := _named(tree)):

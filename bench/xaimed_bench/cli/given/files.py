@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xaimed_bench.cli.given.values import words
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import resolved, write_whole
 
@@ -68,6 +69,6 @@ def keep_apart(read: Iterable[Path], written: Iterable[Path | None]) -> None:
 def write(path: Path, text: str) -> None:
     """Write a text to stdout or, whole or not at all, to a file, whose folder is made."""
     if path == STDOUT:
-        print(text)
+        say(text)
         return
     write_whole(path, text)

@@ -7,14 +7,13 @@ copies that were saved again (JPEG, down to quality 30), scaled or brightened di
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from xaimed_bench.data.decoding import thumbnail
-from xaimed_bench.data.progress import LONG, bar
+from xaimed_bench.progress import over_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +27,10 @@ _BLOCK = 1024
 def perceptual_hashes(paths: Sequence[Path]) -> list[np.ndarray | None]:
     """256 bits for each image, as imagehash's ``phash`` finds them; None where it cannot be read."""
     hashes: list[np.ndarray | None] = []
-    with bar("comparing images", len(paths), sys.stderr.isatty() and len(paths) >= LONG) as step:
+    with over_images("comparing image", len(paths)) as steps:
         for path in paths:
+            steps.begin(path.name)
             hashes.append(_hash(path))
-            step()
     return hashes
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from xaimed_bench.data.progress import LONG, bar
 from xaimed_bench.data.sets.items import ImageSet, SplitName
 from xaimed_bench.data.stream import Unreadable, read_rows
+from xaimed_bench.progress import over_images
 
 _SIZE = 224
 """Pixels a side at which masks and boxes must mark something: what networks read."""
@@ -45,13 +44,12 @@ def survey(images: ImageSet, *, workers: int = 0) -> Survey:
     lesions = 0
     unreadable: list[Unreadable] = []
     remarks: list[Unreadable] = []
-    shown = sys.stderr.isatty() and len(images.items) >= LONG
-    with bar("reading images", len(images.items), shown) as step:
+    with over_images("reading image", len(images.items)) as steps:
         for read in read_rows(images.items, images.classes, size=_SIZE, workers=workers):
             for row in read.rows:
                 found = unreadable if row.shown is None else remarks
                 found += [Unreadable(row.name, why) for why in row.remarks]
                 sizes.update([row.shown] if row.shown else [])
                 lesions += row.marked
-                step()
+                steps.begin(row.name)
     return Survey(images, counts, sizes, lesions, tuple(unreadable), tuple(remarks))

@@ -11,7 +11,6 @@ from xaimed_bench.progress import Steps
 from xaimed_kernels.emulator import Counts, Device, Finding, Launch, emulating
 from xaimed_kernels.operations import OPERATIONS, Case, Operation, images_in, moved_bytes
 
-SHOWN_EVERY_S = 10.0
 H100 = 132
 """Multiprocessors of the GPU that a bench case would fill."""
 
@@ -88,7 +87,7 @@ def count_all(
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Figures of each case's first image, by kernel."""
     found: dict[str, dict[str, dict[str, int]]] = {}
-    with Steps("case", len(wanted), every_s=SHOWN_EVERY_S) as steps:
+    with Steps("case", len(wanted), short=True) as steps:
         for name, (operation, case) in wanted.items():
             steps.begin(name)
             one, device = one_image(case)

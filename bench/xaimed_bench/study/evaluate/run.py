@@ -46,7 +46,7 @@ def run(work: Work, folder: Path) -> None:
         workers=work.workers, order=order, on_unreadable=note, on_remark=note,
     )  # fmt: skip
     undone = dict.fromkeys(left)
-    with Steps("batch", len(left), every_s=30.0, shown=work.team.leads) as steps:
+    with Steps("batch", len(left), short=True, shown=work.team.leads) as steps:
         for batch in read:
             k = int(batch.index[0]) // size
             steps.begin(f"{work.settings.network}, {batch.names[0]}")

@@ -28,6 +28,7 @@ from xaimed_bench.study.evaluate.thresholds import keep_thresholds, load_thresho
 from xaimed_bench.study.evaluate.work import Work, first_images
 from xaimed_bench.study.train.state import alone_in
 from xaimed_bench.study.train.team import Team, team_on
+from xaimed_reports.format import say
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import write_whole
@@ -91,7 +92,7 @@ def _begin(asked: Asked, work: Work, images: ImageSet) -> None:
     keep_thresholds(work, validation, asked.out)
     count = maps_per_image(settings.methods, settings.layers.values())
     each = count * forwards_per_map(settings)
-    print(
+    say(
         f"{settings.count} images of {settings.data} ({settings.split}), {count} maps each, {each:,} forwards of "
         f"perturbed images each; {len(missing(asked.out, work.batches))} of {work.batches} batches to do"
     )
@@ -105,7 +106,7 @@ def _finish(asked: Asked, work: Work, images: ImageSet) -> None:
             f"{len(lost)} batches are missing in {out}; do all processes write to one folder?"
         )
     _show_notes(out)
-    print("summing up and timing the methods")
+    say("summing up and timing the methods")
     found = _summary(out, work, images)
     write_whole(out / "summary.json", store(found))
     pictures = [] if asked.no_images else overlays(work, out)
@@ -113,16 +114,16 @@ def _finish(asked: Asked, work: Work, images: ImageSet) -> None:
     page = report_page(found, [(caption, address) for caption, _, address in pictures])
     write_whole(out / "report.md", markdown)
     write_whole(out / "report.html", page)
-    print("\n".join(findings(found)))
-    print(f"\nReport: {out / 'report.html'}; rows: {out / 'rows'}")
+    say("\n".join(findings(found)))
+    say(f"\nReport: {out / 'report.html'}; rows: {out / 'rows'}")
 
 
 def _show_notes(out: Path) -> None:
     said = notes(out)
     for note in said[:_FEW]:
-        print(f"{note['image']}: {note['what']}")
+        say(f"{note['image']}: {note['what']}")
     if len(said) > _FEW:
-        print(f"... and {len(said) - _FEW} more notes, in {out / 'notes.json'}")
+        say(f"... and {len(said) - _FEW} more notes, in {out / 'notes.json'}")
         write_whole(out / "notes.json", json.dumps(said, indent=1))
 
 

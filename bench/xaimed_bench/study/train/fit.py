@@ -81,7 +81,7 @@ class _Training:
         """All epochs that are left."""
         state, recipe = self.state, self._recipe
         left = recipe.epochs * self._in_epoch - state.step
-        with Steps("step", left, every_s=10.0, shown=self._machine.team.leads) as steps:
+        with Steps("step", left, short=True, shown=self._machine.team.leads) as steps:
             while len(state.log) < recipe.epochs and not state.stopped(self._patience):
                 epoch, begun = len(state.log), time.monotonic()
                 flipped = flips_of(self._seed, epoch, len(self._items))

@@ -15,6 +15,7 @@ from xaimed_bench.data.sets import ImageSet, Item, SplitName
 from xaimed_bench.data.stream import Batch, Unreadable, stream
 from xaimed_bench.study.train.recipe import order_of
 from xaimed_bench.study.train.team import Team
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 
 
@@ -84,7 +85,7 @@ class Images:
         """Say it once."""
         if found.name not in self.unreadable:
             self.unreadable[found.name] = found.why
-            print(f"note: {found.name} is left out: {found.why}", file=sys.stderr)
+            say(f"note: {found.name} is left out: {found.why}", sys.stderr)
 
 
 def batches_of(count: int, batch: int) -> list[slice]:

@@ -21,6 +21,7 @@ from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
 from xaimed_bench.study.train.state import LogRow, Settings, State, alone_in, note, refuse_begun, refuse_other
 from xaimed_bench.study.train.team import team_on
+from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
 from xaimed_reports.store.writing import write_whole
 
@@ -79,7 +80,7 @@ def train(asked: Asked, device: torch.device) -> dict[str, Any]:
         if team.leads:
             note(asked.out, settings)
             for sentence in (*images.findings, network.loaded):
-                print(f"note: {sentence}", file=sys.stderr)
+                say(f"note: {sentence}", sys.stderr)
         return _run(asked, network, data, settings, Machine(team, half, asked.workers))
 
 
@@ -133,9 +134,7 @@ def _whole(
     def on_epoch(state: State) -> None:
         _write_log(asked.out, state.log)
         row = {key: value for key, value in state.log[-1].items() if key != "step"}
-        print(
-            ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()), file=sys.stderr
-        )
+        say(", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()), sys.stderr)
 
     kept = Kept(asked.out / "state" / "training.safetensors", asked.every_s, on_epoch)
     found: list[LogRow] = []
