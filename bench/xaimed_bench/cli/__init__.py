@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user gave or the system refuses (UnusableError, OSError) is said in `MOST_LINES` lines at most, with exit
     code 2, and so is a package that is not installed. Any other error is a fault of xaimed, shown with its traceback.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_what_is_closed()
+    given = [_from_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     name = f"xaimed {given[0]}" if given and given[0] in COMMANDS else "xaimed"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another
@@ -82,8 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(given)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _tell(f"\n{name}: interrupted")
         return INTERRUPTED
@@ -98,6 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(traceback.format_exc())
         _tell(f"{name}: this is a fault of xaimed; please report it with the lines above")
         return FAULT
+
+
+def _open_what_is_closed() -> None:
+    """Let a closed stdin, stdout or stderr lead to nowhere: Python has None there, and gives its number to a file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _from_home(word: str) -> str:
+    """A shell leaves the ~ of ``--html=~/page.html`` as it is, and no shell reads the command of ``--bench``."""
+    option, equals, path = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(path)}" if path.startswith("~/") else word
 
 
 def _run(given: list[str]) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from itertools import groupby
+from shutil import get_terminal_size
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -44,8 +44,7 @@ class _Piped(Console):
 
 def console() -> Console:
     """A console as wide as COLUMNS says, else as the terminal; 130 columns where the output is no terminal."""
-    found = _Piped()
-    return found if found.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _Piped(width=130)
+    return _Piped(width=get_terminal_size((130, 24)).columns)  # rich takes COLUMNS=0 at its word
 
 
 def plain(text: str, style: str = "") -> Text:

@@ -164,6 +164,35 @@ def test_where_not_even_the_message_can_be_written_the_exit_code_is_no_finding()
         assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("closed", "words", "code"),
+    [(">&- 2>&-", "none.json", 2), ("2>&-", "none.json", 2), (">&-", "run.json", 0), ("<&-", "run.json", 0)],
+)
+def test_a_closed_stream_changes_no_exit_code_and_no_other_stream(closed, words, code, at_files):
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    command = f"{shlex.quote(sys.executable)} -m xaimed_bench report {words} {closed}"
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert (done.stdout == "") is (">&-" in closed or code == 2)
+    assert done.stderr == ""
+
+
+def test_a_home_is_found_where_no_shell_looks_for_it(at_files, monkeypatch):
+    monkeypatch.setenv("HOME", str(at_files))
+    assert main(["report", "~/run.json", "--html=~/page.html", "--markdown", "~/a.md"]) == 0
+    assert (at_files / "page.html").exists()
+    assert (at_files / "a.md").exists()
+    assert not (at_files / "~").exists()
+
+
+@pytest.mark.parametrize("columns", ["0", "", "x", "-3", "1", "9" * 30])
+def test_a_width_that_no_terminal_has_hides_nothing(columns, at_files, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["report", "run.json"]) == 0
+    assert "xgradcam" in "".join(capsys.readouterr().out.split())
+
+
 def test_a_history_that_must_not_be_written_to_can_be_read(at_files, monkeypatch, capsys):
     assert main(["history", "add", "run.json", "--file", "h.sqlite"]) == 0
     monkeypatch.setattr(os, "access", lambda *place: False)
