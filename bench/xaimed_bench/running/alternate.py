@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, final
 
-from xaimed_bench.measure.checkout import RevisionError, git
+from xaimed_bench.measure.checkout import RevisionError, commit_of, git, outside_hooks
 from xaimed_bench.progress import Steps
 from xaimed_bench.running.declared import PREFIX
 from xaimed_reports.compare.floor import floor_of, smallest_visible_effect, store_floor
@@ -90,7 +90,8 @@ class Alternation:
 
     def _remove(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        git(self._checkout, "worktree", "prune")
+        with suppress(RevisionError):  # what went wrong before says why
+            git(self._checkout, "worktree", "prune")
 
     def measure(
         self, only: str | None = None, keys: Sequence[str] = (), *, called: str = "first"
@@ -144,7 +145,7 @@ class Alternation:
     def _commit(self, revision: str, *, dirty: bool = False) -> str:
         """The commit of a revision; with ``dirty``, one that also holds the uncommitted changes of tracked files."""
         stash = git(self._checkout, "stash", "create", dated=True) if dirty else ""
-        return stash or git(self._checkout, "rev-parse", "--verify", f"{revision}^{{commit}}")
+        return stash or commit_of(self._checkout, revision)
 
 
 def gate_process(tree: Path, stored: Path, *words: str, name: str, bench: str = BENCH) -> Run:
@@ -164,9 +165,10 @@ def gate_process(tree: Path, stored: Path, *words: str, name: str, bench: str = 
         done = subprocess.run(
             _command(tree, stored, bench, ["--profile", "gate", *words]),
             cwd=tree,
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**outside_hooks(), "PYTHONPATH": paths},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except BaseException:  # Ctrl-C ends that process too, which then stores the rows it has

@@ -180,7 +180,7 @@ def test_a_key_that_no_row_has_is_refused_by_the_first_process(made, tmp_path, c
     [
         (("HEAD", "HEAD~1"), False, "HEAD is not an ancestor of HEAD~1"),
         (("HEAD", "HEAD"), False, "the same commit"),
-        (("nowhere", "HEAD"), False, "git rev-parse"),
+        (("nowhere", "HEAD"), False, "no commit 'nowhere' here"),
         (("HEAD~1", "HEAD"), True, "not committed"),
     ],
 )

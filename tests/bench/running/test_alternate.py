@@ -111,7 +111,7 @@ def test_a_series_that_was_cut_short_goes_on_where_it_stopped(
 def test_a_revision_that_does_not_exist_gives_exit_2_and_leaves_nothing(checkout, monkeypatch, capsys):
     monkeypatch.chdir(checkout)
     assert main(["compare", "--base", "nowhere"]) == 2
-    assert "rev-parse" in capsys.readouterr().err
+    assert "no commit 'nowhere' here: name one that git log shows, or fetch it" in capsys.readouterr().err
     assert trees(checkout) == 1
 
 
@@ -184,6 +184,7 @@ def test_runs_of_other_rows_are_not_taken_for_those_asked_for(checkout, measured
 def test_a_damaged_result_is_measured_again_and_that_is_said(
     sides, measured, make_run, store, tmp_path, capsys
 ):
+    (tmp_path / "kept").mkdir()
     with sides(resume=True) as opened:
         for i, name in enumerate(("base", "new", "new", "base")):
             store(make_run(revision=opened._commits[name][:12]), tmp_path / f"kept/first-{i:02}-{name}.json")

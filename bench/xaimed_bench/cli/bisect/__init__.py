@@ -137,7 +137,7 @@ def _need_different_ends(checkout: Path, folder: Path, search: Search) -> Search
 def _ask(checkout: Path, folder: Path, search: Search) -> tuple[str, ...]:
     """Run `git bisect run` to its end: the commit found, or those that remain."""
     from xaimed_bench.cli.bisect.search import STOP, attempt
-    from xaimed_bench.measure.checkout import git
+    from xaimed_bench.measure.checkout import git, outside_hooks
 
     tree = Path(search.scratch) / "git"
     git(checkout, "worktree", "add", "--no-checkout", "--detach", str(tree), search.bad)
@@ -148,8 +148,9 @@ def _ask(checkout: Path, folder: Path, search: Search) -> tuple[str, ...]:
     step = f"echo '{ASKED}'; read -r answer && exit $answer; exit {STOP}"
     command = ["git", "bisect", "run", "sh", "-c", step]
     with subprocess.Popen(
-        command, cwd=tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as asking:
+        command, cwd=tree, env=outside_hooks(), bufsize=1,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", errors="replace",
+    ) as asking:  # fmt: skip
         assert asking.stdin is not None
         assert asking.stdout is not None
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from xaimed_bench.measure.checkout import RevisionError, git
+from xaimed_bench.measure.checkout import RevisionError, commit_of, git
 from xaimed_bench.running.alternate import Alternation
 from xaimed_reports.compare.compare import DECIDED, FAILING, Comparison, compare
 from xaimed_reports.compare.floor import load_floor
@@ -75,7 +75,7 @@ class Search:
 
 def begun(checkout: Path, good: str, bad: str, **settings: str | int) -> Search:
     """A new search. Raises UnusableError where the two commits cannot be the ends of one."""
-    first, last = (git(checkout, "rev-parse", "--verify", f"{name}^{{commit}}") for name in (good, bad))
+    first, last = (commit_of(checkout, name) for name in (good, bad))
     if first == last:
         raise UnusableError(f"{good} and {bad} are the same commit: give two")
     try:
