@@ -135,7 +135,9 @@ def _sentences(found: Survey) -> Iterable[str]:
         yield f"all images are {width} x {height} pixels"
     elif found.sizes:
         (width, height), most = Counter(found.sizes).most_common(1)[0]
-        least, largest = (pick(found.sizes, key=lambda size: size[0] * size[1]) for pick in (min, max))
+        least, largest = (
+            pick(found.sizes, key=lambda size: (size[0] * size[1], size)) for pick in (min, max)
+        )
         yield (
             f"{len(found.sizes)} image sizes, from {least[0]} x {least[1]} to {largest[0]} x {largest[1]} pixels; "
             f"{most:,} images are {width} x {height}"

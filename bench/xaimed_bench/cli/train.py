@@ -62,7 +62,7 @@ def _how(how: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivate
         "--freeze", choices=("features",), help="train a linear classifier alone, on features computed once"
     )
     how.add_argument("--epochs", type=count(1), help="default: as the recipe has it")
-    how.add_argument("--batch", type=count(1), help="images of a step, over all processes; likewise")
+    how.add_argument("--batch", type=count(2), help="images of a step, over all processes; likewise")
     how.add_argument(
         "--lr", type=within(above=0), help="the learning rate, of one-cycle the largest; likewise"
     )

@@ -74,7 +74,7 @@ def read(path: Path, mask: Path | None, size: int) -> Reading:
             return Reading(image, None, image.remarks)
         drawn, remarks = decode_mask(mask, size, image.shown)
     except (OSError, ValueError) as error:
-        raise UnreadableError(str(error)) from error
+        raise UnreadableError(getattr(error, "strerror", None) or str(error)) from error
     return Reading(image, drawn, (*image.remarks, *(f"have a mask that {remark}" for remark in remarks)))
 
 

@@ -206,7 +206,7 @@ BAD = """
 | train folder --model resnet18 --out o --freeze head     | 2 | --freeze; invalid choice: 'head'                   |
 | train folder --model x --out o --freeze features --lr 1 | 2 | with --freeze; leave --lr out                      |
 | train folder --model resnet18 --out o --epochs 0        | 2 | --epochs; 1 at least                               |
-| train folder --model resnet18 --out o --batch -1        | 2 | --batch; 1 at least                                |
+| train folder --model resnet18 --out o --batch 1         | 2 | --batch; 2 at least                                |
 | train folder --model resnet18 --out o --lr 0            | 2 | --lr; '0' given; a number above 0                  |
 | train folder --model resnet18 --out o --lr nan          | 2 | --lr; 'nan' given; a number above 0                |
 | train folder --model resnet18 --out o --lr inf          | 2 | --lr; 'inf' given; a number above 0                |

@@ -100,7 +100,7 @@ class _Training:
         """One step on the batches of all processes together."""
         team, recipe = self._machine.team, self._recipe
         count = float(team.total(torch.tensor(0 if batch is None else len(batch.labels))))
-        if count == 0:
+        if count < 2:  # the others cannot be read; from one image BatchNorm cannot learn, as in `batches_of`
             return
         if batch is None:  # nothing of this process's part can be read; the others wait for its gradients
             images = torch.zeros(1, 3, self._data.size, self._data.size)
@@ -130,7 +130,9 @@ class _Training:
         state = self.state
         if not math.isfinite(state.loss):
             raise UnusableError(f"the loss of epoch {epoch + 1} is not finite; begin again with a lower --lr")
-        row = {"epoch": epoch + 1, "step": state.step, "loss": state.loss / max(state.seen, 1)}
+        if not state.seen:
+            raise UnusableError(f"epoch {epoch + 1} learnt nothing: no batch had two images that can be read")
+        row = {"epoch": epoch + 1, "step": state.step, "loss": state.loss / state.seen}
         if self._validation:
             found = outputs_of(self._bare, self._data, self._validation, self._machine)
             logits, labels = found.of(range(len(self._validation)))

@@ -95,6 +95,20 @@ def test_an_image_that_cannot_be_read_is_named_once_and_the_others_are_learnt(tr
     assert list(about("out")["data"]["unreadable"]) == ["Training/dark/bad.png"]
 
 
+def test_a_batch_of_which_one_image_can_be_read_is_passed_over(train, scans):
+    """BatchNorm after the last pooling has one value a channel there, of which it can learn nothing."""
+    for name in sorted((scans / "Training" / "dark").iterdir())[:6]:
+        name.write_bytes(b"no image")
+    assert train("out", "--epochs", "1", "--batch", "2", model="resnet18") == 0
+
+
+def test_an_epoch_that_learnt_nothing_is_no_training(train, scans, capsys):
+    for name in (scans / "Training").rglob("*.png"):
+        name.write_bytes(b"no image")
+    assert train("out", "--epochs", "1") == 2
+    assert "epoch 1 learnt nothing: no batch had two images that can be read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
