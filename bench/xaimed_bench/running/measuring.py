@@ -49,6 +49,8 @@ class Measuring:
         self._config = config
         self._session: Session | None = None
         stored = Path(self.option.benchmark_json) if self.option.benchmark_json else None
+        if hasattr(config, "workerinput"):  # of pytest-xdist: each worker holds a part, and times nothing
+            stored = None
         self._outputs = Outputs(stored, _journal_path(self.option.journal, stored, config.rootpath))
 
     @property

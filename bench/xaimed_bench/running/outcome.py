@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from xaimed_reports.format import printable
 from xaimed_reports.store.jsonform import UnusableError, to_json
 from xaimed_reports.store.records import OURS, REFERENCE, SCHEMA, Case
 from xaimed_reports.store.rows import Row, Timed, failure
@@ -41,9 +42,9 @@ def report(request: pytest.FixtureRequest, row: Row | None) -> None:
         case None:
             return
         case ("wrong" | "failed" as status, reason) if row.impl in (OURS, REFERENCE):
-            pytest.fail(f"{row.case.key}, {row.what}: {status}: {reason}", pytrace=False)
+            pytest.fail(printable(f"{row.case.key}, {row.what}: {status}: {reason}"), pytrace=False)
         case (status, reason):
-            pytest.skip(f"{status}: {reason}")
+            pytest.skip(printable(f"{status}: {reason}"))
 
 
 def _replay(samples: list[float]) -> Callable[[], float]:

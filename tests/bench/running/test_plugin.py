@@ -115,6 +115,15 @@ def test_what_cannot_be_measured_is_one_line_and_exit_code_2(words, bench, says,
     assert says in line
 
 
+def test_workers_of_xdist_write_no_part_of_the_rows_over_a_whole_run(foreign, tmp_path):
+    """They check, as pytest-benchmark times nothing beside another process."""
+    (tmp_path / "out.json").write_text("measured before")
+    done = foreign("--benchmark-json=out.json", "-n2", bench_mine=BENCH)
+    assert "1 failed, 3 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert (tmp_path / "out.json").read_text() == "measured before"
+    assert not list(tmp_path.glob("out.*.*"))
+
+
 def test_two_benches_of_one_name_are_refused():
     need_apart([("x[a]", "one.py::bench_x"), ("x[a]", "one.py::bench_x"), ("y[a]", "two.py::bench_y")])
     with pytest.raises(UnusableError, match=r"one\.py::bench_x and two\.py::bench_x are both called"):
