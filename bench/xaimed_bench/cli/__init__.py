@@ -8,8 +8,9 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Protocol, cast
 
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a sign shows another
     try:
         try:
-            return _run(given)
+            with _warnings_as_notes():
+                return _run(given)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -105,6 +107,21 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+@contextmanager
+def _warnings_as_notes() -> Generator[None]:
+    """Say a warning once, in one line, without the place in the code that a user cannot change."""
+    said: set[str] = set()
+
+    def note(message: Warning | str, *where: object) -> None:
+        if (text := " ".join(str(message).split())) not in said:
+            said.add(text)
+            _tell(f"note: {text}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note  # pyright: ignore[reportAttributeAccessIssue]
+        yield
 
 
 def _from_home(word: str) -> str:

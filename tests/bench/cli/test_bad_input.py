@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.bench.cli.bad_lines import BAD
 from xaimed_bench import cli
 from xaimed_bench.cli import FAULT, main
 from xaimed_bench.profile import static
+from xaimed_reports.store.jsonform import UnusableError
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests/reports/golden/schema-2.json"
@@ -207,6 +209,21 @@ def test_a_terminal_that_cannot_show_a_sign_shows_another(at_files, monkeypatch)
     monkeypatch.setattr(sys, "stdout", shown)
     assert main(["report", "run.json", "--markdown", "-"]) == 0
     assert b"xgradcam" in shown.buffer.getvalue()
+
+
+def test_a_warning_is_one_line_said_once(at_files, monkeypatch, capsys):
+    def warned(path):
+        for line in ("a map is empty:\n\x1b[31mlook elsewhere", "another", "another"):
+            warnings.warn(line, stacklevel=1)
+        raise UnusableError("nothing here")
+
+    monkeypatch.setattr("xaimed_reports.store.load.load", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["report", "run.json"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "note: a map is empty: ?[31mlook elsewhere", "note: another", "xaimed report: nothing here",
+    ]  # fmt: skip
 
 
 def test_a_fault_of_xaimed_is_shown_whole_and_is_no_finding(at_files, monkeypatch, capsys):
