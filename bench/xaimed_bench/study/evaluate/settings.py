@@ -73,7 +73,12 @@ def keep_settings(folder: Path, asked: Settings, *, resume: bool) -> None:
 
 def load_settings(folder: Path) -> Settings:
     """The settings of an evaluation. Raises UnreadableError."""
-    data = read_object(folder / SETTINGS)
+    try:
+        data = read_object(folder / SETTINGS)
+    except UnreadableError as error:
+        raise UnreadableError(
+            f"{folder}: {error}; give another --out, for its rows may be of anything"
+        ) from error
     if data.get("schema") != SCHEMA:
         raise UnreadableError(f"{folder / SETTINGS}: not settings of an evaluation of this version")
     return from_json(Settings, data, SETTINGS)

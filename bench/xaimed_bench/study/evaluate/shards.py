@@ -58,7 +58,7 @@ def store(
         {"notes": json.dumps(list(notes)), "spent": json.dumps(dict(spent))}
     )
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
+    pq.write_table(table, out, compression="zstd", write_page_checksum=True)
     write_whole(shard_path(folder, batch), out.getvalue())
 
 
@@ -81,8 +81,8 @@ def each_shard(folder: Path) -> Iterator[pa.Table]:
     """The rows of each batch, in their order. Raises UnusableError where a file is damaged."""
     for path in sorted((folder / "rows").glob("batch-*.parquet")):
         try:
-            yield pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as error:
+            yield pq.read_table(path, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 
 
@@ -97,8 +97,10 @@ def read(folder: Path, layer: str | None = None, metric: str | None = None) -> p
             wanted = here if wanted is None else wanted & here
     files = sorted(str(path) for path in (folder / "rows").glob("batch-*.parquet"))
     try:
-        return ds.dataset(files, schema=COLUMNS, format="parquet").to_table(filter=wanted)
-    except (pa.ArrowInvalid, OSError) as error:
+        checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+        form = ds.ParquetFileFormat(default_fragment_scan_options=checked)
+        return ds.dataset(files, schema=COLUMNS, format=form).to_table(filter=wanted)
+    except (pa.ArrowException, OSError) as error:
         raise _damaged(folder / "rows", error) from error
 
 

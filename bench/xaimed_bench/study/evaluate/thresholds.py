@@ -46,8 +46,8 @@ def keep_thresholds(work: Work, validation: Sequence[Item], folder: Path) -> Non
 
 def load_thresholds(folder: Path) -> tuple[Thresholds, str]:
     """What `keep_thresholds` wrote, and where they come from in words. Raises UnreadableError."""
-    data = read_object(folder / FILE)
     try:
+        data = read_object(folder / FILE)
         best = {(layer, method): float(cut) for layer, method, cut in data["best"]}
         images, otherwise = int(data["images"]), float(data["otherwise"])
     except (KeyError, TypeError, ValueError) as error:
