@@ -146,8 +146,7 @@ def test_what_a_tape_cannot_hold_runs_again_exactly_and_the_route_says_why(
         watch(model, "layer", torch.randn(n, 2, 5, 5))
     found = watch(model, "layer", images)
     assert isinstance(found.mechanism, ByRows), found.mechanism.route
-    drops = class_drops(found)
-    assert reason in str(drops.route)
+    assert reason in str((drops := class_drops(found)).route)
     exact = torch.cat(
         [logit_drops(model, "layer", images[i : i + 1], channels=list(range(6))) for i in range(n)]
     )
