@@ -53,7 +53,7 @@ test: check ## check, then all tests: side by side, those that need the machine 
 	$(COMPILED) -m ptx $(SHARED) $(ARGS)
 
 nightly: $(READY) ## what takes many minutes and rarely breaks, such as grad-cam's own tests run on xaimed's mirror of it
-	$(CORES) $(PY) -m pytest tests -m nightly $(ARGS)
+	$(CORES) TRITON_INTERPRET=1 $(PY) -m pytest tests -m nightly $(ARGS)
 
 check: $(READY) ## format, lint and types
 	$(PY) -m ruff format --check .
