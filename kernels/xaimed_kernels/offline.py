@@ -106,7 +106,10 @@ def _cuobjdump(*arguments: str) -> str:
     from triton import knobs
 
     tool = str(knobs.nvidia.cuobjdump.path)
-    return subprocess.run((tool, *arguments), check=True, capture_output=True, text=True).stdout
+    done = subprocess.run((tool, *arguments), check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"cuobjdump failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 def _amd_usage(assembly: str) -> tuple[int, int, Counts]:

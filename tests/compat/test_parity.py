@@ -35,6 +35,9 @@ scale_cam_image = importlib.import_module("pytorch_grad_cam.utils.image").scale_
 NETWORKS = ("resnet18", "resnet50", "vgg16", "densenet121")
 PLACES = [(name, role) for name in NETWORKS for role in MODELS[name].layers] + [("efficientnet_b0", "last")]
 
+FEW_CHANNELS = ("resnet18", "efficientnet_b0")
+"""The networks of which grad-cam's AblationCAM takes seconds."""
+
 
 def layer_of(name: str, role: str) -> tuple[nn.Module, nn.Module]:
     model = network(name)
@@ -58,7 +61,12 @@ def test_methods_of_one_pass_give_grad_cams_maps(method, place):
 
 
 @pytest.mark.parametrize(
-    ("name", "role"), [(name, role) for name, role in PLACES if role in MODELS[name].nonnegative]
+    ("name", "role"),
+    [
+        pytest.param(name, role, marks=[] if name in FEW_CHANNELS else pytest.mark.nightly)
+        for name, role in PLACES
+        if role in MODELS[name].nonnegative
+    ],
 )
 def test_ablationcam_gives_grad_cams_maps_where_the_target_ends_in_relu(name, role):
     """One small image: grad-cam runs the whole network once for each of up to 2,048 channels.

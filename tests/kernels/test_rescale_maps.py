@@ -73,7 +73,8 @@ RESIZES = [
 @pytest.mark.parametrize(("sides", "size"), RESIZES, ids=str)
 @pytest.mark.parametrize(("backend", "device"), BY_BACKEND)
 def test_a_constant_map_of_any_value_and_size_is_empty(backend, device, sides, size, eps) -> None:
-    raw = constants().to(device).reshape(-1, *[1] * len(sides)).expand(-1, *sides)
+    values = constants()[:: 5 if backend == "triton" and device == "cpu" else 1]
+    raw = values.to(device).reshape(-1, *[1] * len(sides)).expand(-1, *sides)
     for layers in ([raw], [raw, raw.flip(0)]):
         found = rescale_maps(layers, size, eps=eps, backend=backend)
         assert found.maps.shape == (len(raw), *size)

@@ -1,86 +1,21 @@
 """A whole run of `pytest bench` on a toy question: rows, JSON, journal, crash, resume, privacy."""
 
-import argparse
 import getpass
 import json
-import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from xaimed_bench.bench_options import need_usable
 from xaimed_reports.store.journal import recover
-from xaimed_reports.store.jsonform import UnusableError, from_json
+from xaimed_reports.store.jsonform import from_json
 from xaimed_reports.store.load import load, pictures_path
 from xaimed_reports.store.records import SCHEMA, Timing
 from xaimed_reports.store.rows import Timed
 from xaimed_reports.store.writing import Held
-
-ROOT = Path(__file__).parents[3]
-TOY = """
-import os, pytest, resource, signal, time, torch
-
-@pytest.mark.parametrize("kind", ["good", "wrong", "flat", "broken", "last"])
-def bench_doing_it(measure, kind):
-    maps = torch.zeros(2, 8, 8) if kind == "flat" else torch.linspace(0, 1, 128).reshape(2, 8, 8)
-    def ours():
-        if kind == "last" and "DIE" in os.environ:
-            os._exit(9)
-        if kind == "last" and "ENDED" in os.environ:
-            os.kill(os.getpid(), signal.SIGTERM)
-        if kind == "last" and "FULL" in os.environ:  # as a full disk
-            resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
-        time.sleep(float(os.environ.get("SLEEP", 0)))
-        if kind == "broken":
-            raise ValueError("it broke")
-        with open(os.environ["CALLS"], "a") as log:
-            log.write(kind + " ")
-        return maps + (0.1 if kind == "wrong" else 0)
-    measure(ours, against=lambda: maps, what="the other 1.0", forward=maps.sum, images=2, allowed=1e-4,
-            pictures=lambda a, b: {"map": a[0]})
-"""
-MODEL = """
-import pytest
-
-@pytest.mark.parametrize("model", ["resnet18"])
-def bench_explaining(measure, model):
-    pytest.fail("measured")
-"""
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """Runs the toy bench in a folder of its own; the measuring is the project's."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "bench").mkdir()
-    shutil.copy(ROOT / "bench/conftest.py", folder / "bench")
-    (folder / "bench/bench_toy.py").write_text(TOY)
-    (folder / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\npython_files = ["bench_*.py"]\npython_functions = ["bench_*"]\n'
-        'addopts = "--import-mode=importlib"\nfilterwarnings = ["error"]\n'
-    )
-
-    def run(*words, **environment):
-        paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
-        settings = {**os.environ, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "--profile", "gate"]
-        return subprocess.run(
-            [*command, *words],
-            cwd=folder,
-            env=settings | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    run.folder = folder
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -230,69 +165,3 @@ def test_resume_refuses_what_another_profile_measured(bench, finished):
     done = bench("--benchmark-json=out.json", "--resume", "--profile", "quick")
     assert done.returncode == 2
     assert "has another profile" in done.stderr + done.stdout
-
-
-def test_disabled_benchmarks_are_checked_and_not_timed(bench):
-    done = bench("--benchmark-disable", "--benchmark-json=none.json")
-    assert "2 failed, 4 passed, 4 skipped" in done.stdout
-    assert "checked, not timed" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--device", "cuda:99"], "--device cuda:99: give cpu"),
-        (["--device", "nothing"], "--device nothing: give cpu"),
-        (["--data", "none"], "--data: no folder at none"),
-        (["--data", "pyproject.toml"], "--data: pyproject.toml is a file"),
-        (["--data", "bench"], "--data: no image in bench"),
-        (["--checkpoint", "none.pt"], "--checkpoint: no checkpoint at none.pt"),
-        (["--checkpoint", "pyproject.toml"], "--checkpoint: pyproject.toml is text (it begins"),
-        (["--checkpoint", "empty.pt"], "--checkpoint, for resnet18 (choose other benches with -k)"),
-        (["--extra-work", "doing it[good]"], "give KEY=SHARE"),
-        (["--extra-work", "doing it[good]=nan"], "give KEY=SHARE"),
-        (["--journal", "bench"], "--journal: bench is a folder"),
-        (["--benchmark-json", "bench"], "--benchmark-json: bench is a folder"),
-        (["--benchmark-json", "pyproject.toml/x.json"], "pyproject.toml"),
-        (["--profile", "slow"], "--profile slow: give quick, full, gate"),
-        (["--only-case", "doing it[none]"], "--only-case doing it[none]: no case is called so"),
-    ],
-)
-def test_options_that_cannot_be_used_end_the_run_in_one_line_before_it_measures(words, says, bench):
-    (bench.folder / "bench/bench_model.py").write_text(MODEL)
-    torch.save({"fc.weight": torch.zeros(2, 512)}, bench.folder / "empty.pt")
-    (bench.folder / "calls").write_text("")
-    done = bench(*words)
-    (bench.folder / "bench/bench_model.py").unlink()
-    assert done.returncode == 2, done.stdout + done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if line.strip())
-    assert line.startswith("ERROR: ")
-    assert says in line
-    assert (bench.folder / "calls").read_text() == ""
-
-
-def test_cases_can_be_chosen_and_shuffled(bench):
-    done = bench("--only-case", "doing it[good]", "--benchmark-json=one.json")
-    assert "2 passed, 8 deselected" in done.stdout
-    orders = [bench("--shuffle", seed, "--benchmark-disable", "-v").stdout for seed in ("1", "2")]
-    first = [
-        [line.split("-")[1] for line in o.splitlines() if "[ours-" in line and "::" in line] for o in orders
-    ]
-    assert first[0] != first[1]
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"budget": "0"}, "--budget 0: give seconds"),
-        ({"budget": "-5"}, "--budget -5: give seconds"),
-        ({"budget": "nan"}, "--budget nan: give seconds"),
-        ({"shuffle": "-1"}, "--shuffle -1: give a seed"),
-        ({"shuffle": "x"}, "--shuffle x: give a seed"),
-    ],
-)
-def test_numbers_that_cannot_be_used_are_refused(change, says):
-    given = dict.fromkeys(("device", "data", "checkpoint", "budget", "shuffle", "journal"))
-    option = argparse.Namespace(**{**given, "profile": "quick", "extra_work": [], **change})
-    with pytest.raises(UnusableError, match=says):
-        need_usable(option)

@@ -85,7 +85,7 @@ def test_nothing_changes_when_something_raises(net, images, where):
     assert_unchanged(before, net)
 
 
-def test_200_calls_hold_memory_flat(net, images):
+def test_many_calls_hold_memory_flat(net, images):
     def tensors() -> int:
         gc.collect()
         return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
@@ -93,7 +93,7 @@ def test_200_calls_hold_memory_flat(net, images):
     for _ in range(3):
         explain(net, images, FEW_FORWARDS, "block")
     before = tensors()
-    for _ in range(200):
+    for _ in range(40):
         explain(net, images, FEW_FORWARDS, "block")
     assert tensors() <= before
 

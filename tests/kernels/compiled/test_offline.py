@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ SHARED_KIB: dict[Architecture, int] = {
 }  # fmt: skip
 """Shared memory that one program may take (CUDA programming guide, technical specifications; CDNA 3 ISA)."""
 
-SPILLED_BYTES = {"gradient_maps_kernel": 256, "top_eigenvector_kernel": 512}
+OLDER = version("triton").startswith(("3.6", "3.7"))
+"""Its ptxas spills more of the largest tile on sm_120: 488 bytes."""
+SPILLED_BYTES = {"gradient_maps_kernel": 512 if OLDER else 256, "top_eigenvector_kernel": 512}
 """Of a thread, at most; 64 elsewhere. A channel of 112 x 112 and its sums do not fit 1024 threads of 64 registers,
 nor do rows of a 4096 x 4096 Gram matrix; what is over stays in L1 (README of the operations)."""
 

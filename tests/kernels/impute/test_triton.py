@@ -85,7 +85,15 @@ def test_planes_that_are_done_stay_as_they_are(monkeypatch):
 
 
 @pytest.mark.usefixtures("triton_on_a_cpu")
-@pytest.mark.parametrize(("family", "height", "width"), SMALL)
+@pytest.mark.parametrize(
+    ("family", "height", "width"),
+    [
+        SMALL[0],
+        pytest.param(*SMALL[1], marks=pytest.mark.nightly),
+        SMALL[2],
+        pytest.param(*SMALL[3], marks=pytest.mark.nightly),
+    ],
+)
 def test_kernels_refine_in_float64(family, height, width, monkeypatch):
     monkeypatch.setattr("xaimed_kernels.impute.launch.MOST_REFINING_CYCLES", 9)
     pictures, keep = pair(family, height, width)
