@@ -18,14 +18,11 @@ class Steps:
 
     It draws only when a step begins, and starts no thread: nothing may run beside what is timed.
 
-    :param whole: what the ``worth`` of all steps adds up to, where some take longer than others.
     :param every_s: at least so long between two lines or drawings, for many short steps.
     :param shown: False keeps count without showing it; without ``with`` nothing is shown either.
     """
 
-    def __init__(
-        self, what: str, count: int, *, whole: float | None = None, every_s: float = 0.0, shown: bool = True
-    ) -> None:
+    def __init__(self, what: str, count: int, *, every_s: float = 0.0, shown: bool = True) -> None:
         console = Console(stderr=True)
         self._what, self._count, self._every_s, self._shown = what, count, every_s, shown
         self._rich = Progress(
@@ -38,8 +35,8 @@ class Steps:
             get_time=time.perf_counter,
             disable=not (shown and console.is_terminal),
         )
-        self._task = self._rich.add_task(what, total=count if whole is None else whole)
-        self._begun, self._worth, self._shown_at_s = 0, 0.0, -math.inf
+        self._task = self._rich.add_task(what, total=count)
+        self._begun, self._shown_at_s = 0, -math.inf
 
     def __enter__(self) -> Self:
         """Show the bar, on a terminal."""
@@ -52,14 +49,14 @@ class Steps:
         """Remove the bar."""
         self._rich.stop()
 
-    def begin(self, name: str, worth: float = 1.0, *, most_s: float = math.inf) -> str:
+    def begin(self, name: str, *, most_s: float = math.inf) -> str:
         """Count the step before as done, and show and return where this one stands: "run 3 of 60: NAME, 0:12:00 left".
 
         The time left follows the pace of the steps so far; before the second one it is not known. Where the work ends
         after ``most_s`` whatever is done, that is said instead, with "at most".
         """
-        self._rich.advance(self._task, self._worth)
-        self._begun, self._worth = self._begun + 1, worth
+        self._rich.advance(self._task, min(self._begun, 1))
+        self._begun += 1
         left_s = self._rich.tasks[0].time_remaining
         left = "" if left_s is None else f", {timedelta(seconds=round(left_s))} left"
         if most_s < math.inf:

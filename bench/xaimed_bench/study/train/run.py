@@ -207,5 +207,5 @@ def _about(
         },
         "weights": network.loaded,
         "log": log,
-        **judged.as_json(),
+        **asdict(judged),
     }
