@@ -128,7 +128,6 @@ def _imagenet(spec: str) -> dict[str, Tensor]:
 
 # --------------------------------------------------------------------------------------------------- building
 def _build(spec: str, classes: tuple[str, ...], head: Head) -> Network:
-    """With weights from the global random state."""
     network = _architecture(spec, classes)
     if head == "linear":
         give_linear_head(network.model, len(classes))

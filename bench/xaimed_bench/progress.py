@@ -39,14 +39,12 @@ class Steps:
         self._begun, self._shown_at_s = 0, -math.inf
 
     def __enter__(self) -> Self:
-        """Show the bar, on a terminal."""
         self._rich.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the bar."""
         self._rich.stop()
 
     def begin(self, name: str, *, most_s: float = math.inf) -> str:

@@ -33,7 +33,6 @@ class RaplMeter:
         self._wrapped = [0.0] * len(self._zones)
 
     def __call__(self) -> float:
-        """All packages together."""
         for i, zone in enumerate(self._zones):
             now = int((zone / "energy_uj").read_text()) / 1e6
             if now < self._last[i]:

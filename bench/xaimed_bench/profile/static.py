@@ -24,8 +24,6 @@ SHOWN_EVERY_S = 10.0
 @final
 @dataclass(frozen=True)
 class Job:
-    """One kernel to compile for one target."""
-
     kernel: str
     target: Architecture
 

@@ -67,7 +67,6 @@ class Alternation:
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        """Check both revisions out."""
         with ExitStack() as opened:
             opened.enter_context(signals_raise())
             folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-", dir=self._within))
@@ -83,7 +82,6 @@ class Alternation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the work trees."""
         self._opened.close()
 
     def _remove(self, folder: Path) -> None:

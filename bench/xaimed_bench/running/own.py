@@ -127,8 +127,6 @@ def _without_images(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _failing(case: Case, error: Exception) -> Question:
-    """A question whose answer is the error."""
-
     def fail() -> None:
         raise error
 

@@ -49,7 +49,6 @@ def make_runs(
 
 @contextmanager
 def _busy_core() -> Generator[None]:
-    """A process that keeps one core busy."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield

@@ -95,8 +95,6 @@ def _stop_at_ptx(
 
 @final
 class _Driver:
-    """What Triton asks of a driver."""
-
     def __init__(self, device: Device, emulation: Emulation, checked: bool, counted: bool) -> None:
         self.device, self.emulation, self.checked, self.counted = device, emulation, checked, counted
         self.utils = _Utilities(device)

@@ -103,7 +103,6 @@ class Pace:
         self._watched = k % -(-SELDOM // self.needed) == 0
 
     def of(self, part: str, call: Callable[[], T]) -> T:
-        """What ``call`` gives."""
         if not self._watched:
             return call()
         self.forward_s.append(self._clock.first(self._forward)[1])

@@ -53,7 +53,6 @@ def methods_at(layer: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def maps_per_image(names: Sequence[str], layers: Iterable[str]) -> int:
-    """How many maps `explain_batch` makes."""
     served = [methods_at(layer, names) for layer in layers]
     signed = sum(
         name in METHODS and isinstance(METHODS[name].kind, Projection) for at in served for name in at

@@ -110,12 +110,10 @@ class Head:
         classifier_of(model).load_state_dict({"weight": self.weight, "bias": self.bias})
 
     def outputs(self, features: Features) -> Outputs:
-        """What the network answers to these items."""
         logits = functional.linear(features.values.double(), self.weight, self.bias)
         return Outputs(logits.float(), features.labels, features.there.bool())
 
     def loss(self, features: Features) -> float:
-        """The mean cross-entropy on these items."""
         logits, labels = self.outputs(features).of(range(len(features.labels)))
         return float(functional.cross_entropy(logits, labels))
 
