@@ -114,16 +114,12 @@ def _measure(own: OwnCase, session: Session) -> None:
     print(session.begin(own.case.key), flush=True)
     try:
         with own.ask() as asked:
-            session.rows(question_of(own.case, session, **_without_images(asked)))
+            del asked["images"]  # which the case says
+            session.rows(question_of(own.case, session, **asked))
     except Exception as error:  # of the user's model or of grad-cam, before anything was measured
         if session.knows(own.case.key) or isinstance(error, OSError):
             raise
         session.rows(_failing(own.case, error))
-
-
-def _without_images(asked: dict[str, Any]) -> dict[str, Any]:
-    """The case says how many images there are."""
-    return {name: value for name, value in asked.items() if name != "images"}
 
 
 def _failing(case: Case, error: Exception) -> Question:
