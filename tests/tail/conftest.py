@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from xaimed_core.explanation import Route
 from xaimed_core.forward import observe
+from xaimed_core.outputs import scores_in
 from xaimed_core.tail import Tail, observe_tail
-from xaimed_core.targets import ClassTargets, scores_in
+from xaimed_core.targets import ClassTargets
 
 REPLACEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "zero": torch.zeros_like,
