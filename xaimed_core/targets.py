@@ -9,24 +9,8 @@ from typing import Any, SupportsIndex, cast, final
 import torch
 from torch import Tensor
 
-from xaimed_core.classes import check_range, class_names_of, class_number
-from xaimed_core.outputs import plain, scores_in
-
-__all__ = [
-    "ALL",
-    "ClassTargets",
-    "ContrastTargets",
-    "FunctionTargets",
-    "ScoreFunction",
-    "Targets",
-    "TargetsLike",
-    "any_beyond",
-    "are_several",
-    "class_names_of",
-    "resolve_targets",
-    "scores_in",
-    "split_targets",
-]
+from xaimed_core.classes import check_range, class_number
+from xaimed_core.outputs import plain
 
 ScoreFunction = Callable[[Tensor], Tensor]
 """One image's output row to its score, as grad-cam's targets: ``[classes] -> []``."""

@@ -35,5 +35,4 @@ def device_named(name: str | None) -> torch.device:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

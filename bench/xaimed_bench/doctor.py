@@ -58,7 +58,6 @@ class Diagnosis:
         return tuple(fact.problem for fact in self.facts if fact.problem)
 
     def __getitem__(self, name: str) -> str:
-        """What was found under that name."""
         return next(fact.found for fact in self.facts if fact.name == name)
 
     def __str__(self) -> str:

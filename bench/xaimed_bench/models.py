@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, final
@@ -140,7 +140,7 @@ def build_model(
 def _build_from(checkpoint: Checkpoint, name: str, classes: int | None) -> nn.Module:
     with torch.device("meta"):  # the classifier's name, at no cost
         bare = MODELS[name].build(1)
-    head = next(n for n, module in bare.named_modules() if module is classifier_of(bare))
+    head = classifier_name(bare)
     model = MODELS[name].build(classes or checkpoint.class_count(head) or 4).eval()
     load_checkpoint(model, head, checkpoint)
     if checkpoint.classes:
@@ -179,15 +179,11 @@ def calibrate_on_phantoms(model: nn.Module, *, per_kind: int = 4, size: int = 22
     if not head.weight.any():  # torchvision's ViT starts with a classifier of zeros
         nn.init.normal_(head.weight, std=1 / math.sqrt(head.in_features))
     seen: list[Tensor] = []
-    watch = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        if norms:
+    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        if norms := [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
             _measure_batchnorms(model, norms, images)
         else:
             _scale_to_unit_variance(model, images)
-    finally:
-        watch.remove()
     _shape_classifier(head, seen[0])
 
 
@@ -210,6 +206,12 @@ def classifier_of(model: nn.Module) -> nn.Linear:
     return linears[-1]
 
 
+def classifier_name(model: nn.Module) -> str:
+    """The dotted name of `classifier_of`."""
+    last = classifier_of(model)
+    return next(name for name, module in model.named_modules() if module is last)
+
+
 def _measure_batchnorms(model: nn.Module, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -230,12 +232,11 @@ def _scale_to_unit_variance(model: nn.Module, images: Tensor) -> None:
             module.bias.div_(spread)
         return output / spread
 
-    hooks = [m.register_forward_hook(scale) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    try:
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                hooks.enter_context(module.register_forward_hook(scale))
         model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _shape_classifier(head: nn.Linear, features: Tensor) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from xaimed_bench.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from xaimed_bench.data import IMAGENET, Normalisation
-from xaimed_bench.models import MODELS, classifier_of, seeded
+from xaimed_bench.models import MODELS, classifier_name, classifier_of, seeded
 from xaimed_bench.tensor_files import read_header, write_tensors
 from xaimed_bench.weights import first_line, imagenet_weights, load_partly
 
@@ -96,7 +96,7 @@ def open_network(
 
 def _initial(network: Network, init: str) -> tuple[dict[str, Tensor], str]:
     """Weights to take; without the classifier where they are known to be of other classes."""
-    last = f"{_classifier_name(network.model)}."
+    last = f"{classifier_name(network.model)}."
     if init == "imagenet":
         return {k: v for k, v in _imagenet(network.name).items() if not k.startswith(last)}, "ImageNet"
     path = Path(init)
@@ -128,7 +128,6 @@ def _imagenet(spec: str) -> dict[str, Tensor]:
 
 # --------------------------------------------------------------------------------------------------- building
 def _build(spec: str, classes: tuple[str, ...], head: Head) -> Network:
-    """With weights from the global random state."""
     network = _architecture(spec, classes)
     if head == "linear":
         give_linear_head(network.model, len(classes))
@@ -194,11 +193,6 @@ def give_linear_head(model: nn.Module, classes: int) -> None:
         classifier_of(model)  # raises where there is none
 
 
-def _classifier_name(model: nn.Module) -> str:
-    last = classifier_of(model)
-    return next(name for name, module in model.named_modules() if module is last)
-
-
 # ------------------------------------------------------------------------------------------------ checkpoints
 def save_network(network: Network, path: str | Path) -> None:
     """Write the weights and, in the header, all else, as safetensors, all or nothing (`write_tensors`)."""
@@ -250,7 +244,7 @@ def _from_state(found: Checkpoint, spec: str | None, classes: Sequence[str] | No
         raise ValueError(f"{found.file} does not say which network it holds; give --model")
     refuse_other_classes(found.file, found.classes, classes)
     with torch.device("meta"):
-        head = _classifier_name(_build(spec, ("",), "own").model)
+        head = classifier_name(_build(spec, ("",), "own").model)
     count = found.class_count(head) or len(classes or ()) or 1
     named = tuple(classes or found.classes or (f"class {k}" for k in range(count)))
     with seeded(0):

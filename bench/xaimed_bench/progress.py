@@ -23,14 +23,11 @@ class Steps:
 
     It draws only when a step begins, and starts no thread: nothing may run beside what is timed.
 
-    :param whole: what the ``worth`` of all steps adds up to, where some take longer than others.
     :param short: many short steps: not each is shown.
     :param shown: False keeps count without showing it; without ``with`` nothing is shown either.
     """
 
-    def __init__(
-        self, what: str, count: int, *, whole: float | None = None, short: bool = False, shown: bool = True
-    ) -> None:
+    def __init__(self, what: str, count: int, *, short: bool = False, shown: bool = True) -> None:
         from rich.console import Console  # here, so that reading images without progress needs no rich
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -47,28 +44,26 @@ class Steps:
             get_time=time.perf_counter,
             disable=not (shown and console.is_terminal),
         )
-        self._task = self._rich.add_task(what, total=count if whole is None else whole)
-        self._begun, self._worth, self._shown_at_s = 0, 0.0, -math.inf
+        self._task = self._rich.add_task(what, total=count)
+        self._begun, self._shown_at_s = 0, -math.inf
 
     def __enter__(self) -> Self:
-        """Show the bar, on a terminal."""
         self._rich.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the bar."""
         self._rich.stop()
 
-    def begin(self, name: str, worth: float = 1.0, *, most_s: float = math.inf) -> str:
+    def begin(self, name: str, *, most_s: float = math.inf) -> str:
         """Count the step before as done, and show and return where this one stands: "run 3 of 60: NAME, 0:12:00 left".
 
         The time left follows the pace of the steps so far; before the second one it is not known. Where the work ends
         after ``most_s`` whatever is done, that is said instead, with "at most".
         """
-        self._rich.advance(self._task, self._worth)
-        self._begun, self._worth = self._begun + 1, worth
+        self._rich.advance(self._task, min(self._begun, 1))
+        self._begun += 1
         left_s = self._rich.tasks[0].time_remaining
         left = "" if left_s is None else f", {timedelta(seconds=round(left_s))} left"
         if most_s < math.inf:

@@ -63,11 +63,6 @@ class OnActivations:
         """Whether the activations are contiguous float32."""
         return self.activations.layout == "contiguous" and self.activations.dtype == torch.float32
 
-    @property
-    def interpretable(self) -> bool:
-        """Small enough for Triton's interpreter."""
-        return self.activations.values <= 20_000 and self.activations.shape[0] <= 16
-
     def at_most(self, images: int) -> Self:
         """The case with no more images than these."""
         n, *rest = self.activations.shape

@@ -28,9 +28,6 @@ class CompiledFacts:
     memory instead; ``shared_bytes`` of on-chip memory per program; ``counts`` of the machine code's instructions.
     """
 
-    kernel: str
-    target: str
-    warps: int
     registers: int
     spilled_bytes: int
     shared_bytes: int
@@ -80,9 +77,6 @@ def compile_offline(case: KernelCase, target: Architecture) -> CompiledFacts:
         _amd_usage(compiled.asm["amdgcn"]) if amd else _cuda_usage(compiled.asm["cubin"])
     )
     return CompiledFacts(
-        kernel=case.name,
-        target=target if amd else f"sm_{target}",
-        warps=case.warps,
         registers=registers,
         spilled_bytes=spilled,
         shared_bytes=int(compiled.metadata.shared),

@@ -5,12 +5,11 @@ To add one, write its folder and name it here: offline compilation, the profile,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, Self, final
+from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from xaimed_kernels.gradient_maps import cases as gradient_cases
@@ -24,34 +23,10 @@ from xaimed_kernels.rescale_maps import rescale_maps
 from xaimed_kernels.weighted_map import cases as weighted_cases
 from xaimed_kernels.weighted_map import weighted_map
 
-Inputs = Sequence[Tensor | None]
-
-
-class Case(Protocol):
-    """Inputs of an operation and its settings; the ``str`` of one is its name in stored results."""
-
-    @property
-    def label(self) -> str:
-        """Its sizes, for a table."""
-        ...
-
-    @property
-    def plain(self) -> bool:
-        """Whether everything is contiguous float32."""
-        ...
-
-    @property
-    def interpretable(self) -> bool:
-        """Whether it is small enough for Triton's interpreter."""
-        ...
-
-    def at_most(self, images: int) -> Self:
-        """The case with no more images than these."""
-        ...
-
-    def make(self, device: torch.device | str = "cpu") -> Inputs:
-        """The tensors, the same on every device; on "meta" shape and strides alone."""
-        ...
+Case = (
+    gradient_cases.Case | weighted_cases.Case | principal_cases.Case | rescale_cases.Case | impute_cases.Case
+)
+"""Inputs of an operation and its settings; the ``str`` of one is its name in stored results."""
 
 
 @final

@@ -20,13 +20,6 @@ def test_a_log_has_a_line_for_each_step_and_the_time_left_follows_the_pace(fake_
     assert capsys.readouterr() == ("", "\n".join([*lines, ""]))
 
 
-def test_steps_that_are_worth_more_take_longer(fake_clock):
-    with Steps("part", 2, whole=40.0, shown=False) as steps:
-        assert steps.begin("short", worth=10.0) == "part 1 of 2: short"
-        fake_clock.now += 5
-        assert steps.begin("long", worth=30.0) == "part 2 of 2: long, 0:00:15 left"
-
-
 def test_many_short_steps_do_not_flood_a_log(fake_clock, capsys):
     with Steps("kernel", 3, short=True) as steps:
         walk(steps, fake_clock, (1, 10, 1))

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from tests.families.written import Block
 from xaimed_core import METHODS, Tokens
-from xaimed_core.methods import InputProbe, Windows
+from xaimed_core.methods import Attention, InputProbe, Windows
 
-OF_ANY_NETWORK = [name for name, method in METHODS.items() if not method.needs_attention]
+OF_ANY_NETWORK = [name for name, method in METHODS.items() if not isinstance(method.kind, Attention)]
 """Methods that a network without attention has a map of."""
 AT_ONE_LAYER = [name for name in OF_ANY_NETWORK if METHODS[name].places != "layers"]
 """Those of them that one layer is enough for."""
@@ -61,7 +61,7 @@ def attentive() -> nn.Module:
 
 def fitting(method: str, net: nn.Module, layer: str) -> tuple[nn.Module, dict[str, object]]:
     """``net`` and how to explain it by the method; a transformer for methods of attention, two layers if need be."""
-    if METHODS[method].needs_attention:
+    if isinstance(METHODS[method].kind, Attention):
         return attentive(), {"layer": "blocks.1.norm1", "layout": Tokens((5, 6), 1)}
     return net, {"layer": layer if method in AT_ONE_LAYER else ["block", "late"]}
 

@@ -40,7 +40,9 @@ EXPLAINED = (
     NET
     + """
 from xaimed_core import METHODS, explain
-methods = [name for name, method in METHODS.items() if not method.needs_attention and method.places != "layers"]
+from xaimed_core.methods import Attention
+of_any = [method for method in METHODS.values() if not isinstance(method.kind, Attention)]
+methods = [method.name for method in of_any if method.places != "layers"]
 found = explain(net, images, methods, "1", progress=False)
 """
 )

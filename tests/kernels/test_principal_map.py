@@ -33,12 +33,11 @@ def test_cases_separate_the_first_two_singular_values() -> None:
 
 
 @pytest.mark.parametrize(("case", "backend", "device"), runs([Case(Activations((2, 20, 3, 2)))]))
-def test_the_sign_agrees_with_the_evidence_and_can_be_turned(case: Case, backend: str, device: str) -> None:
+def test_the_sign_agrees_with_the_evidence(case: Case, backend: str, device: str) -> None:
     activations, weights = case.make(device)
     found = principal_map(activations, weights, backend=backend)
     evidence = (activations * weights).sum(1)
     assert ((found * evidence).flatten(1).sum(1) > 0).all()
-    assert torch.equal(principal_map(activations, weights, sign="opposite", backend=backend), -found)
     turned = principal_map(activations, -weights, backend=backend)
     torch.testing.assert_close(turned, -found, rtol=1e-4, atol=1e-5)
 
@@ -154,11 +153,6 @@ def test_the_largest_eigenvalue_is_found_in_awkward_matrices(solve, matrix) -> N
     largest = torch.linalg.eigvalsh(gram.double())[-1]
     assert abs(vector.norm() - 1) < 1e-5
     assert vector @ gram.double() @ vector > (1 - 1e-5) * largest
-
-
-def test_an_unknown_sign_is_refused() -> None:
-    with pytest.raises(ValueError, match="evidence, opposite"):
-        principal_map(torch.ones(1, 2, 2, 2), sign="raw")
 
 
 def _like(weights: Tensor, activations: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from xaimed_core.explanation import Route
 from xaimed_core.forward import observe
 from xaimed_core.isolation.thread_state import self_contained
+from xaimed_core.outputs import scores_in
 from xaimed_core.tail import Tail, observe_tail
 from xaimed_core.tail.run.outcomes import AllClasses, OneClass, Outcome
-from xaimed_core.targets import scores_in
 
 REPLACEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "zero": torch.zeros_like,

@@ -40,7 +40,7 @@ class ActivationsAndGradients:
         self.clear()
         with ExitStack() as hooks:
             for layer in self.target_layers:
-                hooks.callback(layer.register_forward_hook(self._keep).remove)
+                hooks.enter_context(layer.register_forward_hook(self._keep))
             return self.model(x)
 
     def differentiate(self, loss: Tensor, images: Tensor) -> None:

@@ -39,7 +39,7 @@ class GuidedBackpropReLUModel:
         with ExitStack() as hooks, torch.enable_grad():
             for module in self.model.modules():
                 if isinstance(module, nn.ReLU):
-                    hooks.callback(module.register_forward_hook(_guide).remove)
+                    hooks.enter_context(module.register_forward_hook(_guide))
             output = self.forward(images)
             category = int(output[0].argmax()) if target_category is None else whole_number(target_category)
             if not -output.shape[1] <= category < output.shape[1]:

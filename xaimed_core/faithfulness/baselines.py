@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xaimed_core.faithfulness.removal import gaussian_blur
+from xaimed_kernels.rescale_maps.reference import min_max
 
 BLUR_BIAS = (
     "ROAD favours blurred maps: a blurred copy of a map often scores as high as the map (arXiv 2304.13836), and a "
@@ -28,5 +29,4 @@ def centre_gaussian(count: int, size: tuple[int, int]) -> Tensor:
 def blurred(maps: Tensor, *, sigma: float = 1 / 16) -> Tensor:
     """A blurred copy of ``maps [n, h, w]``, scaled to [0, 1]; ``sigma`` in parts of the shorter side."""
     soft = gaussian_blur(maps.unsqueeze(1), sigma * min(maps.shape[1:])).squeeze(1)
-    low, high = soft.amin((1, 2), keepdim=True), soft.amax((1, 2), keepdim=True)
-    return torch.where(high > low, (soft - low) / (high - low), 0.0)
+    return min_max(soft)[0]

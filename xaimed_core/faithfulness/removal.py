@@ -56,7 +56,6 @@ class Blur:
     sigma: float = 5 / 224
 
     def __post_init__(self) -> None:
-        """Raise ValueError where nothing would be blurred."""
         if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma must be positive, in parts of the shorter side, got {self.sigma}")
 

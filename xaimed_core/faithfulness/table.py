@@ -64,7 +64,6 @@ class RoadTable:
         )
 
     def _left_out(self) -> str:
-        """Which images have no score, and why."""
         reasons = {
             f"image {i}: {reason}"
             for row in self.rows.values()

@@ -52,11 +52,8 @@ class Replica:
     @contextmanager
     def on_output(self, module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Generator[None]:
         """``hook(module, inputs, output)`` sees, and may replace, what a module of the caller's returns in ``root``."""
-        handle = self.of(module).register_forward_hook(hook)
-        try:
+        with self.of(module).register_forward_hook(hook):
             yield
-        finally:
-            handle.remove()
 
     @contextmanager
     def forward_as(self, module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:

@@ -219,17 +219,6 @@ class Method:
                 return self.needs_gradient
 
     @property
-    def needs_attention(self) -> bool:
-        """Whether it reads the attention between tokens, so that only a transformer has such a map."""
-        match self.kind:
-            case Attention():
-                return True
-            case Product(of=of) | Windows(of=of):
-                return of.needs_attention
-            case _:
-                return False
-
-    @property
     def runs_again(self) -> bool:
         """Whether it runs the model again, or a part of it, after the one forward that methods share."""
         match self.kind:

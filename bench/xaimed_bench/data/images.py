@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -92,20 +92,3 @@ class ImageBatch:
     def pixels(self) -> Tensor:
         """The images as they look, ``[n, 3, size, size]`` in [0, 1]."""
         return self.normalisation.undo(self.images).clamp(0, 1)
-
-    def first(self, count: int) -> ImageBatch:
-        """The first ``count`` images with everything known about them."""
-        if not 1 <= count <= len(self):
-            raise ValueError(f"asked for {count} of {len(self)} images; give 1 to {len(self)}")
-
-        def cut(rows: Tensor | None) -> Tensor | None:
-            return None if rows is None else rows[:count]
-
-        return replace(
-            self,
-            images=self.images[:count],
-            names=self.names[:count],
-            masks=cut(self.masks),
-            has_mask=cut(self.has_mask),
-            labels=cut(self.labels),
-        )

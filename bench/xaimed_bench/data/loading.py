@@ -101,7 +101,6 @@ class _Read:
 
 
 def _read(files: Iterable[ImageFile], wanted: int, size: int, *, show: bool | None) -> _Read:
-    """Decode files until ``wanted`` are read."""
     done = _Read([], [], [], [])
     broken: dict[str, list[str]] = {}
     remarks: Counter[str] = Counter()

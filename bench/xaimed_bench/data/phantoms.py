@@ -62,7 +62,6 @@ def phantoms(
 
 
 def _generator(kind: PhantomKind, seed: int, index: int) -> torch.Generator:
-    """Its own random stream for every image."""
     return torch.Generator().manual_seed(
         (seed * 1_000_003 + index) * len(PHANTOM_KINDS) + PHANTOM_KINDS.index(kind)
     )

@@ -29,7 +29,6 @@ class Canvas:
         return line.view(1, -1), line.view(-1, 1)
 
     def draw(self, low: float, high: float) -> float:
-        """A number between ``low`` and ``high``."""
         return low + (high - low) * float(torch.rand((), generator=self.random))
 
     def texture(self, cells: int) -> Tensor:

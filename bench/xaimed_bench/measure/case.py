@@ -119,12 +119,7 @@ def _measure(question: Question, plan: Plan | None, device: torch.device, *, col
         timed = _time(question, usable, {n: t.first_s for n, t in tried.items()}, plan, clock, watch.note)
     memory = {name: peak_above_resident(call, device) for name, call in usable.items()}
     now = watch.conditions()
-    rows = [
-        _timed_row(question, name, tried[name], timed, memory[name], now)
-        if name in usable
-        else _untimed_row(question, name, tried[name], now)
-        for name in question.arms
-    ]
+    rows = [_row(question, name, tried[name], timed, memory.get(name), now) for name in question.arms]
     missing = [_unmeasured(question, name, "skipped", why) for name, why in question.absent.items()]
     return (*rows, *missing)
 
@@ -245,40 +240,30 @@ def _time(
     return interleave(arms, first_s, plan=plan, clock=clock, between=between)
 
 
-def _untimed_row(question: Question, name: str, tried: _Tried, now: Conditions) -> Row:
-    return Untimed(
-        case=question.case,
-        impl=name,
-        what=question.what.get(name, name),
-        status=tried.status,
-        reason=tried.reason,
-        fidelity=tried.fidelity,
-        allowed=tried.allowed,
-        conditions=now,
-        notes=tried.notes,
-        revision=question.revision,
-    )
-
-
-def _timed_row(
-    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Memory, now: Conditions
+def _row(
+    question: Question, name: str, tried: _Tried, timed: Interleaved, memory: Memory | None, now: Conditions
 ) -> Row:
-    """With what else is found out: of ours alone, but for the part that an arm did."""
+    """With what else is found out where it was timed: of ours alone, but for the part that an arm did."""
+    known: dict[str, Any] = {
+        "case": question.case,
+        "impl": name,
+        "what": question.what.get(name, name),
+        "fidelity": tried.fidelity,
+        "allowed": tried.allowed,
+        "conditions": now,
+        "notes": tried.notes,
+        "revision": question.revision,
+    }
+    if memory is None:
+        return Untimed(**known, status=tried.status, reason=tried.reason)
     ours = name == OURS
     return Timed(
-        case=question.case,
-        impl=name,
-        what=question.what.get(name, name),
+        **known,
         timing=timed.timings[name],
         forward=timed.timings.get(FORWARD),
         memory=memory,
-        fidelity=tried.fidelity,
-        allowed=tried.allowed,
         carry_over=timed.carry_over.get(name),
-        conditions=now,
-        notes=tried.notes,
         part=question.parts.get(name),
         ceiling=question.ceiling() if ours and question.ceiling is not None else None,
         ran=question.ran() if ours and question.ran is not None else None,
-        revision=question.revision,
     )

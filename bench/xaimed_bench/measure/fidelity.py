@@ -37,13 +37,19 @@ def agree_within(methods: Iterable[str]) -> float:
 
 def nearer_sign(found: Explanation, method: str, expected: Any) -> torch.Tensor:
     """A method's maps on the CPU; of a principal map (grad-cam's sign is the SVD's) each image's nearer sign."""
-    here, raw = found.maps[method].cpu(), found.raw[method]
+    here = found.maps[method].cpu()
     if not _is_signed(method):
         return here
-    layers = raw if isinstance(raw, tuple) else (raw,)
-    opposite = rescale_maps([-layer for layer in layers], here.shape[1:], eps=MIN_MAX_EPS).maps.cpu()
+    opposite = other_sign(found, method).cpu()
     errors = [(maps - torch.as_tensor(expected)).abs().amax((1, 2)) for maps in (here, opposite)]
     return torch.where((errors[0] <= errors[1])[:, None, None], here, opposite)
+
+
+def other_sign(found: Explanation, method: str) -> torch.Tensor:
+    """A principal map with its sign turned: the sign of a singular vector is arbitrary."""
+    raw = found.raw[method]
+    layers = raw if isinstance(raw, tuple) else (raw,)
+    return rescale_maps([-layer for layer in layers], found.maps[method].shape[1:], eps=MIN_MAX_EPS).maps
 
 
 def _is_signed(method: str) -> bool:

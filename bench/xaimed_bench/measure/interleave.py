@@ -37,8 +37,6 @@ class Interleaved:
 
 @dataclass
 class _Samples:
-    """What one arm has gathered so far."""
-
     wall_s: list[float] = field(default_factory=list[float])
     device_s: list[float] = field(default_factory=list[float])
     block: list[int] = field(default_factory=list[int])

@@ -139,7 +139,6 @@ class Watch:
             self._gpu.append(nvml.state(self._device))
 
     def conditions(self) -> Conditions:
-        """What happened since the creation."""
         now, before = Snapshot.now(), self._before
         self.note()
         return Conditions(

@@ -45,11 +45,7 @@ CAPTUM = {"gradcam": "LayerGradCam"}
 
 @contextmanager
 def grad_cam(
-    oracle: str,
-    model: nn.Module,
-    layers: Sequence[str],
-    images: Tensor,
-    classes: Sequence[int],
+    oracle: str, model: nn.Module, layers: Sequence[str], images: Tensor, classes: Sequence[int]
 ) -> Generator[Maps]:
     """The class ``oracle`` of grad-cam at these layers, with 32 rows per forward where the method probes channels.
 
@@ -68,7 +64,7 @@ def grad_cam(
         built.enter_context(_the_same_draw())
         for name in layers:
             if overwritten(model, name, images):
-                built.callback(model.get_submodule(name).register_forward_hook(_copied).remove)
+                built.enter_context(model.get_submodule(name).register_forward_hook(_copied))
         targets = [target(c) for c in classes]
         if oracle == "FinerCAM":
             targets = _against_the_nearest(model, images, classes)
@@ -174,11 +170,8 @@ def overwritten(model: nn.Module, layer: str, images: Tensor) -> bool:
     def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         seen.append((output, output._version))
 
-    hook = model.get_submodule(layer).register_forward_hook(note)
-    try:
+    with model.get_submodule(layer).register_forward_hook(note):
         model(images)
-    finally:
-        hook.remove()
     return any(output._version > version for output, version in seen)
 
 

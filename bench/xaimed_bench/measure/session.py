@@ -219,7 +219,6 @@ class Session:
         return self._steps.begin(key, most_s=self._until_s - time.perf_counter())
 
     def run(self) -> Run:
-        """Everything measured so far."""
         rows = tuple(row for rows in self._rows.values() for row in rows)
         return dataclasses.replace(self._head, rows=rows, seconds=time.perf_counter() - self._began_s)
 

@@ -39,7 +39,6 @@ class Subject:
 
     @property
     def layers(self) -> list[str]:
-        """As `explain` takes them."""
         return self.layer.split(",")
 
     def forward(self) -> Tensor:

@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, final
-
-import torch
+from typing import Any, final
 
 from xaimed_bench.measure import nvml
 from xaimed_bench.measure.clock import Clock
-from xaimed_bench.profile.methods import FIVE, FORWARD, calls
+from xaimed_bench.profile.methods import MEASURED, calls
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant
 from xaimed_reports.profile.card import EnergyUse
 
 POWERCAP = Path("/sys/class/powercap")
-MEASURED = (FORWARD, "xgradcam", FIVE)
-
-
-class Meter(Protocol):
-    """A counter of energy."""
-
-    def joules(self) -> float:
-        """The counter now; only differences mean anything. Raises OSError or RuntimeError where it cannot be read."""
-        ...
-
-
-@final
-class NvmlMeter:
-    """The total energy counter of a CUDA device (Volta and later)."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def joules(self) -> float:
-        """The whole board's."""
-        return nvml.energy_j(self._device)
+Meter = Callable[[], float]
+"""A counter of energy, joules; only differences mean anything. Raises where it cannot be read."""
 
 
 @final
@@ -52,8 +32,7 @@ class RaplMeter:
         self._last = [0.0] * len(self._zones)
         self._wrapped = [0.0] * len(self._zones)
 
-    def joules(self) -> float:
-        """All packages together."""
+    def __call__(self) -> float:
         for i, zone in enumerate(self._zones):
             now = int((zone / "energy_uj").read_text()) / 1e6
             if now < self._last[i]:
@@ -66,8 +45,8 @@ def measure_energy(setting: Setting, meter: Meter | None = None) -> tuple[Energy
     """Joules per image of a plain forward pass, XGradCAM and the five methods; null with the reason elsewhere."""
     try:
         device = setting.device
-        meter = meter or (NvmlMeter(device) if device.type == "cuda" else RaplMeter())
-        meter.joules()
+        meter = meter or (partial(nvml.energy_j, device) if device.type == "cuda" else RaplMeter())
+        meter()
     except Exception as error:  # NVML's errors have no common base across releases
         return tuple(EnergyUse(name, setting.batch, reason=str(error)) for name in MEASURED)
     found = calls(setting.subject(), Variant("fp32"), setting)
@@ -77,11 +56,11 @@ def measure_energy(setting: Setting, meter: Meter | None = None) -> tuple[Energy
 def _use(name: str, call: Callable[[], Any], setting: Setting, meter: Meter) -> EnergyUse:
     clock = Clock(setting.device)
     clock.first(call)
-    before, began, count = meter.joules(), time.perf_counter(), 0
+    before, began, count = meter(), time.perf_counter(), 0
     while (spent_s := time.perf_counter() - began) < setting.energy_s:
         clock.first(call)
         count += 1
-    used = meter.joules() - before
+    used = meter() - before
     return EnergyUse(
         name,
         setting.batch,

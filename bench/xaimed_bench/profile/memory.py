@@ -6,18 +6,16 @@ import gc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 import torch
 
 from xaimed_bench.measure.case import one_line
 from xaimed_bench.measure.memory import peak_above_resident
-from xaimed_bench.measure.subject import Subject
-from xaimed_bench.profile.methods import FIVE, FORWARD, explaining
+from xaimed_bench.profile.methods import MEASURED, calls
 from xaimed_bench.profile.setting import Setting
 from xaimed_bench.profile.variants import Variant
 from xaimed_core.memory import free_bytes, is_out_of_memory
-from xaimed_core.methods import PAPER
 from xaimed_reports.profile.card import LargestBatch, PeakMemory
 
 CAP = 0.9
@@ -30,10 +28,11 @@ def measure_memory(setting: Setting) -> tuple[PeakMemory, ...]:
     rows: list[PeakMemory] = []
     for batch in setting.batches:
         try:
-            for name, call in _calls(setting, setting.subject(batch)).items():
-                call()  # what only the first call needs is no memory of the method
-                found = peak_above_resident(call, setting.device)
-                rows.append(PeakMemory(name, batch, found.peak_bytes, found.reason))
+            found = calls(setting.subject(batch), Variant("fp32"), setting)
+            for name in MEASURED:
+                found[name]()  # what only the first call needs is no memory of the method
+                peak = peak_above_resident(found[name], setting.device)
+                rows.append(PeakMemory(name, batch, peak.peak_bytes, peak.reason))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -47,7 +46,7 @@ def find_largest(setting: Setting, peaks: Sequence[PeakMemory]) -> tuple[Largest
 
     A CPU has no allocator that refuses in time: the system would end the process, or swap.
     """
-    each = {name: bytes_per_image([p for p in peaks if p.what == name]) for name in _calls(setting, None)}
+    each = {name: bytes_per_image([p for p in peaks if p.what == name]) for name in MEASURED}
     if setting.device.type != "cuda":
         how = (
             f"computed: {CAP:.0%} of the free memory over an image's share of the largest peak; not tried out"
@@ -119,7 +118,7 @@ def _why_not(name: str, batch: int, setting: Setting) -> str | None:
     try:
         images = subject.images.expand(batch, -1, -1, -1).contiguous()
         larger = replace(subject, images=images, classes=subject.classes * batch)
-        _calls(setting, larger)[name]()
+        calls(larger, Variant("fp32"), setting)[name]()
         torch.cuda.synchronize(setting.device)
     except (RuntimeError, MemoryError) as error:  # out of memory, or a size that a library cannot index
         reason = "out of memory" if is_out_of_memory(error) else one_line(error)
@@ -143,23 +142,3 @@ def _capped(device: torch.device) -> Generator[int]:
     finally:
         torch.cuda.set_per_process_memory_fraction(before, device)
         torch.cuda.empty_cache()
-
-
-def _calls(setting: Setting, subject: Subject | None) -> dict[str, Callable[[], Any]]:
-    """What memory is measured of; without a subject only the names count."""
-    if subject is None:
-        return dict.fromkeys((FORWARD, "xgradcam", FIVE), lambda: None)
-    variant = Variant("fp32")
-
-    def active(call: Callable[[], Any]) -> Callable[[], Any]:
-        def run() -> Any:
-            with variant.active(setting.device):
-                return call()
-
-        return run
-
-    return {
-        FORWARD: active(subject.forward),
-        "xgradcam": active(explaining(subject, "xgradcam")),
-        FIVE: active(explaining(subject, *PAPER)),
-    }

@@ -19,6 +19,8 @@ from xaimed_reports.profile.card import MethodRate
 
 FORWARD = "plain forward"
 FIVE = "five together"
+MEASURED = (FORWARD, "xgradcam", FIVE)
+"""Those whose memory and energy are measured."""
 PROBED = "a forward pass per channel or sample, or attention: not timed on the card"
 
 

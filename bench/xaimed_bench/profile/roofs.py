@@ -38,7 +38,6 @@ def measure_copy(setting: Setting) -> float:
 
 
 def copy_call(setting: Setting) -> Callable[[], Any]:
-    """A copy that reads and writes ``copy_bytes``."""
     source = torch.ones(setting.copy_bytes, dtype=torch.uint8, device=setting.device)
     target = torch.empty_like(source)
     return lambda: target.copy_(source)

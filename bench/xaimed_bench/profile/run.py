@@ -35,18 +35,6 @@ MEASURES: dict[str, Callable[[Setting, Card], Any]] = {
     "energy": lambda setting, card: measure_energy(setting),
     "largest": lambda setting, card: find_largest(setting, card.memory or measure_memory(setting)),
 }
-USUAL_S = {
-    "roofs": 15.0,
-    "methods": 60.0,
-    "kernels": 50.0,
-    "predicted": 5.0,
-    "road": 30.0,
-    "agreement": 30.0,
-    "memory": 20.0,
-    "energy": 15.0,
-    "largest": 30.0,
-}
-"""Only for the time left that is shown: what the parts take beside each other."""
 
 
 def measure_parts(
@@ -61,9 +49,9 @@ def measure_parts(
     A part that raises is named in ``failed`` with its error, and the next one is measured.
     """
     asked = [name for name in PARTS if name in parts]
-    with Steps("part", len(asked), whole=sum(USUAL_S[name] for name in asked)) as steps:
+    with Steps("part", len(asked)) as steps:
         for name in asked:
-            steps.begin(name, USUAL_S[name])
+            steps.begin(name)
             card = _measured(setting, card, name)
             keep(card)
     return card

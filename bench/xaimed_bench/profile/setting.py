@@ -53,7 +53,6 @@ class Setting:
 
     @property
     def subject_name(self) -> str:
-        """Model, layer and size in words."""
         return (
             f"{self.model}, {MODELS[self.model].layers[self.role]}, {self.size}x{self.size}, seeded weights"
         )

@@ -22,8 +22,6 @@ from xaimed_kernels.offline import TARGETS, Architecture, CompiledFacts, compile
 @final
 @dataclass(frozen=True)
 class Job:
-    """One kernel to compile for one target."""
-
     kernel: str
     target: Architecture
 

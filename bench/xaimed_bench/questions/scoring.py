@@ -66,11 +66,8 @@ def scoring(subject: Subject, *, alone: bool = False) -> Generator[dict[str, Any
 def record_inputs(model: torch.nn.Module, call: Callable[[], Any]) -> list[Tensor]:
     """The batches that a call puts through a model."""
     seen: list[Tensor] = []
-    handle = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
-    try:
+    with model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())):
         call()
-    finally:
-        handle.remove()
     return seen
 
 

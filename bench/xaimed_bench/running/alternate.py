@@ -61,7 +61,7 @@ class Alternation:
         self._base, self._new = base, new
         self._bench = bench
         self._within = within
-        self._runs = runs
+        self.runs = runs
         self._keep = keep.absolute()
         self._resume = resume
         self._commits: dict[str, str] = {}
@@ -69,7 +69,6 @@ class Alternation:
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        """Check both revisions out."""
         with ExitStack() as opened:
             opened.enter_context(signals_raise())
             folder = Path(tempfile.mkdtemp(prefix="xaimed-compare-", dir=self._within))
@@ -85,7 +84,6 @@ class Alternation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the work trees."""
         self._opened.close()
 
     def _remove(self, folder: Path) -> None:
@@ -100,7 +98,7 @@ class Alternation:
 
         ``only``: rows that pytest's -k selects; ``keys``: just these rows.
         """
-        turns = (("base", "new") if i % 2 == 0 else ("new", "base") for i in range(self._runs))
+        turns = (("base", "new") if i % 2 == 0 else ("new", "base") for i in range(self.runs))
         sides = [side for turn in turns for side in turn]
         found = self._series(sides, called, only, keys)
         return [run for side, run in found if side == "base"], [run for side, run in found if side == "new"]
@@ -108,11 +106,6 @@ class Alternation:
     def repeat(self, count: int, only: str | None = None) -> list[Run]:
         """Run the new side alone ``count`` times."""
         return [run for _, run in self._series(["new"] * count, "alike", only, ())]
-
-    @property
-    def runs(self) -> int:
-        """Processes a side."""
-        return self._runs
 
     def _series(
         self, sides: Sequence[str], called: str, only: str | None, keys: Sequence[str]

@@ -237,7 +237,6 @@ class Measuring:
         terminalreporter.write_line(self._session.counted())
 
     def pytest_unconfigure(self) -> None:
-        """Let other runs write."""
         self._outputs.close()
 
 

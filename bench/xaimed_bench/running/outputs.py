@@ -61,7 +61,6 @@ class Outputs:
         return self.json
 
     def close(self) -> None:
-        """Let other runs write."""
         self._held.close()
 
     def keep_pictures(self, pictures: Pictures) -> None:

@@ -115,21 +115,15 @@ def _measure(own: OwnCase, session: Session) -> None:
     say(session.begin(own.case.key))
     try:
         with own.ask() as asked:
-            session.rows(question_of(own.case, session, **_without_images(asked)))
+            del asked["images"]  # which the case says
+            session.rows(question_of(own.case, session, **asked))
     except Exception as error:  # of the user's model or of grad-cam, before anything was measured
         if session.knows(own.case.key) or isinstance(error, OSError):
             raise
         session.rows(_failing(own.case, error))
 
 
-def _without_images(asked: dict[str, Any]) -> dict[str, Any]:
-    """The case says how many images there are."""
-    return {name: value for name, value in asked.items() if name != "images"}
-
-
 def _failing(case: Case, error: Exception) -> Question:
-    """A question whose answer is the error."""
-
     def fail() -> None:
         raise error
 

@@ -102,7 +102,6 @@ def _channels(model: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _classes(given: Given, model: nn.Module, images: Tensor) -> tuple[int, ...]:
-    """Each image's top class."""
     of = f"--model {given.model}: its forward pass on images of {tuple(images.shape)}"
     try:
         logits: object = model(images)

@@ -36,7 +36,6 @@ ACTIVE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Every option with its prefix."""
     declare(parser, PREFIX)
 
 
@@ -75,7 +74,6 @@ def activate(config: pytest.Config) -> Measuring:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each implementation."""
     if measured(metafunc):
         metafunc.parametrize("impl", [OURS, REFERENCE, *peers(metafunc.config)])
 
@@ -99,7 +97,6 @@ def peers(config: pytest.Config) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def xaimed_measuring(pytestconfig: pytest.Config) -> Measuring:
-    """What measures in this run."""
     return activate(pytestconfig)
 
 

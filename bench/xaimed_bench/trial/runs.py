@@ -71,7 +71,6 @@ def _made(
 
 @contextmanager
 def _busy_core() -> Generator[None]:
-    """A process that keeps one core busy."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import final
 
@@ -34,15 +35,12 @@ class Counts:
     touched_sectors: int = 0
     shared_accesses: int = 0
     shared_cycles: int = 0
-    by_opcode: dict[str, int] = field(default_factory=dict[str, int])
+    by_opcode: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, other: Counts) -> None:
         """Take another launch's counts in."""
         for name, value in vars(other).items():
-            if name != "by_opcode":
-                setattr(self, name, getattr(self, name) + value)
-        for opcode, times in other.by_opcode.items():
-            self.by_opcode[opcode] = self.by_opcode.get(opcode, 0) + times
+            setattr(self, name, getattr(self, name) + value)
 
     def global_access(self, threads: Array, addresses: Array, size: int, *, store: bool) -> None:
         """One instruction: each of ``threads`` reaches ``size`` aligned bytes at its address."""

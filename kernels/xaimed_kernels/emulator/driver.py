@@ -12,7 +12,6 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from xaimed_kernels.emulator.counts import Counts
 from xaimed_kernels.emulator.findings import Finding
 from xaimed_kernels.emulator.machine import Kernel, Launch, Storage
 from xaimed_kernels.emulator.program import parse
@@ -40,15 +39,6 @@ class Emulation:
     def findings(self) -> tuple[Finding, ...]:
         """Of all launches."""
         return tuple(finding for launch in self.launches for finding in launch.findings)
-
-    @property
-    def counts(self) -> Counts:
-        """Summed over the launches that were counted."""
-        total = Counts()
-        for launch in self.launches:
-            if launch.counts is not None:
-                total.add(launch.counts)
-        return total
 
 
 @contextmanager
@@ -95,11 +85,9 @@ def _stop_at_ptx(
 
 @final
 class _Driver:
-    """What Triton asks of a driver."""
-
     def __init__(self, device: Device, emulation: Emulation, checked: bool, counted: bool) -> None:
         self.device, self.emulation, self.checked, self.counted = device, emulation, checked, counted
-        self.utils = _Utilities(device)
+        self.utils = self
         self.launcher_cls = _Launcher
 
     def get_current_device(self) -> str:
@@ -117,17 +105,11 @@ class _Driver:
     def get_active_torch_device(self) -> torch.device:
         return torch.device("cpu")
 
-
-@final
-class _Utilities:
-    def __init__(self, device: Device) -> None:
-        self._device = device
-
     def get_device_properties(self, device: object) -> dict[str, int]:
         """What Triton reads of a device: an H100's (CUDA programming guide, technical specifications)."""
         return {
             "max_shared_mem": 227 * 1024,
-            "multiprocessor_count": self._device.multiprocessors,
+            "multiprocessor_count": self.device.multiprocessors,
             "warpSize": 32,
             "max_num_regs": 65536,
         }

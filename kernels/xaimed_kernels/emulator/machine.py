@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -102,9 +101,8 @@ class Kernel:
         )
 
     def _sum_up(self, counts: Counts, executed: Array, memory: GlobalMemory) -> None:
-        by_opcode: Counter[str] = Counter()
         for instruction, times in zip(self.program.instructions, executed.tolist(), strict=True):
-            by_opcode[instruction.opcode] += times
-        counts.by_opcode = {opcode: times for opcode, times in by_opcode.items() if times}
+            if times:
+                counts.by_opcode[instruction.opcode] += times
         counts.warp_instructions = int(executed.sum())
         counts.touched_sectors = sum(int(segment.touched.sum()) for segment in memory.segments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 
@@ -156,14 +156,6 @@ class Reach:
     offsets: Array
 
 
-class Space(Protocol):
-    """Global or shared memory."""
-
-    def reach(self, addresses: Array, by: Accessors, access: Access, findings: Findings) -> Iterator[Reach]:
-        """Where each accessor reaches; those outside of memory or misaligned are noted and left out."""
-        ...
-
-
 @final
 class GlobalMemory:
     """The storages that a launch's tensors lie in."""
@@ -174,7 +166,7 @@ class GlobalMemory:
         self.segments = tuple(segment for _, segment in ordered)
 
     def reach(self, addresses: Array, by: Accessors, access: Access, findings: Findings) -> Iterator[Reach]:
-        """See `Space`."""
+        """Where each accessor reaches; those outside of memory or misaligned are noted and left out."""
         which = np.searchsorted(self._bases, addresses, side="right") - 1
         everyone = np.arange(len(addresses))
         for index in (which[:1] if (which == which[0]).all() else np.unique(which)).tolist():
@@ -202,11 +194,14 @@ class SharedMemory:
             self.segment.follow_definedness()
 
     def reach(self, addresses: Array, by: Accessors, access: Access, findings: Findings) -> Iterator[Reach]:
-        """See `Space`."""
+        """As `GlobalMemory.reach`."""
         offsets = addresses.astype(np.int64) - SHARED_BASE
         fine = _usable(offsets, self._size, self.segment.name, access, findings)
         start = (by.block.astype(np.int64) - self._first) * self._size
         yield Reach(self.segment, np.flatnonzero(fine), (offsets + start)[fine])
+
+
+Space = GlobalMemory | SharedMemory
 
 
 def _usable(offsets: Array, size: int, name: str, access: Access, findings: Findings) -> Array:

@@ -212,11 +212,6 @@ class Case:
         return True
 
     @property
-    def interpretable(self) -> bool:
-        """A solution takes the interpreter minutes."""
-        return False
-
-    @property
     def label(self) -> str:
         """Sizes and masks."""
         kept = "+".join(family.removeprefix("cam, ") for family in self.families)

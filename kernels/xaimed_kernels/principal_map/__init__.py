@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 from torch import Tensor
 
 from xaimed_kernels.backends import Backend, choose_backend, plain_arithmetic
 from xaimed_kernels.weighted_map import check_activations_and_weights
 
-Sign = Literal["evidence", "opposite"]
-"""``evidence``: the map agrees with ``sum_k w_k a_k``. ``opposite``: its negative."""
-
 
 def principal_map(
-    activations: Tensor,
-    weights: Tensor | None = None,
-    *,
-    sign: Sign = "evidence",
-    backend: Backend | None = None,
+    activations: Tensor, weights: Tensor | None = None, *, backend: Backend | None = None
 ) -> Tensor:
     """Signed map ``[n, *spatial]``: the projection of positions on their first principal direction.
 
@@ -26,16 +17,13 @@ def principal_map(
     sigma_1 u_1`` of its singular value decomposition (EigenCAM: Muhammad and Yeasin 2020, arXiv 2008.00299).
     ``weights`` None, ``[n, c]`` or ``[n, c, *spatial]`` (EigenGradCAM: the gradients).
 
-    A singular vector has no sign of its own. ``sign="evidence"`` takes the one whose inner product with
-    ``sum_k w_k a_k`` is positive; where that product is below 1e-4 of the two norms, the one with
-    ``|min| <= max`` (Seg-Eigen-CAM). ``"opposite"`` is its negative. A map of no variation is 0; an image with NaN
-    or infinity gets a map of NaN. Nothing here is differentiable.
+    A singular vector has no sign of its own: taken is the one whose inner product with ``sum_k w_k a_k`` is positive;
+    where that product is below 1e-4 of the two norms, the one with ``|min| <= max`` (Seg-Eigen-CAM). A map of no
+    variation is 0; an image with NaN or infinity gets a map of NaN. Nothing here is differentiable.
 
-    Raises ValueError for shapes, devices or a sign that do not fit, TypeError for dtypes.
+    Raises ValueError for shapes or devices that do not fit, TypeError for dtypes.
     """
     check_activations_and_weights(activations, activations if weights is None else weights)
-    if sign not in get_args(Sign):
-        raise ValueError(f"unknown sign {sign!r}; choose one of {', '.join(get_args(Sign))}")
     match choose_backend(activations, backend):
         case "reference":
             from xaimed_kernels.principal_map.reference import principal_map_reference as run
@@ -44,5 +32,4 @@ def principal_map(
         case "triton":
             from xaimed_kernels.principal_map.launch import principal_map_triton as run
     with plain_arithmetic(activations.device):
-        raw = run(activations, weights)
-        return raw if sign == "evidence" else -raw
+        return run(activations, weights)

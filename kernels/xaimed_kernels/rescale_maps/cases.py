@@ -36,11 +36,6 @@ class Case:
         """Images and sides of the layers."""
         return f"{self.images}x{'+'.join('x'.join(map(str, sides)) for sides in self.layers)}"
 
-    @property
-    def interpretable(self) -> bool:
-        """Small enough for Triton's interpreter."""
-        return self.images <= 16 and torch.Size(self.size).numel() <= 2_000
-
     def at_most(self, images: int) -> Case:
         """The case with no more images than these."""
         return replace(self, images=min(self.images, images))

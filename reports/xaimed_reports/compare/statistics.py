@@ -40,8 +40,6 @@ class Change:
     high: float
     decision: Decision
     noise: Noise
-    p: float
-    """Of a ratio this far beyond the threshold by chance, before Holm's correction."""
 
     @property
     def threshold(self) -> float:
@@ -63,7 +61,7 @@ def changes(
     drawn = {k: _resampled(base[k], new[k]) for k in keys}
     values = {k: _p_value(drawn[k][1], max(EQUAL, noise[k].family)) for k in keys}
     rejected = holm(values)
-    return {k: _change(*drawn[k], noise[k], values[k], rejected[k]) for k in keys}
+    return {k: _change(*drawn[k], noise[k], rejected[k]) for k in keys}
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, bool]:
@@ -96,7 +94,7 @@ def _p_value(ratios: Array, threshold: float) -> float:
     return float(min(1.0, 2 * min(slower, faster)))
 
 
-def _change(ratio: float, ratios: Array, noise: Noise, p: float, rejected: bool) -> Change:
+def _change(ratio: float, ratios: Array, noise: Noise, rejected: bool) -> Change:
     low, high = (float(v) for v in np.quantile(ratios, (LEVEL / 2, 1 - LEVEL / 2)))
     low, high = min(low, ratio / (1 + noise.row)), max(high, ratio * (1 + noise.row))
     decision: Decision = "unknown"
@@ -104,7 +102,7 @@ def _change(ratio: float, ratios: Array, noise: Noise, p: float, rejected: bool)
         decision = "slower" if ratio > 1 else "faster"
     elif low > 1 / (1 + EQUAL) and high < 1 + EQUAL:
         decision = "same"
-    return Change(ratio, low, high, decision, noise, p)
+    return Change(ratio, low, high, decision, noise)
 
 
 def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:

@@ -42,7 +42,6 @@ class Roofs:
     """One small operation, started and waited for."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless every roof is one."""
         if not self.matrix_flops_per_s or not all(
             1 <= rate < LARGEST_RATE for rate in (self.copy_bytes_per_s, *self.matrix_flops_per_s.values())
         ):
@@ -103,7 +102,6 @@ class Rates:
     bytes_per_s: float
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what no GPU reaches."""
         if not all(1 <= rate < LARGEST_RATE for rate in (self.issue_per_s, self.bytes_per_s)):
             raise ValueError(f"both rates must lie between 1 and {LARGEST_RATE:g} a second")
 

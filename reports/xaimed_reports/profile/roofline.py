@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import Any, final
 
+from xaimed_reports.format import number
 from xaimed_reports.profile.card import Card, KernelShare, Predicted, PredictedTime
 from xaimed_reports.show.drawing import as_file
 from xaimed_reports.store.devices import device_name
@@ -42,7 +43,7 @@ def roofline(card: Card) -> str | None:
     paths = {"triton": "Triton kernels", "cpu": "CPU paths of the operations"}
     return _drawn(
         [_measured(kernel) for kernel in card.kernels],
-        (f"copy {_short(copied / 1e9)} GB/s", copied),
+        (f"copy {number(copied / 1e9)} GB/s", copied),
         levels,
         title=f"{device_name(card.machine)}: {paths[card.kernels[0].path]}",
         across="operations per byte that must be moved (labels: shape and share of the nearest roof)",
@@ -63,7 +64,7 @@ def predicted_roofline(card: Card) -> str | None:
     title = "Predicted, not measured" if found.how == "given" else f"{device_name(card.machine)}: predicted"
     return _drawn(
         [*_predicted(found), *_issued(found, card.kernels or ())],
-        (f"copy {_short(copied / 1e9)} GB/s", copied),
+        (f"copy {number(copied / 1e9)} GB/s", copied),
         {
             f"issue rate, {issued / 1e9:.3g} G/s": issued,
             f"half of it, {issued / 2e9:.3g} G/s": issued / 2,
@@ -79,10 +80,6 @@ PICTURES: dict[str, Callable[[Card], str | None]] = {
     "predicted.svg": predicted_roofline,
 }
 """Beside the stored card: each picture's file, and what draws it."""
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _measured(kernel: KernelShare) -> Point:
@@ -144,24 +141,11 @@ def _draw_roofs(
     axes.set_ylim(min(point.up for point in points) / 3, top * 3)
     ridge = top / copied
     axes.plot([low, ridge], [low * copied, top], color="#1b1f24", linewidth=1.6)
-    axes.annotate(
-        said,
-        (low * 1.15, low * 1.15 * copied),
-        textcoords="offset points",
-        xytext=(10, 0),
-        va="top",
-        fontsize=9,
-    )
+    start = low * 1.15
+    axes.annotate(said, (start, start * copied), (10, 0), textcoords="offset points", va="top", fontsize=9)
     for name, rate in levels.items():
         axes.plot([rate / copied, high], [rate, rate], color="#1b1f24", linewidth=1.2, linestyle="--")
-        axes.annotate(
-            name,
-            (high, rate),
-            textcoords="offset points",
-            xytext=(-4, 4),
-            ha="right",
-            fontsize=9,
-        )
+        axes.annotate(name, (high, rate), (-4, 4), textcoords="offset points", ha="right", fontsize=9)
 
 
 def _draw_points(axes: Any, points: Sequence[Point]) -> None:

@@ -54,7 +54,6 @@ SECTIONS: dict[str, Callable[[Run], str]] = {
 
 
 def _tradeoff(run: Run) -> dict[str, Any]:
-    """What ``tradeoff.md`` shows."""
     return {
         "places": tradeoff_words.tables(run),
         "answer": tradeoff_words.answer(run),

@@ -33,8 +33,6 @@ class Line:
     name: str
     """What sets the case apart within its question: the values of the axes that vary, and a peer's name."""
     bench: str
-    axes: dict[str, str]
-    images: int
     other: str
     ours: Row | None
     against: Row | None
@@ -118,8 +116,6 @@ def _line(ours: Row | None, other: Row | None, fixed: dict[str, dict[str, str]])
         key=row.case.key,
         name=_name(row, other, fixed),
         bench=row.case.bench,
-        axes=row.case.axes,
-        images=row.case.images,
         other=other.impl if other is not None else REFERENCE,
         ours=ours,
         against=other,

@@ -97,7 +97,6 @@ def show(run: Run, out: Console) -> None:
 
 
 def _show_tradeoff(run: Run, out: Console) -> None:
-    """What maps cost, where the run asked."""
     for name, rows in tradeoff_words.tables(run):
         print_grid(out, name, tradeoff_words.COLUMNS, rows, left=("map",))
     said = tradeoff_words.answer(run)

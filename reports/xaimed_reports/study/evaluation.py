@@ -151,7 +151,7 @@ def load(path: Path) -> Evaluation:
     return from_json(Evaluation, stored, path.name)
 
 
-def ranked(found: Evaluation, layer: str, metric: str, *, higher: bool) -> Sequence[Cell]:
-    """The cells of a layer for one metric over all images, best first."""
+def ranked(found: Evaluation, layer: str, metric: str) -> Sequence[Cell]:
+    """The cells of a layer for one metric over all images, highest first."""
     cells = [c for c in found.cells if (c.layer, c.metric, c.group) == (layer, metric, "all")]
-    return sorted(cells, key=lambda cell: cell.mean, reverse=higher)
+    return sorted(cells, key=lambda cell: cell.mean, reverse=True)

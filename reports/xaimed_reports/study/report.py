@@ -127,11 +127,8 @@ def _costs(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
         )
         for c in found.costs
     ]
-    return (
-        f"What a method costs on {found.machine}",
-        ("layer", "method", "forward passes", "peak memory"),
-        rows,
-    )
+    head = ("layer", "method", "forward passes", "peak memory")
+    return f"What a method costs on {found.machine}", head, rows
 
 
 def _drawings(found: Evaluation) -> list[str]:

@@ -71,7 +71,7 @@ def _accuracy(found: Evaluation) -> Iterator[str]:
 
 def _best(found: Evaluation, layer: str, metric: str, title: str) -> Iterator[str]:
     """Which map is highest, which methods it beats, and what maps reach that know nothing."""
-    cells = ranked(found, layer, metric, higher=True)
+    cells = ranked(found, layer, metric)
     methods = [cell for cell in cells if not is_baseline(cell.method)]
     if not methods:
         return
@@ -81,7 +81,7 @@ def _best(found: Evaluation, layer: str, metric: str, title: str) -> Iterator[st
     ]
     versus = f"better than {', '.join(behind)}" if behind else "and no method differs from it"
     yield f"At {layer} ({found.layers[layer]}) {best.method} has the highest {title}, {interval(best)}, {versus}."
-    known = ranked(found, "", metric, higher=True)
+    known = ranked(found, "", metric)
     if known:
         above = [c.method for c in methods if c.low is not None and c.low > known[0].mean]
         said = f"{len(above)} of {len(methods)} maps are clearly above it"
@@ -93,7 +93,7 @@ def _at(found: Evaluation, layer: str) -> Iterator[str]:
         yield from _best(found, layer, metric, title)
     alike = [
         c.method
-        for c in ranked(found, layer, AGREEMENT, higher=True)
+        for c in ranked(found, layer, AGREEMENT)
         if c.mean >= ALIKE and c.method != "ablationcam" and not is_baseline(c.method)
     ]
     if found.cell(layer, "ablationcam", AGREEMENT) is not None:

@@ -81,17 +81,6 @@ def test_pixels_are_recovered_from_any_normalisation():
     torch.testing.assert_close(batch.images, by_hand)
 
 
-def test_the_first_images_keep_what_is_known_about_them():
-    batch = phantoms("xray", 4, size=32, healthy=0.5)
-    first = batch.first(2)
-    assert len(first) == 2
-    assert torch.equal(first.labels, batch.labels[:2])
-    assert torch.equal(first.masks, batch.masks[:2])
-    assert first.names == batch.names[:2]
-    with pytest.raises(ValueError, match="asked for 5 of 4 images"):
-        batch.first(5)
-
-
 def test_wrong_requests_name_what_is_allowed():
     with pytest.raises(ValueError, match="no phantom is called 'ct'; choose one of mri, skin, xray"):
         phantoms("ct", 1)

@@ -3,7 +3,6 @@
 import itertools
 import time
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,20 +142,6 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capsys):
     assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["xaimed profile"] * 2
 
 
-def test_the_time_left_follows_the_pace_of_the_parts_so_far(monkeypatch, fake_clock, capsys):
-    for name in ("roofs", "energy"):
-        monkeypatch.setitem(
-            run.MEASURES,
-            name,
-            lambda setting, card, name=name: setattr(
-                fake_clock, "now", fake_clock.now + 2 * run.USUAL_S[name]
-            ),
-        )
-    measure_parts(tiny(), Card(machine_facts(CPU)), ["roofs", "energy"], keep=lambda card: None)
-    left = timedelta(seconds=2 * run.USUAL_S["energy"])
-    assert capsys.readouterr().err == f"part 1 of 2: roofs\npart 2 of 2: energy, {left} left\n"
-
-
 @pytest.mark.parametrize(("fits", "guess"), [(1000, 900), (1000, 5000), (1000, 1000), (1, 64), (3, 1)])
 def test_the_search_finds_the_largest_batch_to_within_its_tolerance(fits, guess):
     tried = []
@@ -194,15 +179,10 @@ def test_a_cpu_says_that_its_largest_batch_was_computed(monkeypatch):
 
 
 def test_energy_is_the_counters_difference_over_the_images(monkeypatch):
-    class Meter:
-        readings = itertools.count(0.0, 8.0)
-
-        def joules(self):
-            return next(self.readings)
-
+    readings = itertools.count(0.0, 8.0)
     ticks = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: 0.001 * next(ticks))
-    for row in measure_energy(tiny(), Meter()):
+    for row in measure_energy(tiny(), lambda: next(readings)):
         images = 8.0 / row.joules_per_image
         assert images == round(images) >= 1
         assert row.watts == 8.0 / row.window_s
@@ -210,11 +190,10 @@ def test_energy_is_the_counters_difference_over_the_images(monkeypatch):
 
 
 def test_without_a_counter_energy_has_a_reason():
-    class Broken:
-        def joules(self):
-            raise OSError("permission denied")
+    def broken():
+        raise OSError("permission denied")
 
-    assert {row.reason for row in measure_energy(tiny(), Broken())} == {"permission denied"}
+    assert {row.reason for row in measure_energy(tiny(), broken)} == {"permission denied"}
 
 
 def test_rapl_adds_packages_and_survives_a_wrap(tmp_path):
@@ -227,9 +206,9 @@ def test_rapl_adds_packages_and_survives_a_wrap(tmp_path):
         (tmp_path / zone / "energy_uj").write_text(str(microjoules))
         (tmp_path / zone / "max_energy_range_uj").write_text("10000000")
     meter = RaplMeter(tmp_path)
-    before = meter.joules()
+    before = meter()
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("2000000")
-    assert meter.joules() - before == 3
+    assert meter() - before == 3
     with pytest.raises(OSError, match="no intel-rapl zone"):
         RaplMeter(tmp_path / "nothing")
 

@@ -87,6 +87,7 @@ def test_the_kernel_that_measures_the_issue_rate_does_little_else():
     out = torch.empty(2 * VALUES)
     with emulating(Device(multiprocessors=2), counted=True) as emulation:
         expected = launch(out, 2, 20)
-    assert emulation.counts.by_opcode["fma.rn.f32"] == expected
-    assert expected <= emulation.counts.warp_instructions < 1.03 * expected
+    counts = emulation.launches[0].counts
+    assert counts.by_opcode["fma.rn.f32"] == expected
+    assert expected <= counts.warp_instructions < 1.03 * expected
     assert not emulation.findings

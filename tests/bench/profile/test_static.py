@@ -21,7 +21,7 @@ def test_targets_are_called_as_their_vendors_do():
 
 def test_figures_hold_what_a_gate_needs_and_no_zeros():
     counts = Counts({"fma": 3, "global_load": 2, "other": 1}, {32: 1, 128: 1})
-    facts = CompiledFacts("k", "sm_90", 4, 40, 0, 1024, counts)
+    facts = CompiledFacts(40, 0, 1024, counts)
     assert select_figures(facts) == {
         "registers": 40, "shared_bytes": 1024, "instructions": 6, "fma": 3, "global_load": 2, "other": 1,
         "global_load_32": 1, "global_load_128": 1,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.core.bad_input.given import NAN, NET, SCRIPT_INSIDE, Aside, E, X
 from tests.core.conftest import AT_ONE_LAYER, OF_ANY_NETWORK, fitting
 from xaimed_core import METHODS, ChannelsFirst, explain, road
-from xaimed_core.targets import scores_in
+from xaimed_core.outputs import scores_in
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -34,7 +34,7 @@ def test_afterwards_all_is_as_before(fails):
         assert fails
     assert state() == before
     assert len(emulation.launches) == 1
-    assert emulation.counts.warp_instructions == 0
+    assert emulation.launches[0].counts is None
 
 
 def test_what_was_compiled_is_kept_apart_from_what_a_gpu_gets(tmp_path, monkeypatch):
@@ -58,9 +58,6 @@ def test_launches_are_listed_and_variants_told_apart():
     assert (first.warps, first.findings) == (1, ())
     assert 1 <= len(emulation.variants) <= 2
     assert third.counts is not None
-    assert emulation.counts.warp_instructions == sum(
-        launch.counts.warp_instructions for launch in emulation.launches if launch.counts
-    )
 
 
 def test_a_storage_askew_is_refused():

@@ -77,7 +77,6 @@ def show_cam_on_image(
 
 
 def _colours(colormap: int) -> NDArray[np.uint8]:
-    """256 colours ``[256, 3]``, red first."""
     if colormap == COLORMAP_JET:
         levels = np.linspace(0, 4, 256)
         ramps = [np.clip(1.5 - np.abs(levels - peak), 0, 1) for peak in (3, 2, 1)]

@@ -36,11 +36,11 @@ def read_boxes(
             wrong.append(("are no regular files", file))
             continue
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = _lines(file)
         except (OSError, UnicodeDecodeError) as error:
             wrong.append((f"could not be read ({type(error).__name__})", file))
             continue
-        found = [_box(line.split()) for line in lines if line.strip()]
+        found = list(map(_box, lines))
         wrong += [(why, file) for why in dict.fromkeys(why for _, why in found if why)]
         if kept := tuple(box for box, _ in found if box):
             boxes[image] = kept
@@ -100,9 +100,13 @@ _ROUNDING = 1e-4
 """What four decimals may put over an edge."""
 
 
+def _lines(file: Path) -> list[list[str]]:
+    return [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+
+
 def _holds_boxes(file: Path) -> bool:
     try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = _lines(file)
     except (OSError, UnicodeDecodeError):
         return False
     return bool(lines) and all(_box(words)[0] for words in lines)

@@ -34,7 +34,6 @@ class Same:
     looks: tuple[tuple[int, int], ...]
 
     def of(self, rows: Sequence[int]) -> Same:
-        """What holds of these rows, numbered anew."""
         number = {row: k for k, row in enumerate(rows)}
         pairs = ((number[i], number[j]) for i, j in self.looks if i in number and j in number)
         return Same(tuple(self.digests[row] for row in rows), tuple(pairs))

@@ -31,7 +31,6 @@ class Emulated:
     moved_bytes: int
 
     def by_kernel(self) -> dict[str, Counts]:
-        """Counts of each kernel's launches together."""
         found: dict[str, Counts] = {}
         for launch in self.launches:
             if launch.counts is not None:

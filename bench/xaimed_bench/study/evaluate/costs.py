@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
@@ -57,22 +58,14 @@ def negative(model: nn.Module, images: Tensor, layers: Mapping[str, str]) -> dic
     """The part of the values that is below 0, as the layer gives them; where there are several, the largest of them."""
     found = dict.fromkeys(layers, 0.0)
 
-    def watch(role: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def note(_module: nn.Module, _given: Any, values: Tensor) -> None:
-            found[role] = max(found[role], float((values < 0).float().mean()))
+    def note(role: str, _module: nn.Module, _given: Any, values: Tensor) -> None:
+        found[role] = max(found[role], float((values < 0).float().mean()))
 
-        return note
-
-    hooks = [
-        model.get_submodule(name).register_forward_hook(watch(role))
-        for role, names in layers.items()
-        for name in names.split(",")
-    ]
-    try:
+    with ExitStack() as hooks:
+        for role, names in layers.items():
+            for name in names.split(","):
+                hooks.enter_context(model.get_submodule(name).register_forward_hook(partial(note, role)))
         model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
@@ -103,7 +96,6 @@ class Pace:
         self._watched = k % -(-SELDOM // self.needed) == 0
 
     def of(self, part: str, call: Callable[[], T]) -> T:
-        """What ``call`` gives."""
         if not self._watched:
             return call()
         self.forward_s.append(self._clock.first(self._forward)[1])

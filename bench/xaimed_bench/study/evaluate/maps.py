@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xaimed_bench.measure.fidelity import other_sign
 from xaimed_core import METHODS, Explanation, explain
 from xaimed_core.faithfulness import blurred, centre_gaussian, random_maps
 from xaimed_core.methods import PAPER, Projection
-from xaimed_core.semantics import MIN_MAX_EPS
-from xaimed_kernels.rescale_maps import rescale_maps
+from xaimed_kernels.rescale_maps.reference import min_max
 from xaimed_reports.study.words import BASELINES, BLURRED
 
 HYBRIDS: Mapping[str, tuple[str, str]] = {"layercam x gradcam++": ("layercam", "gradcam++")}
@@ -53,7 +53,6 @@ def methods_at(layer: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def maps_per_image(names: Sequence[str], layers: Iterable[str]) -> int:
-    """How many maps `explain_batch` makes."""
     served = [methods_at(layer, names) for layer in layers]
     signed = sum(
         name in METHODS and isinstance(METHODS[name].kind, Projection) for at in served for name in at
@@ -81,20 +80,14 @@ def _of_layer(role: str, e: Explanation, names: Sequence[str]) -> Iterator[Made]
     for name in names:
         if name in HYBRIDS:
             a, b = (e.maps[part] for part in HYBRIDS[name])
-            yield Made(role, name, _to_unit(a * b))
+            yield Made(role, name, min_max(a * b)[0])
             continue
         yield Made(role, name, e.maps[name])
         if isinstance(METHODS[name].kind, Projection):
-            yield Made(role, name + NEGATIVE, _other_sign(e, name))
+            yield Made(role, name + NEGATIVE, other_sign(e, name))
     blur = next((name for name in ("xgradcam", *names) if name in e.maps), None)
     if blur is not None:
         yield Made(role, blur + BLURRED, blurred(e.maps[blur]))
-
-
-def _other_sign(e: Explanation, name: str) -> Tensor:
-    raw = e.raw[name]
-    parts = raw if isinstance(raw, tuple) else (raw,)
-    return rescale_maps([-part for part in parts], e.maps[name].shape[1:], eps=MIN_MAX_EPS).maps
 
 
 def _baselines(images: Tensor, seed: int) -> list[Made]:
@@ -111,9 +104,4 @@ def edges(images: Tensor) -> Tensor:
     x = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=images.device)
     gray = functional.pad(images.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     both = functional.conv2d(gray, torch.stack((x, x.T))[:, None])
-    return _to_unit(both.square().sum(1).sqrt())
-
-
-def _to_unit(maps: Tensor) -> Tensor:
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return torch.where(high > low, (maps - low) / (high - low), 0.0)
+    return min_max(both.square().sum(1).sqrt())[0]

@@ -15,7 +15,7 @@ from xaimed_bench.progress import Steps
 from xaimed_bench.study.evaluate.costs import Pace
 from xaimed_bench.study.evaluate.maps import NO_LAYER, explain_batch
 from xaimed_bench.study.evaluate.scores import locate_batch, score_batch
-from xaimed_bench.study.evaluate.shards import missing, store
+from xaimed_bench.study.evaluate.shards import COLUMNS, missing, store
 from xaimed_bench.study.evaluate.thresholds import Thresholds, load_thresholds
 from xaimed_bench.study.evaluate.work import Work
 from xaimed_reports.store.jsonform import UnusableError
@@ -75,14 +75,7 @@ def _columns(
         ) from error
     located = pace.of(
         "localisation",
-        lambda: locate_batch(
-            explained,
-            lesion,
-            batch.has_lesion,
-            asked.metrics,
-            tolerance=asked.tolerance,
-            thresholds=thresholds,
-        ),
+        lambda: locate_batch(explained, lesion, batch.has_lesion, asked, thresholds),
     )
     for key, found in located.items():
         values[key].update(found)
@@ -105,26 +98,15 @@ def _rows(
         (
             name,
             group,
-            *((classes[label], predicted == label) if label >= 0 else (None, None)),
+            classes[label] if label >= 0 else None,
             classes[predicted],
+            predicted == label if label >= 0 else None,
             sure,
         )
         for name, group, label, predicted, sure in zip(
             batch.names, groups, batch.labels.tolist(), top.tolist(), confidence.tolist(), strict=True
         )
     ]
-    names = (
-        "image",
-        "group",
-        "label",
-        "correct",
-        "predicted",
-        "confidence",
-        "layer",
-        "method",
-        "metric",
-        "value",
-    )
     rows = [
         (*about[i], layer, method, metric, value)
         for (layer, method), by_metric in {(NO_LAYER, NETWORK): {CORRECT: right}, **values}.items()
@@ -132,4 +114,4 @@ def _rows(
         for i, value in enumerate(per_image.float().cpu().tolist())
         if value == value
     ]
-    return dict(zip(names, zip(*rows, strict=True), strict=False))
+    return dict(zip(COLUMNS.names, zip(*rows, strict=True), strict=False))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xaimed_bench.measure.fidelity import of_maps
 from xaimed_bench.study.evaluate.maps import Explained
 from xaimed_bench.study.evaluate.settings import Settings
+from xaimed_bench.study.evaluate.thresholds import Thresholds
 from xaimed_core.explanation import Asked
 from xaimed_core.faithfulness import METRICS, Metric, Removal, Remove, remove
 from xaimed_core.faithfulness.evaluation import measured, perturbations, summarise, with_removal
@@ -152,16 +153,10 @@ def _agree(explained: Explained, found: Mapping[tuple[str, str], dict[str, Tenso
 
 
 def locate_batch(
-    explained: Explained,
-    lesion: Tensor,
-    has_lesion: Tensor,
-    metrics: Sequence[str],
-    *,
-    tolerance: float,
-    thresholds: Mapping[tuple[str, str], float],
+    explained: Explained, lesion: Tensor, has_lesion: Tensor, asked: Settings, thresholds: Thresholds
 ) -> dict[tuple[str, str], dict[str, Tensor]]:
     """Localisation of the images that have a lesion, NaN elsewhere; as `score_batch`. Empty where none has."""
-    names = [name for name in LOCALISATION if name in metrics]
+    names = [name for name in LOCALISATION if name in asked.metrics]
     rows = has_lesion.nonzero().squeeze(1).to(lesion.device)
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     if not names or not len(rows):
@@ -169,7 +164,7 @@ def locate_batch(
     for made in explained.made:
         cut = thresholds[made.layer, made.method]
         known = evaluate_localisation(
-            made.maps[rows], lesion[rows], metrics=names, tolerance=tolerance, threshold=cut
+            made.maps[rows], lesion[rows], metrics=names, tolerance=asked.tolerance, threshold=cut
         )
         full = torch.full((len(names), len(lesion)), torch.nan, device=made.maps.device)
         full[:, rows] = torch.stack([known[name] for name in names])

@@ -33,12 +33,10 @@ predicted class is the label; null without one. ``confidence``: the softmax of t
 
 
 def shard_path(folder: Path, batch: int) -> Path:
-    """Where the rows of a batch lie."""
     return folder / "rows" / f"batch-{batch:06}.parquet"
 
 
 def missing(folder: Path, batches: int) -> list[int]:
-    """Batches that are not written yet."""
     return [k for k in range(batches) if not shard_path(folder, k).exists()]
 
 

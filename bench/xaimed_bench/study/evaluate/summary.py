@@ -99,7 +99,6 @@ class _Table:
             methods[method][at] = value
 
     def of(self, layer: str, metric: str) -> _Columns:
-        """What one metric found at one layer."""
         n = len(self.images)
         found = {method: values[:n] for method, values in self.columns[layer, metric].items()}
         return _Columns(found, self.label, np.array(self.right, bool))

@@ -30,7 +30,6 @@ class Work:
 
     @property
     def batches(self) -> int:
-        """How many."""
         return -(-len(self.items) // self.settings.batch)
 
 

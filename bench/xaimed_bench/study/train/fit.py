@@ -78,7 +78,6 @@ class _Training:
         self._written_s = time.monotonic()
 
     def run(self) -> None:
-        """All epochs that are left."""
         state, recipe = self.state, self._recipe
         left = recipe.epochs * self._in_epoch - state.step
         with Steps("step", left, short=True, shown=self._machine.team.leads) as steps:

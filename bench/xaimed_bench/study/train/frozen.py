@@ -72,21 +72,17 @@ def _compute(model: nn.Module, data: Images, items: Sequence[Item], machine: Mac
     def look(_: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
         seen.append((given[0], answer))
 
-    watch = head.register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            for batch in data.stream(items, machine):
-                seen.clear()
-                answer = machine.forward(model.eval(), machine.seen(batch.images))
-                if not _is_last(head, seen, answer):
-                    raise UnusableError(
-                        f"{type(model).__name__} does not end in a linear layer with a bias on one row of features an "
-                        "image; leave --freeze out"
-                    )
-                values[batch.index] = seen[0][0].float().cpu()
-                labels[batch.index], there[batch.index] = batch.labels, True
-    finally:
-        watch.remove()
+    with head.register_forward_hook(look), torch.no_grad():
+        for batch in data.stream(items, machine):
+            seen.clear()
+            answer = machine.forward(model.eval(), machine.seen(batch.images))
+            if not _is_last(head, seen, answer):
+                raise UnusableError(
+                    f"{type(model).__name__} does not end in a linear layer with a bias on one row of features an "
+                    "image; leave --freeze out"
+                )
+            values[batch.index] = seen[0][0].float().cpu()
+            labels[batch.index], there[batch.index] = batch.labels, True
     return {"values": values, "labels": labels, "there": there}
 
 
@@ -110,12 +106,10 @@ class Head:
         classifier_of(model).load_state_dict({"weight": self.weight, "bias": self.bias})
 
     def outputs(self, features: Features) -> Outputs:
-        """What the network answers to these items."""
         logits = functional.linear(features.values.double(), self.weight, self.bias)
         return Outputs(logits.float(), features.labels, features.there.bool())
 
     def loss(self, features: Features) -> float:
-        """The mean cross-entropy on these items."""
         logits, labels = self.outputs(features).of(range(len(features.labels)))
         return float(functional.cross_entropy(logits, labels))
 

@@ -69,20 +69,17 @@ class Images:
             )
 
     def split(self, which: SplitName) -> tuple[Item, ...]:
-        """Items whose class is known."""
         return tuple(item for item in self.images.split(which) if item.label is not None)
 
     def stream(
         self, items: Sequence[Item], machine: Machine, *, batch: int = 32, order: Sequence[int] | None = None
     ) -> Iterator[Batch]:
-        """`xaimed_bench.data.stream.stream` of these images."""
         return stream(
             items, self.images.classes, size=self.size, normalisation=self.normalisation, batch=batch,
             workers=machine.workers, order=order, on_unreadable=self._leave_out,
         )  # fmt: skip
 
     def _leave_out(self, found: Unreadable) -> None:
-        """Say it once."""
         if found.name not in self.unreadable:
             self.unreadable[found.name] = found.why
             say(f"note: {found.name} is left out: {found.why}", sys.stderr)

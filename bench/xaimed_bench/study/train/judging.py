@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
@@ -104,10 +104,6 @@ class Judgement:
     temperature: float
     calibration: dict[str, dict[str, float]]
     scores: list[Score]
-
-    def as_json(self) -> dict[str, object]:
-        """For train.json."""
-        return asdict(self)
 
 
 def judge(

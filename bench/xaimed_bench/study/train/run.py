@@ -85,7 +85,6 @@ def train(asked: Asked, device: torch.device) -> dict[str, Any]:
 
 
 def _settings(asked: Asked, network: Network, images: ImageSet, half: bool) -> Settings:
-    """All that the weights follow from."""
     file = Path(asked.init)
     init = f"{file.name} {str(content_digest(file))[:12]}" if file.is_file() else asked.init
     how = {f"recipe {key}": value for key, value in asdict(asked.recipe).items()} if asked.recipe else {}
@@ -206,5 +205,5 @@ def _about(
         },
         "weights": network.loaded,
         "log": log,
-        **judged.as_json(),
+        **asdict(judged),
     }

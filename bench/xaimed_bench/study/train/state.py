@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -80,17 +80,14 @@ def alone_in(folder: Path, *, locked: bool = True) -> Generator[None]:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UnusableError(
-            f"{folder} is in use by another run; wait for its end or give another --out"
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / ".lock", timeout=0))
+        except Timeout:
+            raise UnusableError(
+                f"{folder} is in use by another run; wait for its end or give another --out"
+            ) from None
         yield
-    finally:
-        lock.release()
 
 
 def refuse_begun(folder: Path, *, resume: bool) -> None:

@@ -30,7 +30,6 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes."""
         return self.rank == 0
 
     def total(self, part: Tensor) -> Tensor:
@@ -42,7 +41,6 @@ class Team:
         return summed.to(part.device)
 
     def wait(self) -> None:
-        """Until all processes are here."""
         if self.size > 1:
             distributed.barrier()
 

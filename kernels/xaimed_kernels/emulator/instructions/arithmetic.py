@@ -133,10 +133,6 @@ def _extreme(whole: Callable[..., Array], number: Callable[..., Array]) -> Calla
     return build
 
 
-def _exponential(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-    return same(np.exp2, 1, {("approx",)})(modifiers, kind)
-
-
 _ROOTS = {("rn",), ("approx",)}
 
 
@@ -161,7 +157,7 @@ _BUILDERS: Mapping[str, Callable[..., Arithmetic]] = {
     "abs": same(np.abs, 1),
     "sqrt": same(np.sqrt, 1, _ROOTS),
     "rcp": same(lambda a: np.divide(a.dtype.type(1), a), 1, _ROOTS),
-    "ex2": _exponential,
+    "ex2": same(np.exp2, 1, {("approx",)}),
     "setp": compare,
     "cvt": convert,
     "selp": _select,

@@ -6,18 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from xaimed_kernels.emulator.instructions.operation import Arithmetic
+from xaimed_kernels.emulator.instructions.operation import Arithmetic, same
 from xaimed_kernels.emulator.ptx_types import TYPES, UNSIGNED, Array, Type
 
 _U32 = TYPES["u32"]
-
-
-def _plain(function: Callable[..., Array], sources: int) -> Callable[[tuple[str, ...], Type], Arithmetic]:
-    def build(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
-        _expect_none(modifiers)
-        return Arithmetic((kind,) * sources, kind, function)
-
-    return build
 
 
 def _expect_none(modifiers: tuple[str, ...]) -> None:
@@ -103,10 +95,10 @@ def _permute(modifiers: tuple[str, ...], kind: Type) -> Arithmetic:
 
 
 BITS: Mapping[str, Callable[[tuple[str, ...], Type], Arithmetic]] = {
-    "and": _plain(np.bitwise_and, 2),
-    "or": _plain(np.bitwise_or, 2),
-    "xor": _plain(np.bitwise_xor, 2),
-    "not": _plain(np.bitwise_not, 1),
+    "and": same(np.bitwise_and, 2, {()}),
+    "or": same(np.bitwise_or, 2, {()}),
+    "xor": same(np.bitwise_xor, 2, {()}),
+    "not": same(np.bitwise_not, 1, {()}),
     "shl": _shift_left,
     "shr": _shift_right,
     "bfe": _extract,

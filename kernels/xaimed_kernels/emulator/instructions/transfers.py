@@ -144,7 +144,6 @@ def _spaces(name: str) -> Callable[[Threads], Space]:
 
 
 def _spread(threads: Threads, values: Array, places: Array, active: Array | None) -> Array:
-    """From the active threads to all."""
     if active is None:
         return values
     spread = np.zeros(threads.count, values.dtype)
