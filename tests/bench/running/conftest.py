@@ -47,7 +47,8 @@ def bench(tmp_path_factory):
 
     def run(*words, **environment):
         paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
-        settings = {**os.environ, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
+        alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+        settings = {**alone, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "--profile", "gate"]
         return subprocess.run(
             [*command, *words],
