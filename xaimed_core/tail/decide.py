@@ -38,6 +38,8 @@ ROUNDING = 1.0
 MIXING = 100.0
 """Disagreement beyond which rows run alone are not the rows run together."""
 
+OTHER_BATCH = "an image gives other scores in another batch than the caller's"
+
 
 @final
 @dataclass(frozen=True)
@@ -121,11 +123,23 @@ def mechanism(
                 kept = tuple((calls or record_calls(capture)).calls)
             rerun = ModuleRerun(capture, kept, bytes_per_row)
             found = ByRows(capture, rerun, route, alone, in_order, chunks)
-            if not in_order and len(capture.images) > 1 and unablated_disagreement(found, capture) > MIXING:
-                raise Unsupported("rows run in another batch disagree with the batch that they come from")
+            if not in_order and len(capture.images) > 1:
+                _refuse_bound(found, capture)
             return found
         case _:
             assert_never(decision)
+
+
+def _refuse_bound(found: ByRows, capture: Capture) -> None:
+    """Raise `Unsupported` where an image run alone does not give what it gave in its batch."""
+    try:
+        apart = unablated_disagreement(found, capture)
+    except Exception as error:  # the model's own code, as in `decide`
+        if is_out_of_memory(error):
+            raise
+        raise Unsupported(f"another batch than the caller's fails with {_first_line(error)}") from error
+    if apart > MIXING:
+        raise Unsupported(OTHER_BATCH)
 
 
 def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) -> tuple[Decision, bool]:
@@ -149,8 +163,7 @@ def decide(capture: Capture, recorded: Tape | Unsupported, memory_bytes: int) ->
     except Unsupported as unsupported:
         planned = unsupported
     if truth.apart > MIXING:
-        reason = "an image gives other scores in another batch than the caller's"
-        return _in_order(capture, planned, reason), True
+        return _in_order(capture, planned, OTHER_BATCH), True
     try:
         if isinstance(planned, Unsupported):
             raise planned
@@ -180,8 +193,7 @@ def _in_order(capture: Capture, recorded: Tape | PlanDecision | Unsupported, rea
     _refuse_memory(capture)
     reads = isinstance(recorded, Unsupported) and recorded.one_row
     if len(capture.images) > 1 and (reads or mixing(capture) > MIXING):
-        because = recorded.reason if isinstance(recorded, Unsupported) else "they disagree with brute force"
-        _refuse_mixing(f"{because}; {reason}")
+        _refuse_mixing(f"{recorded.reason}; {reason}" if isinstance(recorded, Unsupported) else reason)
     route = Route("full-forward", "full-forward, all images of the batch at a time", reason)
     return RowsDecision(route, False, 0, in_order=True)
 
@@ -246,7 +258,7 @@ def _rows(capture: Capture, truth: BruteForce, reason: str, alone: bool, memory_
     if _disagreement(whole, capture, truth, calls, memory_bytes) <= (ROUNDING if alone and n > 1 else MIXING):
         return whole
     if n > 1:
-        _refuse_mixing(reason)
+        return _in_order(capture, Unsupported(reason, one_row=alone), OTHER_BATCH)
     return RowsDecision(Route("full-forward", "full-forward, row by row", reason), True, all_bytes)
 
 

@@ -87,11 +87,11 @@ def disagreement(mechanism: Mechanism, capture: Capture, truth: BruteForce, memo
 
 
 def unablated_disagreement(mechanism: ByRows, capture: Capture) -> float:
-    """The same for the first and last image as they are, run alone: they must give the forward's own logits."""
+    """The same for every image as it is, run alone: it must give the forward's own logits."""
     finite = _finite(capture)
     worst = 0.0
     with capture.running():
-        for i in sorted({*finite[:1], *finite[-1:]}):
+        for i in finite:
             image = torch.tensor([i], device=capture.activation.device)
             found = exact(mechanism.rerun.outputs(image, capture.activation[image]))
             change = found - exact(capture.logits)[image]
@@ -109,34 +109,30 @@ def unrepeatable(capture: Capture) -> float:
 
 
 def mixing(capture: Capture) -> float:
-    """How far ablating one image's channel moves the logits of the batch's other images, or those of all its own.
+    """How far ablating other images of the batch moves an image's logits; a multiple of what rounding may leave.
 
-    Both runs hold the caller's batch in its own order; a multiple of what rounding may leave.
+    Every run holds the caller's batch in its own order. In the b-th those images are ablated whose number has bit b, so
+    that of any two images one is ablated without the other at least once.
     """
     finite = _finite(capture)
     if len(finite) < 2:
         return 0.0
     n, device = len(capture.images), capture.activation.device
-    every, replaced = (
-        torch.arange(n, device=device),
-        replacement(capture.activation, capture.channel_dim, "zero"),
-    )
-    by_channel = capture.activation[finite[0]].movedim(
-        capture.channel_dim if capture.channel_dim < 0 else 0, 0
-    )
-    strongest = by_channel.abs().float().flatten(1).mean(1).argmax()
-    ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest.expand(n))
-    one = capture.activation.clone()
-    one[finite[0]] = ablated[finite[0]]
-    whole = ModuleRerun(capture, None, 0)
+    every = torch.arange(n, device=device)
+    replaced = replacement(capture.activation, capture.channel_dim, "zero")
+    by_channel = capture.activation.movedim(capture.channel_dim, 1)
+    strongest = by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).nan_to_num().argmax(1)
+    ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest)
+    whole, worst = ModuleRerun(capture, None, 0), 0.0
     with capture.running():
-        alone, together = (exact(whole.outputs(every, rows)) for rows in (one, ablated))
-    others, own = finite[1:], finite[:1]
-    moved = alone[others] - exact(capture.logits)[others]
-    return max(
-        _excess(difference, exact(capture.logits)[finite], capture)
-        for difference in (moved, alone[own] - together[own])
-    )
+        together = exact(whole.outputs(every, ablated))
+        for bit in range((n - 1).bit_length()):
+            some = (every >> bit & 1).bool()
+            rows = torch.where(some.view(-1, *[1] * (ablated.ndim - 1)), ablated, capture.activation)
+            expected = torch.where(some.view(-1, *[1] * (together.ndim - 1)), together, exact(capture.logits))
+            moved = exact(whole.outputs(every, rows)) - expected
+            worst = max(worst, _excess(moved[finite], exact(capture.logits)[finite], capture))
+    return worst
 
 
 def _excess(error: Tensor, logits: Tensor, capture: Capture) -> float:

@@ -85,6 +85,7 @@ def test_compiling_is_announced_once_and_what_is_compiled_already_is_not(tmp_pat
     assert run(AT_ONCE, "1", "float32", NUMBA_CACHE_DIR=str(tmp_path)) == (said, "")
 
 
+@pytest.mark.nightly
 def test_where_machine_code_cannot_be_kept_each_process_says_how_it_could() -> None:
     waiting = "import numpy; from xaimed_kernels.impute.cpu import kernels; kernels(numpy.dtype('f4'))"
     _, warned = run(NOTHING_CAN_BE_WRITTEN + waiting)

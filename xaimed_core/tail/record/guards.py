@@ -17,6 +17,8 @@ READS_VALUES = frozenset(("_local_scalar_dense", "item", "is_nonzero", "equal", 
 CHANGES_GEOMETRY = frozenset(
     ("as_strided", "as_strided_", "set_", "resize_", "resize_as_", "t_", "transpose_")
 )
+COUNTS_IN_MEMORY = frozenset(("take", "put"))
+"""Operations whose numbers count entries of all images together."""
 SCALES_BY_THE_BATCH = re.compile(r"quantize.*_dynamic$|quantized_(lstm|gru)|fbgemm_linear_int8")
 """Operations that quantise what they are given, by its largest and smallest value. Float16 has no such scale."""
 
@@ -98,6 +100,8 @@ def refuse_unfit(
         )
     if {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(op.tags):
         raise Unsupported(f"the shape of {name}'s result depends on ablated values", one_row=True)
+    if name in COUNTS_IN_MEMORY:
+        raise Unsupported(f"{name} counts the entries of all images of the batch")
     if name in CHANGES_GEOMETRY:
         raise Unsupported(f"{name} addresses memory directly")
     if SCALES_BY_THE_BATCH.search(name):

@@ -12,6 +12,12 @@ from xaimed_core.tail.record.aten import address
 from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, Value, alike, nested
 from xaimed_core.tail.record.guards import Unsupported
 
+_PICKING = """
+    index_select index_add index_copy index_fill index_reduce gather scatter scatter_add scatter_reduce
+"""
+PICKING = frozenset(_PICKING.split())
+"""Operations that are given an axis and places along it."""
+
 
 @final
 @dataclass(frozen=True)
@@ -183,16 +189,25 @@ def _refuse_sums_over_the_batch(program: Program) -> None:
 def _refuse_images_picked_by_number(program: Program) -> None:
     """Numbers of images in the caller's batch are not those of rows, even where the rows looked at happen to agree."""
     for call in program.calls:
-        indices: Any = ()
-        if call.name in ("index", "index_put", "_unsafe_index"):
-            indices = call.args[1][:1]
-        elif (
-            call.name in ("index_select", "index_add", "index_copy", "gather", "scatter")
-            and call.args[1] == 0
-        ):
-            indices = call.args[2:3]
-        if any(isinstance(leaf, Value) and program.external.get(leaf.index) is not None for leaf in indices):
+        numbers = _numbers_of_images(call, program)
+        computed = [i for i in numbers if i not in program.external]
+        if any(program.dtypes[i] != torch.bool for i in computed):
+            raise Unsupported(f"{call.name} picks images by what is computed of them", one_row=True)
+        if any(program.external.get(i) is not None for i in numbers):
             raise Unsupported(f"{call.name} picks images by their number in the batch")
+
+
+def _numbers_of_images(call: Call, program: Program) -> list[int]:
+    """The values that this call takes for places along the axis that is the batch."""
+    source = call.args[0] if call.args else None
+    if not isinstance(source, Value) or (batch := program.batch(source.index)) is None:
+        return []
+    found: Any = ()
+    if call.name in ("index", "index_put", "_unsafe_index"):
+        found = call.args[1][batch.dim : batch.dim + 1]
+    elif call.name in PICKING and call.args[1] % len(program.shapes[source.index]) == batch.dim:
+        found = call.args[2:3]
+    return [leaf.index for leaf in found if isinstance(leaf, Value)]
 
 
 def _refuse_unequal(a: Tensor, b: Tensor) -> None:
