@@ -109,7 +109,7 @@ def test_rows_keep_what_is_their_images(
     model, images = Net(tail).eval(), torch.randn(n, 2, 5, 5)
     exact = logit_drops(model, "layer", images, channels=EVERY)
     for _ in range(2):
-        found = watch(model, "layer", images).class_drops()
+        found = class_drops(watch(model, "layer", images))
         assert route in str(found.route)
         assert relative_error(found.drops, exact) <= 2e-4
 
