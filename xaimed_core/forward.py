@@ -270,7 +270,9 @@ def _differentiate(
 ) -> tuple[Tensor, ...]:
     if not scores.requires_grad:
         raise ValueError(
-            f"the score does not depend on layer {', '.join(names)} in a way autograd can follow"
+            f"the score does not depend on layer {', '.join(names)} in a way autograd can follow: code without "
+            "gradients lies between (no_grad, detach, a checkpoint with use_reentrant=True); ask for eigencam, "
+            "scorecam or ablationcam, or choose a layer behind it"
         )
     if any("NotImplemented" in node.name() for node in nodes_behind(scores.grad_fn)):
         raise ValueError(

@@ -29,6 +29,9 @@ NORM = re.compile(r"Norm(Act)?(\dd)?$")
 TOKENS = re.compile(r"Att(entio)?n|LayerNorm", re.IGNORECASE)
 """In the names of modules of networks whose layers may hold something else than ``n c *positions``."""
 
+WRAPPED = re.compile(r"^(module|_orig_mod)\.")
+"""Begins the names of what DataParallel and `torch.compile` wrap, which `unwrap` has taken out."""
+
 LayerLike = None | nn.Module | str | Sequence[nn.Module | str]
 
 
@@ -205,6 +208,8 @@ def _named(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
     try:
         return layer, model.get_submodule(layer)
     except AttributeError:
+        if layer != (inside := WRAPPED.sub("", layer)):
+            return _named(model, inside)
         close = get_close_matches(layer, dict(model.named_modules()), n=3, cutoff=0.5)
         hint = (
             f"did you mean {', '.join(close)}?"

@@ -153,3 +153,12 @@ def test_images_that_depend_on_others_are_refused_wherever_they_stand(name: str,
     nn.init.constant_(model.layer.bias, -0.3)
     with pytest.raises(ValueError, match="one image's output depends on the other images of the batch"):
         watch(model, "layer", images)
+
+
+def test_images_that_mix_behind_a_closed_channel_are_refused(watch: Callable) -> None:
+    """The channel of the largest values is the one that the ReLU closes: what it loses moves nothing."""
+    model = Net(lambda net, x, _stem: (y := net.late(x.relu())) + y.roll(1, 0) / 2).eval()
+    with torch.no_grad():
+        model.layer.bias[:2] = -50.0
+    with pytest.raises(ValueError, match="one image's output depends on the other images of the batch"):
+        watch(model, "layer", torch.randn(3, 2, 5, 5))

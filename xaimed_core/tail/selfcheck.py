@@ -54,10 +54,7 @@ def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
     as_they_are = [] if len(capture.images) == 1 else [last, first] if len(capture.images) == 3 else [last]
     device = capture.activation.device
     image = torch.tensor([*chosen, *as_they_are], device=device)
-    by_channel = capture.activation.movedim(capture.channel_dim, 1)
-    order = (
-        by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).argsort(dim=1, descending=True)
-    )
+    order = _strongest_first(capture)
     rank = torch.arange(len(chosen), device=device) % capture.channels
     ablations = Ablations(image[: len(chosen)], order[image[: len(chosen)], rank], "zero")
     replaced = replacement(capture.activation, capture.channel_dim, "zero")
@@ -69,6 +66,13 @@ def brute_force(capture: Capture, *, alone: bool) -> BruteForce:
     unablated = exact(logits[len(chosen) :]) - exact(capture.logits)[image[len(chosen) :]]
     apart = _excess(unablated, exact(capture.logits)[ends], capture) if as_they_are else 0.0
     return BruteForce(ablations, logits[: len(chosen)], runs[-1][1], len(image), apart, len(finite) > 0)
+
+
+def _strongest_first(capture: Capture) -> Tensor:
+    """Each image's channels ``[n, c]``: by what a ReLU would let through, for one that it closes shows nothing."""
+    by_channel = capture.activation.movedim(capture.channel_dim, 1).float().nan_to_num()
+    values = by_channel.reshape(*by_channel.shape[:2], -1)
+    return (values.relu() + 1e-3 * values.abs()).mean(2).argsort(dim=1, descending=True)
 
 
 def _finite(capture: Capture) -> list[int]:
@@ -120,18 +124,21 @@ def mixing(capture: Capture) -> float:
     n, device = len(capture.images), capture.activation.device
     every = torch.arange(n, device=device)
     replaced = replacement(capture.activation, capture.channel_dim, "zero")
-    by_channel = capture.activation.movedim(capture.channel_dim, 1)
-    strongest = by_channel.abs().float().reshape(*by_channel.shape[:2], -1).mean(2).nan_to_num().argmax(1)
-    ablated = ablate(capture.activation, capture.channel_dim, replaced, every, strongest)
-    whole, worst = ModuleRerun(capture, None, 0), 0.0
+    one = ablate(capture.activation, capture.channel_dim, replaced, every, _strongest_first(capture)[:, 0])
+    whole, logits, worst = ModuleRerun(capture, None, 0), exact(capture.logits), 0.0
     with capture.running():
-        together = exact(whole.outputs(every, ablated))
-        for bit in range((n - 1).bit_length()):
-            some = (every >> bit & 1).bool()
-            rows = torch.where(some.view(-1, *[1] * (ablated.ndim - 1)), ablated, capture.activation)
-            expected = torch.where(some.view(-1, *[1] * (together.ndim - 1)), together, exact(capture.logits))
-            moved = exact(whole.outputs(every, rows)) - expected
-            worst = max(worst, _excess(moved[finite], exact(capture.logits)[finite], capture))
+        for ablated in (
+            one,
+            torch.zeros_like(capture.activation),
+        ):  # of one channel alone the score may hold nothing
+            together = exact(whole.outputs(every, ablated))
+            for bit in range((n - 1).bit_length()):
+                some = (every >> bit & 1).bool()
+                rows = torch.where(some.view(-1, *[1] * (ablated.ndim - 1)), ablated, capture.activation)
+                expected = torch.where(some.view(-1, *[1] * (together.ndim - 1)), together, logits)
+                found = exact(whole.outputs(every, rows))
+                moved = (found - expected).masked_fill(found.isnan() & expected.isnan(), 0.0)
+                worst = max(worst, _excess(moved[finite], logits[finite], capture))
     return worst
 
 

@@ -134,6 +134,15 @@ def test_the_maps_do_not_depend_on_how_the_model_is_held(net, images, setting):
     assert all(taken in str(route) for route in found.route.values())
 
 
+@pytest.mark.parametrize(
+    ("setting", "name"), [("data_parallel", "module.block"), ("compiled", "_orig_mod.block")]
+)
+def test_a_layer_may_have_the_name_that_the_wrapper_gives_it(net, images, setting, name):
+    model, given = settings()[setting](net, images)
+    assert name in dict(model.named_modules())
+    assert explain(model, given, "gradcam", name).layer == "block"
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_maps_do_not_depend_on_the_grad_mode_around(net, images, context):
     expected = explain(net, images, FEW_FORWARDS, "block")
