@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import index
@@ -75,14 +76,35 @@ def rows_of(output: Any, n: int, choice: OutputChoice = None) -> tuple[Tensor, s
 
 
 def call(model: nn.Module, images: Tensor) -> Any:
-    """``model(images)``; where that fails because dtype, device or channels do not fit, the error says so plainly."""
+    """``model(images)``; where that fails because dtype, device or channels do not fit, the error says so plainly.
+
+    So it does where forward takes more than the images.
+    """
     try:
         return model(plain(images))
+    except TypeError as error:
+        cause = _takes_more(model, images)
+        if cause is None:
+            raise
+        raise TypeError(cause) from error
     except RuntimeError as error:
         cause = _misfit(model, images, str(error))
         if cause is None:
             raise
         raise ValueError(cause) from error
+
+
+def _takes_more(model: nn.Module, images: Tensor) -> str | None:
+    try:
+        inspect.signature(model.forward).bind(images)
+    except TypeError as error:
+        return (
+            f"the model's forward takes more than the images ({error}); wrap it in a module that holds the rest, and "
+            "whose forward takes the images alone"
+        )
+    except ValueError:  # no signature can be had
+        pass
+    return None
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from tests.core.bad_input.given import (
     Returns,
     Row,
     Small,
+    WithAges,
     X,
     pooled,
 )
@@ -52,6 +53,7 @@ MODELS: dict[str, Row] = {  # for explain and for road
     "returns fewer": (Returns(lambda y: pooled(y)[:1]), ValueError, "the model gave (1, 4) for 3 images"),
     "returns numbers": (Returns(lambda y: pooled(y).argmax(1)), ValueError, "class targets need an output [n, classes], got (3,)"),
     "returns complex": (Returns(lambda y: pooled(y) + 1j), TypeError, "the model gave torch.complex64, and a score is a real number"),
+    "takes ages too": (WithAges(), TypeError, "forward takes more than the images (missing a required argument: 'ages'); wrap it in"),
     "returns no class": (Returns(lambda y: pooled(y)[:, :0]), ValueError, "the model gave scores of no class: (3, 0)"),
 }
 IMAGES: dict[str, Row] = {  # for explain and for road

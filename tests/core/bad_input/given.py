@@ -28,6 +28,17 @@ class Small(nn.Module):
         return self.head(self.late(self.block(images).relu()).relu().mean((2, 3)))
 
 
+class WithAges(nn.Module):
+    """Takes a number of each patient beside the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor, ages: Tensor) -> Tensor:
+        return pooled(self.block(images)) + ages
+
+
 class Returns(nn.Module):
     """A network that returns whatever is made of its layer ``block``, which ``aside`` sees too."""
 
