@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core import explain
+from xaimed_core.classes import class_names_of
 from xaimed_core.contrast import contrast
-from xaimed_core.outputs import plain
+from xaimed_core.outputs import plain, scores_in
 from xaimed_core.targets import (
     ClassTargets,
     FunctionTargets,
     are_several,
-    class_names_of,
     resolve_targets,
-    scores_in,
     split_targets,
 )
 

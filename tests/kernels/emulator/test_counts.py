@@ -1,5 +1,7 @@
 """What is counted, on kernels whose counts can be said beforehand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,7 @@ def test_conflicts_of_banks(stride, width, cycles):
 
 
 def test_counts_add_up():
-    one = Counts(warp_instructions=3, loads=1, by_opcode={"add.s32": 3})
+    one = Counts(warp_instructions=3, loads=1, by_opcode=Counter({"add.s32": 3}))
     total = Counts()
     total.add(one)
     total.add(one)
