@@ -12,6 +12,7 @@ from traceback import clear_frames
 from typing import ParamSpec, TypeVar, final
 
 import torch
+import torch.overrides
 from torch.utils._python_dispatch import _pop_mode
 
 P = ParamSpec("P")
@@ -37,12 +38,13 @@ def undo_later(step: Callable[[], None]) -> None:
 @final
 @dataclass(frozen=True)
 class ThreadState:
-    """Grad mode, autocast and dispatch modes of this thread, and how many steps wait to be undone."""
+    """Grad mode, autocast, dispatch and function modes of this thread, and how many steps wait to be undone."""
 
     grad: bool
     autocast: tuple[tuple[str, bool, torch.dtype], ...]
     nesting: int
     modes: int
+    functions: int
     steps: int
 
     @staticmethod
@@ -54,6 +56,7 @@ class ThreadState:
             tuple((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds),
             _nesting(),
             torch._C._len_torch_dispatch_stack(),
+            torch._C._len_torch_function_stack(),
             len(_local.steps),
         )
 
@@ -61,6 +64,8 @@ class ThreadState:
         """Make it so again. Doing it twice does no more than doing it once."""
         while torch._C._len_torch_dispatch_stack() > self.modes:
             _pop_mode()
+        while torch._C._len_torch_function_stack() > self.functions:
+            torch.overrides._pop_mode()
         torch._C._set_grad_enabled(self.grad)
         for kind, enabled, dtype in self.autocast:
             torch.set_autocast_enabled(kind, enabled)

@@ -20,7 +20,7 @@ from xaimed_core.tail.carry.values import exact
 from xaimed_core.tail.decide import RowsDecision, decide, mechanism, recall, remember
 from xaimed_core.tail.interface import ChannelDrops, Tail, TailObserver
 from xaimed_core.tail.record.calls import Tape
-from xaimed_core.tail.record.exits import recording
+from xaimed_core.tail.record.exits import Recording
 from xaimed_core.tail.record.guards import DrawWatch, Unsupported
 from xaimed_core.tail.record.tape import TapeRecorder
 from xaimed_core.tail.rerun.capture import Autocast, Capture
@@ -126,7 +126,7 @@ class _Observer:
         except Unsupported as unsupported:
             seen.refused, seen.draws = unsupported, DrawWatch()
             return seen.draws
-        return recording(seen.tape)
+        return Recording(seen.tape)
 
     def returned(self, logits: Tensor) -> None:
         """See `TailObserver`."""

@@ -145,6 +145,7 @@ def state_of(model: nn.Module) -> tuple[Any, ...]:
         torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu"),
         torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(),
         (torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1],
     )
     return modules, thread

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -38,9 +39,23 @@ class ExitWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def recording(recorder: TapeRecorder) -> Generator[TapeRecorder]:
-    """Entered from the layer on: the recorder sees operations, and is told of what leaves them."""
-    fused = any(isinstance(module, FUSED) for module in recorder.model.modules())
-    with nullcontext() if fused else ExitWatch(recorder), recorder:
-        yield recorder
+@final
+class Recording:
+    """Entered from the layer on: the recorder sees operations, and is told of what leaves them.
+
+    No generator: one that an interrupt leaves half run would be ended later, and pop a mode that is not its own.
+    """
+
+    def __init__(self, recorder: TapeRecorder) -> None:
+        fused = any(isinstance(module, FUSED) for module in recorder.model.modules())
+        self._modes = (recorder,) if fused else (ExitWatch(recorder), recorder)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        for mode in self._modes:
+            self._stack.enter_context(mode)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
 from xaimed_core.outputs import OutputChoice, rows_of
 from xaimed_core.tail.record.calls import Tape
-from xaimed_core.tail.record.exits import recording
+from xaimed_core.tail.record.exits import Recording
 from xaimed_core.tail.record.guards import Unsupported
 from xaimed_core.tail.record.tape import TapeRecorder
 
@@ -103,7 +103,7 @@ def record(capture: Capture, image: Tensor, rows: Tensor) -> tuple[Tensor, Tape 
             passed = rows.clone().requires_grad_(capture.differentiable).clone()
             try:
                 recorders.append(TapeRecorder(capture.subject.root, passed))
-                stack.enter_context(recording(recorders[-1]))
+                stack.enter_context(Recording(recorders[-1]))
             except Unsupported as unsupported:
                 refused = unsupported
             return passed
