@@ -84,7 +84,7 @@ def reasons(found: Iterable[Line]) -> list[tuple[Verdict, str]]:
 
 def _some(names: list[str]) -> str:
     more = len(names) - NAMED
-    return ", ".join(names) if more <= 1 else f"{', '.join(names[:NAMED])} and {more} more"
+    return "; ".join(names) if more <= 1 else f"{'; '.join(names[:NAMED])} and {more} more"
 
 
 def fixed_axes(run: Run) -> dict[str, dict[str, str]]:

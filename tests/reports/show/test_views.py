@@ -47,7 +47,7 @@ def test_a_reason_that_many_cases_share_is_said_once(make_run, make_row):
     run = make_run(*rows, make_row(method="slow", status="failed"))
     for text in (in_terminal(run), markdown(run)):
         assert text.count("because of skipped") == 1
-        assert re.search(r"skipped: m0, m1, m2 and 22 more: xaimed: because of skipped", text)
+        assert re.search(r"skipped: m0; m1; m2 and 22 more: xaimed: because of skipped", text)
         assert re.search(r"failed: slow: xaimed: because of failed", text)
 
 
