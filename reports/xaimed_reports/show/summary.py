@@ -60,7 +60,10 @@ class Line:
 
 
 def lines(run: Run) -> tuple[Line, ...]:
-    """One line per case and implementation beside xaimed; a case measured alone has one line."""
+    """One line per case and implementation beside xaimed; a case measured alone has one line.
+
+    A question's lines stand together, though a run measures the first case of each question first.
+    """
     cases: dict[str, dict[str, Row]] = {}
     for row in run.rows:
         cases.setdefault(row.case.key, {})[row.impl] = row
@@ -70,7 +73,8 @@ def lines(run: Run) -> tuple[Line, ...]:
         ours = rows.get(OURS)
         others = [row for impl, row in rows.items() if impl != OURS]
         found += [_line(ours, other, fixed) for other in others] or [_line(ours, None, fixed)]
-    return tuple(found)
+    asked = list(dict.fromkeys(line.bench for line in found))
+    return tuple(sorted(found, key=lambda line: asked.index(line.bench)))
 
 
 def reasons(found: Iterable[Line]) -> list[tuple[Verdict, str]]:

@@ -51,6 +51,14 @@ def test_a_reason_that_many_cases_share_is_said_once(make_run, make_row):
         assert re.search(r"failed: slow: xaimed: because of failed", text)
 
 
+def test_a_question_has_one_table_in_whatever_order_its_cases_were_measured(make_run, make_row):
+    road = Case("scoring maps", {"kept": "20"}, 2)
+    run = make_run(make_row(), make_row(case=road), make_row(method="layercam"))
+    assert markdown(run).count("**Explaining a batch") == 1
+    assert in_terminal(run).count("Explaining a batch") == 1
+    assert [line.name for line in lines(run)][:2] == ["xgradcam", "layercam"]
+
+
 def test_three_sentences_close_a_run(pair):
     found = sentences(pair)
     assert len(found) == 3
