@@ -44,11 +44,11 @@ NEEDS = {
     "profile": (*SHOWING, "torchvision"),
     "kernels": ("rich", "scipy"),
     "data": ("PIL", "imagehash", "rich", "scipy"),
-    "train": ("PIL", "filelock", "imagehash", "rich", "safetensors", "scipy", "torchmetrics", "torchvision"),
-    "evaluate": (*SHOWING, "PIL", "filelock", "imagehash", "pyarrow", "safetensors", "torchvision"),
+    "train": ("PIL", "imagehash", "rich", "safetensors", "scipy", "torchmetrics", "torchvision"),
+    "evaluate": (*SHOWING, "PIL", "imagehash", "pyarrow", "safetensors", "torchvision"),
 }
 """Packages without which a subcommand does not start: of the extra ``bench``, but for those of ``study``."""
-OF_STUDY = frozenset(("filelock", "imagehash", "pyarrow", "timm", "torchmetrics"))
+OF_STUDY = frozenset(("imagehash", "pyarrow", "timm", "torchmetrics"))
 
 USABLE, UNUSABLE_INPUT, FAULT, INTERRUPTED = 0, 2, 70, 130
 """Exit codes of all subcommands: done; input that cannot be used, or output that nobody takes; a fault of xaimed

@@ -176,8 +176,8 @@ def _verify(given: argparse.Namespace) -> int:
         return 1
     chain = heads(read(given.file))
     if given.head is not None and given.head not in chain:
-        say(f"{given.file}: no run of its {len(chain)} has the head {given.head}: runs were removed, "
-              "or it is of another history")  # fmt: skip
+        removed = "runs were removed, or it is of another history"
+        say(f"{given.file}: no run of its {len(chain)} has the head {given.head}: {removed}")
         return 1
     say(
         f"{given.file}: {len(chain)} runs, each as it was added"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,10 +64,11 @@ def alone_in(folder: Path) -> Generator[None]:
     except BlockingIOError as error:
         os.close(place)
         raise UnusableError(
-            f"{folder}: another run is writing into it; wait for its end, or give another folder"
+            f"{folder} is in use by another run; wait for its end, or give another folder"
         ) from error
-    except OSError:  # a network's file system that locks no folders
-        pass
+    except OSError as error:  # a network's file system
+        why = f"{folder} cannot be locked ({error.strerror}): start no other run that writes there"
+        warnings.warn(why, stacklevel=3)
     try:
         yield
     finally:

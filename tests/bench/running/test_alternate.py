@@ -216,8 +216,7 @@ def test_two_runs_at_once_do_not_write_into_one_folder(command, checkout, measur
     with alone_in(Path("kept")):
         assert main([*command.split(), "kept"]) == 2
     assert (
-        "kept: another run is writing into it; wait for its end, or give another folder"
-        in capsys.readouterr().err
+        "kept is in use by another run; wait for its end, or give another folder" in capsys.readouterr().err
     )
     assert measured == []
     assert not list((checkout / "kept").iterdir())

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,12 +27,11 @@ from xaimed_bench.study.evaluate.shards import missing, notes
 from xaimed_bench.study.evaluate.summary import summarise
 from xaimed_bench.study.evaluate.thresholds import keep_thresholds, load_thresholds
 from xaimed_bench.study.evaluate.work import Work, first_images
-from xaimed_bench.study.train.state import alone_in
 from xaimed_bench.study.train.team import Team, team_on
 from xaimed_reports.format import say
 from xaimed_reports.store.devices import device_name
 from xaimed_reports.store.jsonform import UnusableError
-from xaimed_reports.store.writing import write_whole
+from xaimed_reports.store.writing import alone_in, write_whole
 from xaimed_reports.study.evaluation import Evaluation, store
 from xaimed_reports.study.report import report_markdown, report_page
 from xaimed_reports.study.words import findings
@@ -49,7 +49,7 @@ def evaluate(asked: Asked, device: torch.device) -> None:
     """
     with team_on(device) as team:
         work, images = _together(team, lambda: prepare(asked, team), lambda found: found[0].settings)
-        with alone_in(asked.out, locked=team.leads):
+        with alone_in(asked.out) if team.leads else nullcontext():
             _together(team, lambda: _begin(asked, work, images))
             run(work, asked.out)
             team.wait()

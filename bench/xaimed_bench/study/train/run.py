@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
@@ -19,11 +20,11 @@ from xaimed_bench.study.train.frozen import Features, Head, features_of, fit_hea
 from xaimed_bench.study.train.images import Images, Machine, Outputs, computes_half, outputs_of
 from xaimed_bench.study.train.judging import Judgement, judge
 from xaimed_bench.study.train.recipe import Recipe
-from xaimed_bench.study.train.state import LogRow, Settings, State, alone_in, note, refuse_begun, refuse_other
+from xaimed_bench.study.train.state import LogRow, Settings, State, note, refuse_begun, refuse_other
 from xaimed_bench.study.train.team import team_on
 from xaimed_reports.format import say
 from xaimed_reports.store.jsonform import UnusableError
-from xaimed_reports.store.writing import write_whole
+from xaimed_reports.store.writing import alone_in, write_whole
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -59,7 +60,7 @@ def train(asked: Asked, device: torch.device) -> dict[str, Any]:
     Returns what train.json holds; of several processes those that do not lead return nothing.
     Raises UnusableError for what cannot be trained, OSError where ``out`` cannot be written.
     """
-    with team_on(device) as team, alone_in(asked.out, locked=team.leads):
+    with team_on(device) as team, alone_in(asked.out) if team.leads else nullcontext():
         refuse_begun(asked.out, resume=asked.resume)
         try:
             images = open_set(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -71,25 +70,6 @@ def read_state(path: Path, model: nn.Module, momentum: Mapping[str, Tensor]) -> 
 
 
 # ------------------------------------------------------------------------------------------------- the folder
-@contextmanager
-def alone_in(folder: Path, *, locked: bool = True) -> Generator[None]:
-    """While no other run writes into ``folder``, which is made. Raises UnusableError where one does."""
-    if not locked:
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(FileLock(folder / ".lock", timeout=0))
-        except Timeout:
-            raise UnusableError(
-                f"{folder} is in use by another run; wait for its end or give another --out"
-            ) from None
-        yield
-
-
 def refuse_begun(folder: Path, *, resume: bool) -> None:
     """Raise UnusableError where a training is there that is not to be resumed."""
     if _noted(folder).exists() and not resume:

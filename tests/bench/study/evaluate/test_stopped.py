@@ -13,6 +13,7 @@ import pytest
 from tests.bench.study.evaluate.conftest import command, evaluate, rows
 from xaimed_bench.study.evaluate import run as running
 from xaimed_bench.study.evaluate.shards import shard_path
+from xaimed_reports.store.writing import alone_in
 from xaimed_reports.study.evaluation import load
 
 
@@ -79,13 +80,10 @@ def test_other_settings_are_refused_and_named(scans, options, named, capsys) -> 
 
 
 def test_two_runs_into_one_folder_are_refused(scans, capsys) -> None:
-    from filelock import FileLock
-
-    Path("out").mkdir()
-    with FileLock("out/.lock"):
+    with alone_in(Path("out")):
         assert evaluate("out") == 2
     assert capsys.readouterr().err.endswith(
-        "out is in use by another run; wait for its end or give another --out\n"
+        "out is in use by another run; wait for its end, or give another folder\n"
     )
     assert not Path("out/settings.json").exists()
 

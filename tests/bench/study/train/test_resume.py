@@ -14,6 +14,7 @@ import pytest
 from tests.bench.study.train.conftest import about, equal, without_times
 from xaimed_bench.study.train import fit
 from xaimed_bench.tensor_files import read_header
+from xaimed_reports.store.writing import alone_in
 
 
 def step_of(out: str) -> int:
@@ -102,13 +103,10 @@ def test_other_settings_are_refused_by_name(options, name, train, capsys):
 
 
 def test_two_runs_into_one_folder_are_refused(train, capsys):
-    from filelock import FileLock
-
-    Path("out").mkdir()
-    with FileLock("out/.lock"):
+    with alone_in(Path("out")):
         assert train("out", "--epochs", "1") == 2
     assert capsys.readouterr().err == (
-        "xaimed train: out is in use by another run; wait for its end or give another --out\n"
+        "xaimed train: out is in use by another run; wait for its end, or give another folder\n"
     )
     assert train("out", "--epochs", "1") == 0
 
