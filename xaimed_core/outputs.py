@@ -196,7 +196,12 @@ def _ambiguous(candidates: Sequence[tuple[str, Tensor]]) -> str:
 
 
 def _misfit(model: nn.Module, images: Tensor, said: str) -> str | None:
-    """Why these images cannot be what the model reads, as far as its weights and torch's own words tell."""
+    """Why the model cannot run as it is run here, as far as its weights and torch's own words tell."""
+    if "requires_grad" in said or "require grad" in said:
+        return (
+            f"the model asks for a gradient inside its forward ({said.strip().splitlines()[0]}), which runs without "
+            "autograd here as under torch.no_grad(); have it ask only where the tensor's requires_grad is True"
+        )
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     of_type, of_device = "type" in said, "device" in said
     if weight is not None and weight.device != images.device and (of_type or of_device):

@@ -14,6 +14,7 @@ from tests.core.bad_input.given import (
     NET,
     PICTURE,
     QUANTISED,
+    Asking,
     Returns,
     Row,
     Small,
@@ -54,6 +55,7 @@ MODELS: dict[str, Row] = {  # for explain and for road
     "returns numbers": (Returns(lambda y: pooled(y).argmax(1)), ValueError, "class targets need an output [n, classes], got (3,)"),
     "returns complex": (Returns(lambda y: pooled(y) + 1j), TypeError, "the model gave torch.complex64, and a score is a real number"),
     "takes ages too": (WithAges(), TypeError, "forward takes more than the images (missing a required argument: 'ages'); wrap it in"),
+    "asks for a gradient": (Asking(), ValueError, "the model asks for a gradient inside its forward (cannot register a hook"),
     "returns no class": (Returns(lambda y: pooled(y)[:, :0]), ValueError, "the model gave scores of no class: (3, 0)"),
 }
 IMAGES: dict[str, Row] = {  # for explain and for road

@@ -39,6 +39,19 @@ class WithAges(nn.Module):
         return pooled(self.block(images)) + ages
 
 
+class Asking(Small):
+    """Hooks a gradient in its own forward, as many examples of Grad-CAM do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem(images)
+        stem.register_hook(lambda gradient: gradient)
+        return super().forward(stem)
+
+
 class Returns(nn.Module):
     """A network that returns whatever is made of its layer ``block``, which ``aside`` sees too."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
-from xaimed_core.outputs import OutputChoice, rows_of
+from xaimed_core.outputs import OutputChoice, call, rows_of
 from xaimed_core.tail.record.calls import Tape
 from xaimed_core.tail.record.exits import Recording
 from xaimed_core.tail.record.guards import Unsupported
@@ -77,7 +77,7 @@ class Capture:
 
     def run(self, images: Tensor) -> Tensor:
         """What targets read in the model's output for images, inside `running`."""
-        return rows_of(self.subject.root(images), len(images), self.output)[0]
+        return rows_of(call(self.subject.root, images), len(images), self.output)[0]
 
     def returning(
         self, rows: Tensor, at_layer: Callable[[Tensor], Tensor] = torch.clone
