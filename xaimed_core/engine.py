@@ -82,6 +82,10 @@ def explain(
     asked = Options(against, layout, output, classes, reading, value, memory_bytes, progress)
     made = make(model, images, layers, chosen, targets, asked)
     seen = made.seen
+    if len(images) > 1 and any(method.needs_gradient for method in chosen):
+        from xaimed_core.dependence import warn_if_normalised_together
+
+        warn_if_normalised_together(model)
     with torch.inference_mode(False), torch.no_grad():
         findings = read_findings(made.rescaled, chosen, reading, model, images, layers, made.layouts, seen)
         rescaled = _without(made.rescaled, findings.failed)

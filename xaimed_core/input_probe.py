@@ -28,6 +28,7 @@ def masked_scores(
     deviation: float = 0.0,
     align_corners: bool = False,
     output: OutputChoice = None,
+    outputs: Tensor | None = None,
     progress: bool = True,
     title: str = "ScoreCAM",
     owner: nn.Module | None = None,
@@ -39,7 +40,8 @@ def masked_scores(
     normal noise: one seeded draw for a pass, the same for every channel and image.
     ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
     A constant channel masks everything out. The model must be in evaluation mode. Every forward holds all images in
-    their order, channel by channel; ``output`` as in `explain`, ``owner`` as in `rows_per_forward`.
+    their order, channel by channel; ``output`` as in `explain`, ``outputs`` and
+    ``owner`` as in `rows_per_forward`.
     """
     n, channels = maps.shape[:2]
     if n != len(images):
@@ -61,7 +63,7 @@ def masked_scores(
             )
         return (images * masks).flatten(0, 1)
 
-    rows = rows_per_forward(model, images, None, channels * passes, choice=output, owner=owner)
+    rows = rows_per_forward(model, images, outputs, channels * passes, choice=output, owner=owner)
     found: list[Tensor] = []
     with Progress(title, channels * passes * n, "masked images", show=progress) as step:
         for outputs in outputs_of_each(model, masked, channels * passes, n, rows, output):

@@ -262,6 +262,7 @@ def _mask(
             deviation=probe.deviation,
             align_corners=semantics.align_mask_corners,
             output=run.output,
+            outputs=run.logits,
             progress=run.progress,
             title=title,
             owner=run.model,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.chunks import ENOUGH_TO_MEASURE, REPEATS, fastest_rows, in_chunks, seconds_per_row
+from xaimed_core.dependence import rounding_of, warn_if_mixed
 from xaimed_core.outputs import OutputChoice, outputs_of
 
 ROWS = 32
@@ -28,12 +29,6 @@ MANY = 4
 
 WORTH_A_PROOF = 1.15
 """So much faster must another count be than the caller's: each call makes the proof again, a ninth of ROAD."""
-
-AGREEMENT = {torch.float64: 1e-9, torch.float32: 5e-5, torch.float16: 1e-2, torch.bfloat16: 4e-2}
-"""Of the largest output: what rounding may leave between two forwards of the same images that differ in their batch."""
-
-TF32_AGREEMENT = 4e-3
-
 
 _fastest: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
 """Rows as measured, by what a forward's speed depends on: every later call computes with as many, bit for bit."""
@@ -95,6 +90,8 @@ def rows_per_forward(
     Raises ValueError where ``batch`` was asked for and rows depend on each other or on their place.
     """
     n = len(images)
+    if count >= MANY:
+        warn_if_mixed(model, images, outputs, choice, owner or model)
     measure = batch is None and _worth_measuring(images, count)
     measured = _fastest.setdefault(owner or model, {}) if measure else {}
     kind = images.device.type
@@ -190,13 +187,3 @@ def _proven(prove: Callable[[], None]) -> bool:
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         return False
     return True
-
-
-def rounding_of(outputs: Tensor) -> float:
-    """What rounding may leave between two forwards of the same images that differ in their batch; absolute."""
-    kind = outputs.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else outputs.dtype
-    tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-    part = TF32_AGREEMENT if dtype == torch.float32 and outputs.is_cuda and tf32 else AGREEMENT.get(dtype, 0)
-    finite = outputs[outputs.isfinite()]
-    return part * float(finite.abs().max()) if finite.numel() else 0.0

@@ -188,13 +188,12 @@ def test_one_baseline_forward_and_full_batches():
     model = network()
     model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     road(model, images, maps, removed=(0.1, 0.2, 0.3, 0.4, 0.5), batch=16)
-    assert sizes == [
+    assert sizes[:3] == [
+        4,
         4,
         5,
-        16,
-        16,
-        8,
-    ]  # as they are, the proof that rows are independent, and what was asked for
+    ]  # as they are, whether images mix (once), the proof that rows are independent
+    assert sizes[3:] == [16, 16, 8]
     sizes.clear()
     known = network()(images)
     evaluate("road", model, images, maps, before=known)

@@ -144,6 +144,7 @@ def test_a_side_input_that_few_images_differ_in_is_noticed(flag):
 
 def test_the_callers_own_count_needs_no_proof():
     model, images, maps, _ = case(4)
+    road(model, images, maps)  # which also looks whether images mix, once
     for batch in (None, 4, 7):  # 7 rows hold 4 images once
         model.counts.clear()
         road(model, images, maps, removed=FRACTIONS, batch=batch)
@@ -225,8 +226,8 @@ def test_a_batch_larger_than_the_fastest_is_split_and_measured_once(n, rows, mon
     model = Slowing(8, monkeypatch).eval()
     _, images, maps, _ = case(n)
     first = road(model, images, maps)
-    assert model.counts[:7] == [n, 4, 4, 8, 16, n, 8]  # as given, then the proof on the clock
-    assert max(model.counts[7:]) <= 8
+    assert model.counts[:9] == [n, 8, 8, 4, 4, 8, 16, n, 8]  # as given, whether images mix, the timed proof
+    assert max(model.counts[9:]) <= 8
     model.counts.clear()
     second = road(model, images, maps)
     assert torch.equal(first.curve, second.curve)
@@ -252,8 +253,7 @@ def test_scorecam_measures_how_many_channels_share_a_forward(monkeypatch):
     _, images, _, classes = case(4)
     maps = torch.rand(4, 80, 4, 4)
     masked_scores(model, images, maps, ClassTargets(classes))
-    assert model.counts[:8] == [4, 4, 4, 8, 16, 32, 4, 16]
-    assert model.counts[8:] == [16] * 20
+    assert model.counts == [4] * 5 + [8, 16, 32, 4] + [16] * 21
 
 
 def test_a_batch_that_is_fastest_as_given_is_left_and_needs_no_proof_again(monkeypatch):
@@ -275,9 +275,8 @@ def test_fewer_perturbations_share_a_forward_where_memory_runs_out():
                 raise torch.OutOfMemoryError("out of memory")
             return images.flatten(1)
 
-    n = 2
-    found = list(outputs_of_each(Small(), partial(perturbed, n), 7, n, 12))
-    assert torch.equal(torch.cat(found), perturbed(n, range(7)).flatten(1))
+    found = list(outputs_of_each(Small(), partial(perturbed, 2), 7, 2, 12))
+    assert torch.equal(torch.cat(found), perturbed(2, range(7)).flatten(1))
     assert held[:3] == [12, 6, 2]
     n = 7
     found = list(outputs_of_each(Small(), partial(perturbed, n), 2, n, 6))
@@ -290,6 +289,7 @@ def test_fewer_perturbations_share_a_forward_where_memory_runs_out():
 def test_neither_noise_nor_ties_depend_on_the_batch(metric):
     _, images, maps, _ = case(4)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    evaluate(metric, model, images, maps)  # which also looks whether images mix, once
     seen = {}
     for batch in (None, 1, 3, 8):
         inputs = []

@@ -26,9 +26,7 @@ def test_every_table_has_the_baselines_and_says_what_signs_and_blur_mean():
     assert list(table.rows) == [
         "first", "second", "random", "centre-Gaussian", "first, blurred", "second, blurred",
     ]  # fmt: skip
-    assert calls == [4] * (
-        1 + 6 * 4
-    )  # one forward without perturbation serves all, and each holds all images
+    assert calls == [4] * (2 + 6 * 4)  # one forward as they are, and one to see whether images mix, serve all
     text = table.to_markdown()
     assert BLUR_BIAS in text
     assert "positive is good" in text

@@ -174,6 +174,7 @@ def evaluate(
             output=output,
             batch=batch,
             before=before,
+            owner=model,
         )
         warn_of_probabilities(model, base.outputs, reading)
         with Progress(chosen.name, perturbations(chosen), show=progress) as step:

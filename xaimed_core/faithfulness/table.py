@@ -130,7 +130,16 @@ def road_table(
     with scoring(model) as running:
         count = len(everything) * perturbations(metric)
         base = unperturbed(
-            running, images, asked, targets, count, classes=classes, score=score, output=output, batch=batch
+            running,
+            images,
+            asked,
+            targets,
+            count,
+            classes=classes,
+            score=score,
+            output=output,
+            batch=batch,
+            owner=model,
         )
         warn_of_probabilities(model, base.outputs, score)
         with Progress("road_table", count, show=progress) as step:

@@ -69,10 +69,11 @@ def unperturbed(
     output: OutputChoice = None,
     batch: int | None = None,
     before: Tensor | None = None,
+    owner: nn.Module | None = None,
 ) -> Unperturbed:
     """Run the images once, unless ``before`` holds their outputs, and settle whose scores are meant.
 
-    ``perturbations``: how many of each image are to come.
+    ``perturbations``: how many of each image are to come. ``owner``: as in `rows_per_forward`.
 
     Raises as `evaluate`.
     """
@@ -96,7 +97,7 @@ def unperturbed(
         scored_for=scored_for,
         score=score,
         output=choice,
-        rows=rows_per_forward(model, clean, outputs, perturbations, batch, choice),
+        rows=rows_per_forward(model, clean, outputs, perturbations, batch, choice, owner=owner),
         reasons=reasons,
     )
 

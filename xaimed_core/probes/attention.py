@@ -18,12 +18,12 @@ from torch.autograd.graph import GradientEdge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xaimed_core.autograd_graph import nodes_behind
+from xaimed_core.dependence import rounding_of
 from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import subject_of, undisturbed
 from xaimed_core.layout import Tokens
 from xaimed_core.outputs import call, rows_of
 from xaimed_core.raw_maps import LayerView, RawMap, Run
-from xaimed_core.rows import rounding_of
 from xaimed_core.targets import Targets
 
 SOFTMAX = ("SoftmaxBackward0", "SafeSoftmaxBackward0")

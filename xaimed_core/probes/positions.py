@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from xaimed_core.chunks import in_chunks
+from xaimed_core.dependence import rounding_of, warn_if_mixed
 from xaimed_core.explanation import Route
 from xaimed_core.isolation.subject import Subject, subject_of, undisturbed
 from xaimed_core.outputs import call, rows_of
 from xaimed_core.progress import Progress
 from xaimed_core.raw_maps import LayerView, RawMap, Run
-from xaimed_core.rows import DependentRowsError, rounding_of
+from xaimed_core.rows import DependentRowsError
 from xaimed_core.targets import Targets
 
 BYTES = 2**27
@@ -37,6 +38,7 @@ def shown_alone(view: LayerView, run: Run, targets: Targets) -> RawMap:
     together = max(1, BYTES // (view.activations.element_size() * view.activations.numel()))
     subject = subject_of(run.model, [view.layer])
     with undisturbed(subject, run.images.device):
+        warn_if_mixed(subject.root, run.images, run.logits, run.output, run.model)
         try:
             scores = _of_all(run, places, together, _several(subject, view, run, targets))
             route = Route(

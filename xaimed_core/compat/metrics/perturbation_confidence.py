@@ -162,7 +162,8 @@ class AveragerAcrossThresholds:
             return torch.cat([metrics[k].perturbed(input_tensor, cams) for k in here])
 
         with scoring(model) as running:
-            n, rows = len(input_tensor), rows_per_forward(running, input_tensor, None, len(metrics))
+            n = len(input_tensor)
+            rows = rows_per_forward(running, input_tensor, None, len(metrics), owner=model)
             found = [read(outputs) for outputs in outputs_of_each(running, perturbed, len(metrics), n, rows)]
         return np.stack(found).mean(axis=0, dtype=np.float32)
 
