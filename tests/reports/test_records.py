@@ -31,6 +31,13 @@ def test_a_run_comes_back_as_it_was(pair, stored, tmp_path):
     assert dataclasses.replace(found, rows=()) == dataclasses.replace(pair, rows=())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_went_through_a_windows_shell_loads(encoding, pair, stored, tmp_path):
+    file = tmp_path / "out.json"
+    file.write_text(json.dumps(stored(pair)), encoding=encoding)
+    assert len(load(file).rows) == len(pair.rows)
+
+
 @pytest.mark.parametrize("file", sorted(GOLDEN.glob("schema-*.json")), ids=lambda f: f.stem)
 def test_a_file_of_every_schema_version_loads(file, capsys):
     run = load(file)

@@ -17,29 +17,39 @@ CORRECTIONS = 3
 
 def with_extra_work(call: Callable[[], Any], share: float, device: torch.device) -> Callable[[], Any]:
     """``call`` followed by matrix products that take ``share`` of its time, as measured here and now."""
-    if not 0 < share < 10:
-        raise ValueError(f"the share of extra work must lie between 0 and 10, got {share:g}")
+    return with_products(call, products_for(call, share, device), device)
+
+
+def with_products(call: Callable[[], Any], count: int, device: torch.device) -> Callable[[], Any]:
+    """``call`` followed by so many matrix products."""
     square = torch.full((SIZE, SIZE), 1.0 / SIZE, device=device)
     into = torch.empty_like(square)
-    products = 50
 
     def slowed() -> Any:
         result = call()
-        for _ in range(products):
+        for _ in range(count):
             torch.mm(square, square, out=into)
         return result
 
-    for _ in range(CORRECTIONS):
-        alone_s, both_s = _seconds([call, slowed], device)
-        added = max(both_s / alone_s - 1, share / 10)
-        products = max(1, round(products * share / added))
     return slowed
 
 
-def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
-    """The shortest of `TIMED` calls of each, in turns after two to warm up: what else runs only lengthens a call."""
+def products_for(call: Callable[[], Any], share: float, device: torch.device, timed: int = TIMED) -> int:
+    """How many products take ``share`` of the call's time, as measured here and now by ``timed`` calls."""
+    if not 0 < share < 10:
+        raise ValueError(f"the share of extra work must lie between 0 and 10, got {share:g}")
+    count = 50
+    for _ in range(CORRECTIONS):
+        alone_s, both_s = _seconds([call, with_products(call, count, device)], device, timed)
+        added = max(both_s / alone_s - 1, share / 10)
+        count = max(1, round(count * share / added))
+    return count
+
+
+def _seconds(calls: Sequence[Callable[[], Any]], device: torch.device, timed: int) -> list[float]:
+    """The shortest of ``timed`` calls of each, in turns after two to warm up: what else runs only lengthens a call."""
     found: list[list[float]] = [[] for _ in calls]
-    for _ in range(TIMED + 2):
+    for _ in range(timed + 2):
         for times, call in zip(found, calls, strict=True):
             began = time.perf_counter()
             call()

@@ -32,7 +32,9 @@ def read_text(path: Path) -> str:
             raw = file.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
             raise UnreadableError(f"{path.name}: larger than {MOST_BYTES >> 20} MiB, which no result is")
-        return raw.decode("utf-8")
+        return raw.decode(
+            json.detect_encoding(raw)
+        )  # with a byte order mark, or in UTF-16, after a Windows shell
     except UnreadableError:
         raise
     except OSError as error:

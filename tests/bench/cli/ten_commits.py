@@ -34,6 +34,7 @@ ROUNDS = 6
 """How often what was disturbed is measured again: `check` needs all ten."""
 KEY = "explaining[xgradcam-resnet18]"
 BENCH = '''
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,29 +42,36 @@ import torch
 
 from xaimed_bench.data import phantoms
 from xaimed_bench.models import build_model
-from xaimed_bench.trial.extra_work import with_extra_work
+from xaimed_bench.trial.extra_work import products_for, with_products
 from xaimed_core import explain
 
-SHARE = float((Path(__file__).parent / "share").read_text())
-"""Of the call's time, spent on real extra work."""
+PRODUCTS = Path(__file__).parent / "products"
+"""How many matrix products this commit makes for nothing: a fixed amount, set when the repository was made."""
+
+
+def explaining(method="xgradcam", model="resnet18"):
+    network = build_model(model)
+    images = phantoms("mri", 4, size=128).images
+    return network, images, lambda: explain(network, images, method, "layer4").maps[method]
 
 
 @pytest.mark.parametrize("model", ["resnet18"])
 @pytest.mark.parametrize("method", ["xgradcam"])
 def bench_explaining(measure, method, model):
-    network = build_model(model)
-    images = phantoms("mri", 4, size=128).images
+    network, images, maps = explaining(method, model)
 
     @torch.no_grad()
     def forward():
         return network(images)
 
-    def maps():
-        return explain(network, images, method, "layer4").maps[method]
-
     right = maps()
-    ours = with_extra_work(maps, SHARE, images.device) if SHARE else maps
+    ours = with_products(maps, int(PRODUCTS.read_text()), images.device)
     measure(ours, truth=lambda: right, allowed=1e-4, forward=forward, images=len(images))
+
+
+if __name__ == "__main__":
+    _, images, maps = explaining()
+    print(products_for(maps, float(sys.argv[1]), images.device, timed=200))
 '''
 INI = "[pytest]\npython_files = bench_*.py\npython_functions = bench_*\n"
 IDENTITY = ("-c", "user.name=n", "-c", "user.email=e")
@@ -77,8 +85,10 @@ def make(folder: Path) -> list[str]:
         (folder / "bench/bench_cam.py").write_text(BENCH)
         (folder / "pytest.ini").write_text(INI)
         (folder / ".gitignore").write_text("xaimed-results/\n__pycache__/\n")
+        measured = [sys.executable, "bench/bench_cam.py", str(EXTRA)]
+        found = subprocess.run(measured, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
         for i in range(1, COMMITS + 1):
-            (folder / "bench/share").write_text(str(EXTRA if i >= GUILTY else 0.0))
+            (folder / "bench/products").write_text(found if i >= GUILTY else "0")
             (folder / "number").write_text(str(i))
             git(folder, "add", "-A")
             git(folder, *IDENTITY, "commit", "-m", f"change {i}", dated=True)
@@ -123,6 +133,7 @@ def outcome(folder: Path, commits: list[str]) -> dict[str, object]:
         "revision": revision_of(ROOT),
         "row": KEY,
         "extra_work": EXTRA,
+        "products": int(git(folder, "show", f"{commits[-1]}:bench/products")),
         "begins_with": GUILTY,
         "check_names": [step.first.number for step in steps],
         "bisect_names": [numbers[commit] for commit in search["suspects"]],
