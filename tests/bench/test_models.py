@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.sizes import by_size
 from xaimed_bench.data import PHANTOM_KINDS, phantoms
 from xaimed_bench.models import MODELS, TRAINED_LOGIT, build_model, calibrate_on_phantoms
 
@@ -30,7 +31,7 @@ def outputs_of(name: str, images: Tensor) -> dict[str, Tensor]:
     return seen
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", by_size(MODELS))
 def test_every_model_is_alive_at_both_layers_and_answers_like_a_trained_one(name, images):
     seen = outputs_of(name, images)
     for role in MODELS[name].layers:

@@ -20,6 +20,7 @@ from tests.compat.conftest import (
     reference,
     without_inplace,
 )
+from tests.sizes import by_size
 from xaimed_bench.models import MODELS
 from xaimed_core import explain
 from xaimed_core.compat.utils.model_targets import (
@@ -44,7 +45,7 @@ def layer_of(name: str, role: str) -> tuple[nn.Module, nn.Module]:
     return model, model.get_submodule(MODELS[name].layers[role])
 
 
-@pytest.fixture(params=PLACES, ids="-".join, scope="module")
+@pytest.fixture(params=by_size(PLACES), ids="-".join, scope="module")
 def place(request) -> Iterator[tuple[nn.Module, nn.Module]]:
     return layer_of(*request.param)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.sizes import by_size
 from xaimed_bench.data import phantoms
 from xaimed_bench.models import MODELS, build_model
 from xaimed_core import explain
@@ -17,7 +18,7 @@ PAPER = [name for name, spec in MODELS.items() if spec.paper]
 METHODS_HERE = ("gradcam++", "xgradcam", "layercam")
 
 
-@pytest.fixture(scope="module", params=PAPER)
+@pytest.fixture(scope="module", params=by_size(PAPER))
 def case(request: pytest.FixtureRequest) -> tuple[nn.Module, str, Tensor]:
     name = request.param
     return build_model(name), MODELS[name].layers["earlier"], phantoms("mri", 2, size=96).images

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.sizes import by_size
 from tests.tail.conftest import class_drops
 from xaimed_bench.data import IMAGENET, phantoms
 from xaimed_bench.models import MODELS, build_model, calibrate_on_phantoms, classifier_of
@@ -82,10 +83,11 @@ def test_every_network_of_the_table_has_its_route_fixed() -> None:
     assert set(ROUTES) == set(CASES)
 
 
-@pytest.mark.parametrize(("name", "role"), CASES)
+@pytest.mark.parametrize("case", by_size(CASES), ids="-".join)
 def test_drops_are_exact_and_take_the_cheapest_route_known(
-    name: str, role: str, watch: Callable, strongest_and_others: Callable, hold_to_the_budget: Callable
+    case: tuple[str, str], watch: Callable, strongest_and_others: Callable, hold_to_the_budget: Callable
 ) -> None:
+    name, role = case
     model, images, layer = network(name), images_for(name), MODELS[name].layers[role]
     channel_dim = -1 if name in TOKENS else 1
     tail = watch(model, layer, images, channel_dim=channel_dim)

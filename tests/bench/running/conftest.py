@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.bench.running.forking import Runs
 
 ROOT = Path(__file__).parents[3]
 TOY = """
@@ -45,19 +45,15 @@ def bench(tmp_path_factory):
         'addopts = "--import-mode=importlib"\nfilterwarnings = ["error"]\n'
     )
 
+    paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    settings = {**alone, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
+    runs = Runs(settings)
+
     def run(*words, **environment):
-        paths = os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "reports", "bench"))
-        alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
-        settings = {**alone, "PYTHONPATH": paths, "CALLS": str(folder / "calls"), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "--profile", "gate"]
-        return subprocess.run(
-            [*command, *words],
-            cwd=folder,
-            env=settings | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        common = ("bench", "-p", "no:cacheprovider", "--profile", "gate")
+        return runs.run([*common, *words], folder, settings | environment)
 
     run.folder = folder
-    return run
+    yield run
+    runs.close()
