@@ -30,33 +30,32 @@ def warn_if_mixed(
 ) -> None:
     """Warn where an image's outputs change with those of its batch, as where all are scaled by the batch's mean.
 
-    One forward of up to `LOOKED_AT` images, at the first batch of ``owner`` that holds several: every second one is
-    darkened, and the others must score as before. ``outputs``: of the images as they are; None, or more of them, lets
-    a second forward find them.
+    One forward of up to `LOOKED_AT` images, at the first batch of ``owner`` that holds several: every second one, the
+    brightest among them, is darkened, and the others must score as before. ``outputs``: of the images as they are;
+    None, or more of them, lets a second forward find them.
     """
     if len(images) < 2 or owner in _looked_at:
         return
     _looked_at.add(owner)
     if len(images) > LOOKED_AT:
         images, outputs = images[:LOOKED_AT], None
-    darkened = images.clone()
-    darkened[1::2] /= 2
+    first = int(images.abs().nan_to_num().flatten(1).amax(1).argmax()) % 2
+    darkened, kept = images.clone(), slice(1 - first, None, 2)
+    darkened[first::2] /= 2
     try:
         before = outputs_of(model, images, choice) if outputs is None else outputs
-        found = outputs_of(model, darkened, choice)
-        if not _moved(before, found):
-            return
-        steady = not _moved(before, outputs_of(model, images, choice))
+        moved = _moved(before, outputs_of(model, darkened, choice), kept)
+        drifted = _moved(before, outputs_of(model, images, choice), kept) if moved else 0.0
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         return  # such images are none for this model, which then fails or not for those that are asked for
-    if steady:
-        _warn(f"by {_moved(before, found):.1%} of the largest score where others are darkened")
-    else:
+    if drifted:
         warnings.warn(
             "the model gives other scores for the same images when it runs again, so that results hold its "
             "noise too; make the forward pass deterministic and without memory",
             stacklevel=2,
         )
+    elif moved:
+        _warn(f"by {moved:.1%} of the largest score where others are darkened")
 
 
 def warn_if_normalised_together(model: nn.Module) -> None:
@@ -80,9 +79,9 @@ def rounding_of(outputs: Tensor) -> float:
     return part * float(finite.abs().max()) if finite.numel() else 0.0
 
 
-def _moved(before: Tensor, found: Tensor) -> float:
-    """How far the images that stayed moved, of the largest output; 0 for what rounding may leave."""
-    apart = (found - before)[::2].abs()
+def _moved(before: Tensor, found: Tensor, kept: slice) -> float:
+    """How far the outputs of images that stayed moved, of the largest; 0 for what rounding may leave."""
+    apart = (found - before)[kept].abs()
     apart = float(apart[apart.isfinite()].max()) if bool(apart.isfinite().any()) else 0.0
     largest = float(before[before.isfinite()].abs().max()) if bool(before.isfinite().any()) else 0.0
     return apart / largest if largest and apart > rounding_of(before) else 0.0

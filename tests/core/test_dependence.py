@@ -47,9 +47,11 @@ MIXING = {
 }
 
 
-@pytest.fixture
-def images():
-    return torch.rand(4, 3, 10, 10) * torch.tensor([1.0, 4.0, 3.0, 2.0]).view(4, 1, 1, 1)
+@pytest.fixture(params=[1, 2], ids="brightest {}".format)
+def images(request):
+    brightness = torch.tensor([1.0, 2.0, 2.0, 3.0])
+    brightness[request.param] = 4.0
+    return torch.rand(4, 3, 10, 10) * brightness.view(4, 1, 1, 1)
 
 
 @pytest.mark.parametrize("kind", MIXING)
