@@ -81,7 +81,7 @@ def rounding_of(outputs: Tensor) -> float:
 
 def _moved(before: Tensor, found: Tensor, kept: slice) -> float:
     """How far the outputs of images that stayed moved, of the largest; 0 for what rounding may leave."""
-    apart = (found - before)[kept].abs()
+    apart = (found - before.to(found.device))[kept].abs()
     apart = float(apart[apart.isfinite()].max()) if bool(apart.isfinite().any()) else 0.0
     largest = float(before[before.isfinite()].abs().max()) if bool(before.isfinite().any()) else 0.0
     return apart / largest if largest and apart > rounding_of(before) else 0.0
