@@ -1,6 +1,11 @@
 """Which tests need the machine to themselves: `make test` runs the others on all cores, then these."""
 
+import os
+from collections.abc import Generator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,3 +42,23 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 def _drawn_from_one_seed() -> None:
     """A test that draws weights or images draws the same ones alone, in any order and in any process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpreted_loops() -> Generator[None]:
+    """Loops in the interpreter of Triton 3.6 and 3.7, which takes ``int()`` of arrays that NumPy 2.4 refuses."""
+    interpreting = os.environ.get("TRITON_INTERPRET") == "1"
+    if not interpreting or not find_spec("triton") or not version("triton").startswith(("3.6", "3.7")):
+        yield
+        return
+    from triton.runtime import interpreter
+
+    as_shipped = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        as_shipped(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_patch_lang_tensor", patched)
+        yield

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Generator
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,25 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in ("interpret", "offline", "ptx", "gpu"):
             if item.get_closest_marker(marker) is not None and (reason := _why_not(marker)):
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _interpreted_loops() -> Generator[None]:
-    """Loops in the interpreter of Triton 3.6 and 3.7, which takes ``int()`` of arrays that NumPy 2.4 refuses."""
-    if not INTERPRETING or not find_spec("triton") or not version("triton").startswith(("3.6", "3.7")):
-        yield
-        return
-    from triton.runtime import interpreter
-
-    as_shipped = interpreter._patch_lang_tensor
-
-    def patched(tensor: Any, scope: Any) -> None:
-        as_shipped(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "_patch_lang_tensor", patched)
-        yield
 
 
 @pytest.fixture(autouse=True)
