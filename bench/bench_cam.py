@@ -32,8 +32,9 @@ def kind(method: str) -> type:
 
 
 def cases(profile: str, *, cuda: bool) -> list[Cam]:
-    """The cases of a profile; later axes vary around the paper's ResNet-50.
+    """The cases of a profile, the most important first, for time may run out.
 
+    Later axes vary around the paper's ResNet-50.
     A GPU gets batches that fill it, and AblationCAM at full size, which takes grad-cam minutes per image on a CPU.
     """
     paper = [name for name, spec in MODELS.items() if spec.paper]
@@ -48,11 +49,12 @@ def cases(profile: str, *, cuda: bool) -> list[Cam]:
             return [Cam(m, "resnet18", batch=batch, size="128") for m in (*whole, *probing)]
         case "quick":
             return [
-                *(Cam(m, batch=batch) for m in whole),
-                Cam("together", batch=batch),
+                *(Cam(m, batch=batch) for m in whole if m in PAPER),
                 *probed,
+                Cam("together", batch=batch),
                 *(Cam("xgradcam", model=name, batch=batch) for name in paper if name != "resnet50"),
                 *(Cam(m, layer="earlier", batch=batch) for m in ("xgradcam", "layercam")),
+                *(Cam(m, batch=batch) for m in whole if m not in PAPER),
             ]
         case _:
             batches = tuple(dict.fromkeys(("1", batch)))
