@@ -90,8 +90,7 @@ def rows_per_forward(
     Raises ValueError where ``batch`` was asked for and rows depend on each other or on their place.
     """
     n = len(images)
-    if count >= MANY:
-        warn_if_mixed(model, images, outputs, choice, owner or model)
+    warn_if_mixed(model, images, outputs, choice, owner or model)
     measure = batch is None and _worth_measuring(images, count)
     measured = _fastest.setdefault(owner or model, {}) if measure else {}
     kind = images.device.type

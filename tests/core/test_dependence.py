@@ -12,6 +12,7 @@ from torch.nn import functional
 from xaimed_core import explain, road
 from xaimed_core.compat.metrics.road import ROADCombined
 from xaimed_core.compat.utils.model_targets import ClassifierOutputTarget
+from xaimed_core.faithfulness import evaluate
 from xaimed_core.methods import METHODS
 
 DEPENDS = r"an image's scores depend on the other images of its batch \({}"
@@ -69,6 +70,13 @@ def test_road_says_that_images_mix(kind, images):
     model = Net(**MIXING[kind]).eval()
     with pytest.warns(UserWarning, match=DEPENDS.format(r"by \d+\.\d% of the largest score")):
         ROADCombined()(images, np.asarray(maps), [ClassifierOutputTarget(1)] * 4, model)
+
+
+@pytest.mark.parametrize("metric", ["drop", "increase"])
+def test_metrics_of_one_perturbation_say_that_images_mix(metric, images):
+    model = Net(**MIXING["the batch's mean and deviation"]).eval()
+    with pytest.warns(UserWarning, match=DEPENDS.format(r"by \d+\.\d% of the largest score")):
+        evaluate(metric, model, images, torch.rand(4, 10, 10), targets=1)
 
 
 def test_gradient_methods_say_which_layer_normalises_images_together(images):
