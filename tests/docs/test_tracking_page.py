@@ -1,6 +1,7 @@
 """docs/tracking.md, followed from an empty repository to the trend: its files are written, its commands run."""
 
 import importlib.metadata
+import json
 import re
 import shlex
 import shutil
@@ -95,3 +96,11 @@ def test_the_page_names_the_commit(blocks, capsys):
         pytest.skip("something disturbed the machine")
     assert code == 0
     assert "change 3" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_what_check_and_bisect_found_among_ten_commits_is_on_record():
+    link = re.search(r"\[figures\]\(\.\./(\S*ten-commits\.json)\)", (ROOT / "docs/tracking.md").read_text())
+    assert link is not None
+    found = json.loads((ROOT / link[1]).read_text())
+    assert found["check_names"] == found["bisect_names"] == [found["begins_with"]] == [7]
+    assert (found["row"], found["extra_work"]) == ("explaining[xgradcam-resnet18]", 0.1)

@@ -185,8 +185,8 @@ def _command(tree: Path, stored: Path, bench: str, options: Sequence[str]) -> li
     if is_command(bench):
         own_words = shlex.split(bench)[2:]
         return [sys.executable, "-m", "xaimed_bench", "bench", *own_words, "--json", str(stored), *options]
-    # xaimed's own tree brings its plugin, and an older one none: what is installed must not come between
-    own = (tree / "bench/xaimed_bench").is_dir()
+    # xaimed's own tree brings its plugin, or is older and needs none: what is installed must not come between
+    own = (tree / "xaimed_core").is_dir()
     plugins = ("no:cacheprovider", "no:xaimed", *(() if own else ("xaimed_bench.running.plugin",)))
     command = [sys.executable, "-m", "pytest", bench, "-q", *(f"-p{name}" for name in plugins)]
     if not own:

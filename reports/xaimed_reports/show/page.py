@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +19,7 @@ from xaimed_reports.profile.roofline import roofline
 from xaimed_reports.rendering import render
 from xaimed_reports.show import figures
 from xaimed_reports.show.pictures import Picture
-from xaimed_reports.show.summary import Line, cells, columns, lines, sentences, title
+from xaimed_reports.show.summary import Line, cells, columns, lines, reasons, sentences, title
 from xaimed_reports.store.records import Machine
 from xaimed_reports.store.rows import Row, Run, Timed, timed
 from xaimed_reports.tradeoff import tradeoff_words
@@ -43,7 +44,7 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
         sentences=sentences(run),
         machine_line=machine_line(run),
         groups=[
-            (title(run, bench), [(line, cells(line)) for line in group])
+            (title(run, bench), *_rows(list(group)))
             for bench, group in groupby(found, key=lambda line: line.bench)
         ],
         columns=columns(run),
@@ -59,6 +60,13 @@ def page(run: Run, pictures: Mapping[str, Sequence[Picture]], card: Card | None 
         facts=_facts(run.machine),
         meanings=MEANINGS,
     )
+
+
+def _rows(found: Sequence[Line]) -> tuple[list[tuple[Line, tuple[str, ...], str]], list[str]]:
+    """Each line with its cells and its own reason, and the reasons that several lines share."""
+    said = Counter(line.why for line in found)
+    rows = [(line, cells(line), line.why if said[line.why] == 1 else "") for line in found]
+    return rows, [reason for _, reason in reasons(line for line in found if said[line.why] > 1)]
 
 
 def _roofline(card: Card | None) -> str | None:

@@ -165,3 +165,4 @@ def test_resume_refuses_what_another_profile_measured(bench, finished):
     done = bench("--benchmark-json=out.json", "--resume", "--profile", "quick")
     assert done.returncode == 2
     assert "has another profile" in done.stderr + done.stdout
+    assert list(bench.folder.glob("*.part")) == []

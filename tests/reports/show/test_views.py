@@ -106,6 +106,14 @@ def test_a_verdict_needs_the_whole_interval(other, verdict, make_run, make_row):
     assert line.why
 
 
+def test_a_reason_that_cases_share_stands_once_on_the_page(make_run, make_row):
+    skipped = [make_row(method=name, status="skipped") for name in ("a", "b", "c")]
+    wrong = make_row(method="d", status="wrong")
+    text = page(make_run(*skipped, wrong), {})
+    assert text.count("because of skipped") == text.count("because of wrong") == 1
+    assert "skipped: a; b; c: xaimed: because of skipped" in text
+
+
 def test_the_column_beside_xaimed_has_the_name_that_the_program_gives(make_run, make_row):
     theirs = make_row("reference", (0.33,) * 6, what="grad-cam 1.5.7 XGradCAM")
     one, several = make_run(make_row(), theirs), make_run(make_row(), theirs, make_row("torchcam"))
