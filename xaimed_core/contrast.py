@@ -25,7 +25,11 @@ NEAREST: Final = 3
 
 
 def contrast(
-    targets: Targets, against: TargetsLike | Targets, logits: Tensor, classes: Sequence[str] | None = None
+    targets: Targets,
+    against: TargetsLike | Targets,
+    logits: Tensor,
+    classes: Sequence[str] | None = None,
+    share_eps: float = 0.0,
 ) -> Targets:
     """``targets`` explained against other classes: a class, or one per image; or several of each image, `weighted`.
 
@@ -36,7 +40,7 @@ def contrast(
         others = [other.index for other in each if isinstance(other, ClassTargets)]
         if isinstance(targets, ClassTargets) and len(others) == len(each):
             rows = zip(targets.index, torch.stack(others, 1), strict=True)
-            return FunctionTargets(tuple(Weighted(main, row) for main, row in rows))
+            return FunctionTargets(tuple(Weighted(main, row, share_eps) for main, row in rows))
     else:
         other = resolve_targets(against, logits, classes)
         if isinstance(targets, ClassTargets) and isinstance(other, ClassTargets):
@@ -46,7 +50,7 @@ def contrast(
     )
 
 
-def finer_scores(targets: Targets, logits: Tensor) -> Tensor:
+def finer_scores(targets: Targets, logits: Tensor, share_eps: float = 0.0) -> Tensor:
     """FinerCAM's scores ``[n]``: each image's class against those that the targets name, or else its `NEAREST`.
 
     Score functions are taken as they are: they have no class to compare. Raises ValueError for a model of one class.
@@ -55,24 +59,29 @@ def finer_scores(targets: Targets, logits: Tensor) -> Tensor:
         case FunctionTargets():
             return targets.score(logits)
         case ContrastTargets(chosen, against):
-            return weighted(logits, chosen.index, against.index.unsqueeze(1))
+            return weighted(logits, chosen.index, against.index.unsqueeze(1), share_eps)
         case ClassTargets(index):
             if logits.shape[1] < 2:
                 raise ValueError("finercam compares classes and the model has one; ask for gradcam")
             apart = (logits - logits.gather(1, index.unsqueeze(1))).abs().detach()
             apart.scatter_(1, index.unsqueeze(1), torch.inf)
             near = apart.topk(min(NEAREST, logits.shape[1] - 1), dim=1, largest=False).indices
-            return weighted(logits, index, near)
+            return weighted(logits, index, near, share_eps)
 
 
-def weighted(logits: Tensor, index: Tensor, others: Tensor, alpha: float = 1.0) -> Tensor:
-    """``sum_c p_c (y - alpha y_c) / sum_c p_c`` ``[n]`` over the classes ``others [n, k]`` (arXiv 2501.11309).
+def weighted(logits: Tensor, index: Tensor, others: Tensor, share_eps: float = 0.0) -> Tensor:
+    """``sum_c p_c (y - y_c) / (share_eps + sum_c p_c)`` ``[n]`` over the classes ``others [n, k]`` (arXiv 2501.11309).
 
     ``p`` are the probabilities, through which the score is differentiated too; p over its sum is the softmax over
     these classes alone, which needs no epsilon.
     """
     against = logits.gather(1, others)
-    return (against.softmax(1) * (logits.gather(1, index.unsqueeze(1)) - alpha * against)).sum(1)
+    scores = (against.softmax(1) * (logits.gather(1, index.unsqueeze(1)) - against)).sum(1)
+    if not share_eps:
+        return scores
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # the epsilon is 0 in float16
+    share = logits.softmax(1, dtype).gather(1, others).sum(1)
+    return scores * share / (share + share_eps)
 
 
 @final
@@ -82,7 +91,9 @@ class Weighted:
 
     main: Tensor
     others: Tensor
+    share_eps: float = 0.0
 
     def __call__(self, row: Tensor) -> Tensor:
         """The score ``[]``."""
-        return weighted(row.unsqueeze(0), self.main.reshape(1), self.others.unsqueeze(0)).squeeze(0)
+        one = row.unsqueeze(0), self.main.reshape(1), self.others.unsqueeze(0)
+        return weighted(*one, self.share_eps).squeeze(0)

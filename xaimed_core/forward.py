@@ -88,13 +88,13 @@ def observe(
     observers: Mapping[str, Observer] | None = None,
     output: OutputChoice = None,
     classes: Sequence[str] | None = None,
+    share_eps: float = 0.0,
 ) -> Observation:
     """Run ``model(images)`` once and return what the layers gave; ``observers`` look on, each from its layer on.
 
-    The part before the first layer runs without autograd; only what follows it is differentiated, and only
-    with respect to the layers' outputs. The layer's output is what the layer returned, before any later
-    in-place operation. ``scored=False``: the model need not return scores. Raises ValueError if a layer is never
-    reached, or reached more than once. ``besides``: slopes other than the score's gradient.
+    Only what follows the first layer is differentiated, and only with respect to the layers' outputs: what each
+    returned, before any later in-place operation. ``scored=False``: the model need not return scores. ``besides``:
+    slopes beside the score's gradient; ``share_eps``: FinerCAM's. Raises ValueError if a layer is not reached once.
     """
     watched = observers or {}
     every = any(observer.hooks_everything for observer in watched.values())
@@ -120,8 +120,8 @@ def observe(
         if against is not None:
             from xaimed_core.contrast import contrast
 
-            resolved = tuple(contrast(one, against, logits, classes) for one in resolved)
-        found = _Found(kept, tuple(layers), pooled=gradients and len(kept) == 1)
+            resolved = tuple(contrast(one, against, logits, classes, share_eps) for one in resolved)
+        found = _Found(kept, tuple(layers), share_eps, pooled=gradients and len(kept) == 1)
         with torch.enable_grad():
             for j, one in enumerate(resolved if differentiated or kept_graph else ()):
                 last = j + 1 == len(resolved) and not kept_graph
@@ -145,6 +145,7 @@ class _Found:
 
     kept: Sequence[Tensor]
     names: tuple[str, ...]
+    share_eps: float
     pooled: bool
     gradients: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
     scores: list[Tensor] = field(default_factory=list[Tensor])
@@ -169,7 +170,8 @@ class _Found:
         if finer:
             from xaimed_core.contrast import finer_scores
 
-            found = _differentiate(finer_scores(targets, logits), self.kept, self.names, again=not last)
+            scores = finer_scores(targets, logits, self.share_eps)
+            found = _differentiate(scores, self.kept, self.names, again=not last)
             self.besides.setdefault("finer", []).append(found)
 
 

@@ -27,6 +27,7 @@ def masked_scores(
     scales: Sequence[float] = (1.0,),
     deviation: float = 0.0,
     align_corners: bool = False,
+    eps: float = 0.0,
     output: OutputChoice = None,
     outputs: Tensor | None = None,
     progress: bool = True,
@@ -39,6 +40,7 @@ def masked_scores(
     ``scales``, ``deviation``: the mean over ``len(scales)`` passes, the i-th with the mask times ``scales[i]`` plus
     normal noise: one seeded draw for a pass, the same for every channel and image.
     ``align_corners``: whether the corner pixels' centres are kept when channels are upsampled, as grad-cam does.
+    ``eps``: added to a channel's range when it is scaled.
     A constant channel masks everything out. The model must be in evaluation mode. Every forward holds all images in
     their order, channel by channel; ``output`` as in `explain`, ``outputs`` and
     ``owner`` as in `rows_per_forward`.
@@ -56,7 +58,7 @@ def masked_scores(
         first, last = here.start // passes, (here.stop - 1) // passes + 1
         positions = maps[:, first:last].transpose(0, 1).flatten(0, 1).float().unsqueeze(1)
         resized = functional.interpolate(positions, size=size, mode=mode, align_corners=align_corners)
-        masks = min_max(resized)[0].to(images.dtype).unflatten(0, (last - first, n))
+        masks = min_max(resized, eps)[0].to(images.dtype).unflatten(0, (last - first, n))
         if passes > 1:
             masks = torch.stack(
                 [_varied(masks[q // passes - first], scales, noise, q % passes) for q in here]

@@ -88,6 +88,7 @@ def make(
         observers=observers,
         output=asked.output,
         classes=asked.classes,
+        share_eps=asked.semantics.share_eps,
     )
     with torch.inference_mode(False), torch.no_grad():
         layouts = choose_layouts(model, layers, seen.activations, images, asked.layout, asked.output)

@@ -261,6 +261,7 @@ def _mask(
             scales=probe.scales,
             deviation=probe.deviation,
             align_corners=semantics.align_mask_corners,
+            eps=semantics.mask_eps,
             output=run.output,
             outputs=run.logits,
             progress=run.progress,

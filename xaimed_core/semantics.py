@@ -18,6 +18,12 @@ SemanticsName = Literal["definition", "grad-cam"]
 MIN_MAX_EPS: Final = 1e-7
 """``utils.image.scale_cam_image``: (x - min) / (eps + max of that), per layer and again for their mean."""
 
+SHARE_EPS: Final = 1e-9
+"""``FinerWeightedTarget``: beside the sum of the compared classes' probabilities."""
+
+MASK_EPS: Final = 1e-8
+"""``ScoreCAM``: beside the range of an upsampled channel."""
+
 Tile = Any
 
 
@@ -47,12 +53,16 @@ class Semantics:
 
     formulas: the weighing formulas that replace a method's own, by method name.
     min_max_eps: added to the range when a map is scaled to [0, 1]; 0 keeps the scaling free of units.
+    share_eps: added to the sum of the probabilities by which FinerCAM weighs the classes it compares with.
+    mask_eps: added to the range when a channel is scaled to be a mask of ScoreCAM.
     divide_by_score: whether AblationCAM's drops are divided by the score, which inverts the map where it is negative.
     align_mask_corners: whether ScoreCAM's masks are upsampled from corner to corner instead of by pixel areas.
     """
 
     formulas: Mapping[str, Formula] = field(default_factory=dict[str, Formula])
     min_max_eps: float = 0.0
+    share_eps: float = 0.0
+    mask_eps: float = 0.0
     divide_by_score: bool = False
     align_mask_corners: bool = False
 
@@ -62,5 +72,12 @@ def semantics_of(name: SemanticsName) -> Semantics:
     if name == "definition":
         return Semantics()
     if name == "grad-cam":
-        return Semantics(GRAD_CAM_FORMULAS, MIN_MAX_EPS, divide_by_score=True, align_mask_corners=True)
+        return Semantics(
+            GRAD_CAM_FORMULAS,
+            MIN_MAX_EPS,
+            SHARE_EPS,
+            MASK_EPS,
+            divide_by_score=True,
+            align_mask_corners=True,
+        )
     raise ValueError(f'no semantics {name!r}; choose "definition" or "grad-cam"')

@@ -102,6 +102,51 @@ def test_of_a_certain_classifier_grad_cams_finercam_is_left_with_its_epsilon():
     assert np.abs(theirs - wanted.numpy()).max() > 0.1
 
 
+def test_finercam_has_grad_cams_epsilon_where_that_is_asked_for():
+    """The other classes' probabilities together are about the 1e-9 that it adds to them."""
+    model, batch = copy.deepcopy(network("resnet18")), images(64)[:1]
+    with torch.no_grad():
+        logits = model(batch)[0]
+        model.fc.weight.mul_(20 / (logits.max() - logits.median()))
+        model.fc.bias.mul_(20 / (logits.max() - logits.median()))
+        order = model(batch)[0].argsort(descending=True).tolist()
+    theirs = called(THEIRS, "FinerCAM", model, [model.layer3], batch)
+    apart = [
+        np.abs(explain(model, batch, "finercam", "layer3", **given).maps["finercam"].numpy() - theirs).max()
+        for given in (
+            {},
+            {"semantics": "grad-cam"},
+            {"semantics": "grad-cam", "targets": order[0], "against": [order[1:4]]},
+        )
+    ]
+    assert apart[0] > 0.01
+    assert max(apart[1:]) < 1e-4
+
+
+def test_of_activations_in_small_units_scorecam_has_grad_cams_epsilon_where_that_is_asked_for():
+    """`METHODS["scorecam"].differs`: with channels of 1e-8 it halves the masks."""
+
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU())
+            with torch.no_grad():
+                self.layer[0].weight.mul_(1e-8)
+                self.layer[0].bias.mul_(1e-8)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head((1e9 * self.layer(x)).square().mean((2, 3)))
+
+    model, batch = Small().eval(), images(64)
+    theirs = called(THEIRS, "ScoreCAM", model, [model.layer], batch, [ClassifierOutputTarget(0)] * len(batch))
+    exact, as_theirs = (
+        explain(model, batch, "scorecam", "layer", 0, semantics=name) for name in ("definition", "grad-cam")
+    )
+    assert (as_theirs.weights["scorecam"] - exact.weights["scorecam"]).abs().max() > 0.1
+    assert np.abs(as_theirs.maps["scorecam"].numpy() - theirs).max() < 1e-4
+
+
 def test_grad_cams_randomcam_changes_from_call_to_call():
     model, batch = network("resnet18"), images(64)
     theirs = [called(THEIRS, "RandomCAM", model, [model.layer3], batch, None) for _ in range(2)]

@@ -12,7 +12,6 @@ import pytest
 from xaimed_bench.cli import main
 from xaimed_bench.running import alternate
 from xaimed_bench.running.alternate import Alternation, RevisionError
-from xaimed_reports.store.load import load
 from xaimed_reports.store.writing import alone_in
 
 ROOT = Path(__file__).parents[3]
@@ -119,34 +118,6 @@ def test_a_revision_that_does_not_exist_gives_exit_2_and_leaves_nothing(checkout
 def test_a_side_without_benches_says_so(sides):
     with sides() as opened, pytest.raises(RevisionError, match="the base side measured nothing"):
         opened.measure()
-
-
-OLD_CONFTEST = """
-import json
-
-def pytest_addoption(parser):
-    parser.addoption("--profile")
-
-def pytest_benchmark_update_json(config, output_json):
-    assert config.option.profile == "gate"
-    output_json.clear()
-    with open({golden!r}) as stored:
-        output_json.update(json.load(stored))
-"""
-
-
-def test_a_tree_of_xaimed_older_than_its_plugin_measures_by_itself(tmp_path):
-    """Its packages come before those of today, which today's plugin needs."""
-    tree = tmp_path / "old"
-    for folder in ("xaimed_core", "bench", "reports/xaimed_reports"):
-        (tree / folder).mkdir(parents=True)
-    (tree / "reports/xaimed_reports/__init__.py").touch()
-    (tree / "pytest.ini").write_text("[pytest]\npython_files = bench_*.py\n")
-    golden = ROOT / "tests/reports/golden/schema-2.json"
-    (tree / "bench/conftest.py").write_text(OLD_CONFTEST.format(golden=str(golden)))
-    (tree / "bench/bench_cam.py").write_text("def test_it(benchmark):\n    benchmark(print)\n")
-    run = alternate.gate_process(tree, tmp_path / "r.json", name="base")
-    assert run == load(golden)
 
 
 MODEL = """

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from xaimed_bench.measure import PROFILES
+from xaimed_bench.running.alternate import gate_process
 from xaimed_bench.running.declared import OPTIONS
 from xaimed_bench.running.order import need_apart
 from xaimed_reports.store.jsonform import UnusableError
@@ -132,3 +133,31 @@ def test_two_benches_of_one_name_are_refused():
 
 def test_help_names_every_profile():
     assert [name for name in PROFILES if name not in OPTIONS["profile"]["help"]] == []
+
+
+OLD_CONFTEST = """
+import json
+
+def pytest_addoption(parser):
+    parser.addoption("--profile")
+
+def pytest_benchmark_update_json(config, output_json):
+    assert config.option.profile == "gate"
+    output_json.clear()
+    with open({golden!r}) as stored:
+        output_json.update(json.load(stored))
+"""
+
+
+def test_a_tree_of_xaimed_older_than_its_plugin_measures_by_itself(tmp_path):
+    """Its packages come before those of today, which today's plugin needs."""
+    tree = tmp_path / "old"
+    for name in ("xaimed_core/__init__.py", "bench/conftest.py", "reports/xaimed_reports/__init__.py"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).touch()
+    (tree / "pytest.ini").write_text("[pytest]\npython_files = bench_*.py\n")
+    golden = ROOT / "tests/reports/golden/schema-2.json"
+    (tree / "bench/conftest.py").write_text(OLD_CONFTEST.format(golden=str(golden)))
+    (tree / "bench/bench_cam.py").write_text("def test_it(benchmark):\n    benchmark(print)\n")
+    run = gate_process(tree, tmp_path / "r.json", name="base")
+    assert run == load(golden)

@@ -11,6 +11,7 @@ SCORECAM = Method(
     oracle="ScoreCAM",
     differs=(
         "grad-cam upsamples the masks from corner to corner (align_corners), which shifts them by up to half a cell. "
-        "A constant channel masks nothing in (s = 0) without the 1e-8 that grad-cam adds to the range."
+        "It adds 1e-8 to a channel's range, which fades the masks of activations in small units. "
+        "A constant channel masks nothing in (s = 0) without it."
     ),
 )

@@ -14,6 +14,6 @@ FINERCAM = Method(
     differs=(
         "grad-cam compares only where targets are None, and takes a target given as it is; here a class is always "
         "compared, a score function taken as it is. It adds 1e-9 to the sum of p_c, which bends the map of a certain "
-        "classifier; here the weights p_c / sum p_c are exact."
+        'classifier; here the weights p_c / sum p_c are exact, but for semantics="grad-cam".'
     ),
 )
