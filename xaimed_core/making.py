@@ -19,6 +19,7 @@ from xaimed_core.raw_maps import LayerView, RawMap, Run, read_images, read_layer
 from xaimed_core.semantics import Semantics
 from xaimed_core.targets import Targets, TargetsLike
 from xaimed_kernels.rescale_maps import RescaledMaps, rescale_maps
+from xaimed_kernels.rescale_maps.reference import min_max
 
 if TYPE_CHECKING:
     from xaimed_core.tail.interface import Tail, TailObserver
@@ -174,12 +175,13 @@ def _rescaled(
 
 
 def _multiplied(layers: Sequence[Tensor], size: Sequence[int], eps: float) -> RescaledMaps:
-    """The product of the layers' scaled maps, scaled again."""
+    """The product of the layers' scaled maps, scaled again: once, where an epsilon lets a second time count."""
     each = [rescale_maps(raw, size, eps=eps) for raw in layers]
     product = torch.stack([one.maps for one in each]).prod(0)
-    again = rescale_maps(product, size, eps=eps)
+    again = rescale_maps(product, size)
+    maps = min_max(product, eps)[0] if eps else again.maps
     finite = torch.stack([one.finite for one in each]).all(0)
-    return replace(again, finite=finite, empty=again.empty & finite)
+    return replace(again, maps=maps, finite=finite, empty=again.empty & finite)
 
 
 def _view(

@@ -17,6 +17,7 @@ from xaimed_core import explain
 from xaimed_core.compat.metrics import arcc
 from xaimed_core.compat.sobel_cam import sobel_cam
 from xaimed_core.compat.utils.model_targets import ClassifierOutputReST, ClassifierOutputTarget
+from xaimed_core.making import _multiplied
 
 THEIRS = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
 upstream_dff = import_module("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
@@ -162,6 +163,17 @@ def test_refinecam_multiplies_the_layers_maps(base):
     targets = [ClassifierOutputTarget(k) for k in (0, 1, 2)]
     ours, theirs = both("RefineCAM", model, layers, images(64), targets, made={"base_method": base})
     assert_same_maps(ours, theirs)
+
+
+def test_a_product_of_maps_that_mark_different_places_is_scaled_once_as_in_grad_cam():
+    scale = upstream_image.scale_cam_image
+    one = torch.full((1, 8, 8), 1e-7)
+    one[0, :4], one[0, 0, 0] = 0, 1
+    layers = one, one.flip(1, 2)
+    each = [scale(scale(raw.numpy())) for raw in layers]
+    found = _multiplied(layers, (8, 8), 1e-7).maps
+    assert found.amax() < 0.6
+    np.testing.assert_allclose(found, scale(np.prod(each, 0)), atol=1e-5)
 
 
 def test_refinecam_takes_one_forward_for_all_layers():
