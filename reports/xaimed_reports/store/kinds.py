@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from xaimed_reports.store.jsonform import UnreadableError, read_object
 
-Kind = Literal["run", "card", "floor", "trial", "static", "data", "evaluation", "training", "simulation"]
+Kind = Literal[
+    "run", "card", "floor", "trial", "static", "data", "evaluation", "training", "simulation", "commits"
+]
 
 WORDS: dict[Kind, str] = {
     "run": "a stored run: xaimed report shows it, xaimed compare judges two",
@@ -18,6 +20,7 @@ WORDS: dict[Kind, str] = {
     "evaluation": "what maps are worth, found by xaimed evaluate: xaimed report shows it",
     "training": "how a network was trained, as xaimed train writes it",
     "simulation": "how often simulated histories alarm, as a test of xaimed's writes it",
+    "commits": "which of ten commits check and bisect named, as a test of xaimed's writes it",
     "data": "a survey of a folder of images, as xaimed data --json writes it",
 }
 """What each is, and who reads it."""
@@ -33,6 +36,7 @@ _FIELDS: dict[Kind, frozenset[str]] = {
     "evaluation": frozenset(("evaluation",)),
     "training": frozenset(("settings", "scores")),
     "simulation": frozenset(("histories", "alarmed_without_step")),
+    "commits": frozenset(("check_names", "bisect_names")),
     "data": frozenset(("digest", "classes", "counts", "findings")),
 }
 
