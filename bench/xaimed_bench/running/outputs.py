@@ -39,7 +39,7 @@ class Outputs:
         """Keep other runs from these files until `close`. Raises UnusableError or OSError."""
         if self.part is not None:
             self._held.enter_context(Held(self.part)).file.truncate(0)
-            self._held.callback(self._drop_empty, self.part)
+            self._held.callback(self.part.unlink, missing_ok=True)  # whole, it has taken the JSON's place
         journal = Journal(self.journal_path)
         self._held.callback(journal.close)
         return journal
@@ -63,12 +63,6 @@ class Outputs:
 
     def close(self) -> None:
         self._held.close()
-
-    @staticmethod
-    def _drop_empty(part: Path) -> None:
-        """A run that was refused wrote nothing, and leaves nothing."""
-        if part.exists() and not part.stat().st_size:
-            part.unlink()
 
     def keep_pictures(self, pictures: Pictures) -> None:
         """Store all pictures so far beside the JSON."""
