@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_core.tail.record.aten import argument, functional_form, name_of
@@ -53,23 +54,50 @@ def in_training_mode(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, An
     return argument(op, args, kwargs, "training") is True
 
 
-@final
-class DrawWatch(TorchDispatchMode):
-    """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
+COMPILER_STUMBLES = torch.__version__ < "2.14"
+"""Whether torch's compiler, which `torch.cond` starts, fails inside a mode and after one."""
+
+
+class EagerMode(TorchDispatchMode):
+    """Sees the operations of an eager forward. ``given_functions``: the last of those that are, as `torch.cond`."""
+
+    supports_higher_order_operators = True
+    """So that torch hands them over instead of raising in the model's forward."""
+
+    given_functions: HigherOrderOperator | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """See `record.tape.TapeRecorder`."""
-        return False
+        """Whether torch keeps its compiler away by means that load it (seconds, and Triton with it)."""
+        return COMPILER_STUMBLES
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if COMPILER_STUMBLES and self.given_functions is not None:
+            torch.compiler.reset()  # what it skipped in a mode it would skip for good
+
+
+@final
+class DrawWatch(EagerMode):
+    """Notices, while entered, whether random numbers are drawn; nothing is recorded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drew = False
 
     def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: OpOverload | HigherOrderOperator,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operation."""
+        if not isinstance(func, OpOverload):
+            self.given_functions = func
+            return func(*args, **(kwargs or {}))
         self.drew = self.drew or draws_random_numbers(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 

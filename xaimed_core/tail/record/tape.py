@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from xaimed_core.tail.record.aten import address, name_of, writes
 from xaimed_core.tail.record.calls import ACTIVATION, Call, Tape, Value, leaves, nested
 from xaimed_core.tail.record.guards import (
+    EagerMode,
     Unsupported,
     draws_random_numbers,
     functional,
@@ -46,26 +46,17 @@ class _Memory:
 
 
 @final
-class TapeRecorder(TorchDispatchMode):
+class TapeRecorder(EagerMode):
     """Records the tail while entered; entered in the layer's hook, with the tensor the tail will consume.
 
     Nothing here raises in the model's forward: what cannot be recorded ends the recording.
     ``refused``: why it stopped recording. ``fault``: what makes an ablation's score undefined, however computed.
     """
 
-    supports_higher_order_operators = True
-    """So that torch hands them over, to be refused, instead of raising in the model's forward."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Eager calls only: no need to load the compiler (seconds, and Triton with it) to keep it away."""
-        return False
-
     def __init__(self, model: nn.Module, activation: Tensor) -> None:
         super().__init__()
         self.refused: Unsupported | None = None
         self.fault: str | None = None
-        self._given_functions: HigherOrderOperator | None = None
         self.model = model
         self._calls: list[Call] = []
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -89,11 +80,11 @@ class TapeRecorder(TorchDispatchMode):
         """Run one operation and record it if it depends on the layer."""
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
-            self._given_functions = func  # no more than that: the compiler may be tracing this very line
+            self.given_functions = func  # no more than that: the compiler may be tracing this very line
             return func(*args, **kwargs)
         if self.fault is None and draws_random_numbers(func, args, kwargs):
             self.fault = f"{name_of(func)} draws random numbers"
-        if self.refused is not None or self._given_functions is not None:
+        if self.refused is not None or self.given_functions is not None:
             return func(*args, **kwargs)
         try:
             call = self._before(func, args, kwargs)
@@ -110,17 +101,15 @@ class TapeRecorder(TorchDispatchMode):
 
     def leaves_torch(self, tensor: Tensor, way: str) -> None:
         """Told of a tensor that goes where no operation is dispatched; rows then run alone, as where Python reads."""
-        if self.refused is None and self._given_functions is None and self._is_dependent(tensor):
+        if self.refused is None and self.given_functions is None and self._is_dependent(tensor):
             self._stop(Unsupported(f"ablated values leave torch ({way})", one_row=True))
 
     def tape(self, logits: Tensor) -> Tape:
         """What was recorded, sliced to what ``logits`` needs. Raises `Unsupported`."""
         if self.refused is not None:
             raise self.refused
-        if self._given_functions is not None:
-            raise Unsupported(
-                f"{self._given_functions} is given functions, which no list of operations holds"
-            )
+        if self.given_functions is not None:
+            raise Unsupported(f"{self.given_functions} is given functions, which no list of operations holds")
         memory = self._memories.get(_address(logits))
         if memory is None or not memory.dependent:
             raise Unsupported(
