@@ -20,6 +20,9 @@ from xaimed_core import explain
 from xaimed_core.faithfulness import masks_of
 from xaimed_kernels.impute import impute
 
+# grad-cam's ROAD gives NumPy tensors; nobody who runs this can mend that
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+
 KEPT = ("20", "50", "80")  # percent
 IMPUTED_AGREE = 1e-4  # of the largest pixel: both solve one system, grad-cam directly in float64
 
