@@ -114,7 +114,11 @@ def masked(subject: Subject, method: Method, layer: str) -> dict[str, Any]:
     model, images, target = subject.model, subject.images, subject.classes[0]
     with torch.no_grad():
         activation = first_output(model, model.get_submodule(layer), images)
-    rows = images.expand(ROWS, -1, -1, -1)
+    drawn = torch.Generator().manual_seed(
+        0
+    )  # images that differ, as masked ones do: equal ones cost up to 4 % less
+    masks, noise = (draw((ROWS, 1, *images.shape[2:]), generator=drawn) for draw in (torch.rand, torch.randn))
+    rows = images * (masks + probe.deviation * noise).to(images)
     needed = activation.shape[1] * len(probe.scales)
 
     @torch.no_grad()
